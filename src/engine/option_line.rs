@@ -1,0 +1,135 @@
+//! One line of `HAProxy` configuration as users write it.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// Words that open a section or steer the parser: none may begin a line inside a section of ours.
+/// Source: `HAProxy` configuration manual 2.6 to 3.4, sections 2.4 (conditional blocks), 3.4 to 3.10, 4 and 10 to 12.
+const SECTION_KEYWORDS: &[&str] = &[
+    "acme",
+    "backend",
+    "cache",
+    "crt-store",
+    "defaults",
+    "dynamic-update",
+    "fcgi-app",
+    "frontend",
+    "global",
+    "http-errors",
+    "listen",
+    "log-forward",
+    "log-profile",
+    "mailers",
+    "namespace_list",
+    "peers",
+    "program",
+    "resolvers",
+    "ring",
+    "traces",
+    "userlist",
+];
+
+/// A line of a section, free of anything that could end the line or open another section.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OptionLine(Arc<str>);
+
+/// Why a text is no [`OptionLine`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OptionLineError {
+    /// Nothing but blanks.
+    #[error("the line is empty; remove it")]
+    Empty,
+    /// A line feed, a tab in disguise, an escape: all below U+0020, and U+007F to U+009F.
+    #[error("the line holds the control character {0}; a line is one line of printable text")]
+    ControlCharacter(String),
+    /// The line would open a section of its own.
+    #[error("'{0}' begins a section of haproxy.cfg and can't stand inside one")]
+    SectionKeyword(String),
+    /// `.if`, `.else`, `.notice`...: the preprocessor's words.
+    #[error("'{0}' is a word of HAProxy's preprocessor and can't stand inside a section")]
+    Preprocessor(String),
+    /// `HAProxy` reads lines of at most 2047 characters safely.
+    #[error("the line is {0} bytes long; HAProxy takes at most {max}", max = OptionLine::MAX_BYTES)]
+    TooLong(usize),
+}
+
+impl OptionLine {
+    /// The longest line taken, in bytes. `HAProxy` itself reads `LINESIZE` = 2048 before it grows its buffer.
+    pub const MAX_BYTES: usize = 2000;
+
+    /// Checks and trims `text`.
+    ///
+    /// # Errors
+    /// When the text is empty, holds a control character, is too long or begins with a section's keyword.
+    pub fn parse(text: &str) -> Result<Self, OptionLineError> {
+        let line = text.trim_matches(' ');
+        if let Some(control) = line.chars().find(|c| c.is_control()) {
+            return Err(OptionLineError::ControlCharacter(control.escape_default().to_string()));
+        }
+        if line.len() > Self::MAX_BYTES {
+            return Err(OptionLineError::TooLong(line.len()));
+        }
+        let Some(first) = line.split_ascii_whitespace().next() else {
+            return Err(OptionLineError::Empty);
+        };
+        // HAProxy takes `"listen"` and `lis\ten` for the bare word.
+        let bare: String = first.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
+        if SECTION_KEYWORDS.contains(&bare.as_str()) {
+            return Err(OptionLineError::SectionKeyword(bare));
+        }
+        if bare.starts_with('.') {
+            return Err(OptionLineError::Preprocessor(bare));
+        }
+        Ok(Self(line.into()))
+    }
+
+    /// The line without leading or trailing blanks.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The words of the line, split at blanks; quotes and escapes are left as they stand.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
+    }
+}
+
+impl fmt::Debug for OptionLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl fmt::Display for OptionLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_around_a_line_are_dropped() {
+        assert_eq!(OptionLine::parse("  mode http ").unwrap().as_str(), "mode http");
+    }
+
+    #[test]
+    fn a_line_that_would_leave_its_section_is_refused() {
+        for (text, refusal) in [
+            ("", OptionLineError::Empty),
+            ("   ", OptionLineError::Empty),
+            ("mode http\nlisten evil", OptionLineError::ControlCharacter("\\n".into())),
+            ("mode\thttp", OptionLineError::ControlCharacter("\\t".into())),
+            ("mode\u{85}http", OptionLineError::ControlCharacter("\\u{85}".into())),
+            ("listen evil", OptionLineError::SectionKeyword("listen".into())),
+            ("\"listen\" evil", OptionLineError::SectionKeyword("listen".into())),
+            ("glo\\bal", OptionLineError::SectionKeyword("global".into())),
+            (".if true", OptionLineError::Preprocessor(".if".into())),
+        ] {
+            assert_eq!(OptionLine::parse(text), Err(refusal), "{text:?}");
+        }
+        assert_eq!(OptionLine::parse(&"x".repeat(2001)), Err(OptionLineError::TooLong(2001)));
+    }
+}

@@ -1,0 +1,16 @@
+//! `ProxyMgr` keeps one `HAProxy` in step with service registries.
+//!
+//! ```text
+//! registries --> service_config, watcher --> supervisor --Input--> engine::Reconciler
+//!                                                |  <--Effect-- (pure: no clock, no I/O)
+//!                                                v
+//!                              haproxy actor: sockets, config file, runtime commands, processes
+//! ```
+//!
+//! # The layer rule
+//!
+//! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
+//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `config` -> `engine` -> `std`.
+//! `haproxy` and `watcher` don't know each other. `tests/layers.rs` reads the `use` lines and fails on a wrong arrow.
+
+pub mod engine;

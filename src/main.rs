@@ -1,0 +1,3 @@
+//! The `proxymgr` command.
+
+fn main() {}
