@@ -2,7 +2,26 @@
 //!
 //! Nothing here knows tokio, files, sockets, clocks or randomness; time is an argument ([`moment::Moment`]).
 
+pub mod backoff;
+pub mod capability;
+pub mod changeset;
+pub mod command;
+pub mod haproxy_version;
+pub mod listen_address;
 pub mod moment;
+pub mod observed;
 pub mod option_line;
+pub mod plan;
+pub mod policy;
+pub mod reconciler;
+pub mod reload_reason;
+pub mod render;
+pub mod section;
 pub mod server;
+pub mod server_id;
 pub mod service;
+pub mod sink;
+pub mod state;
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,112 @@
+//! The difference between what runs and what is wanted.
+
+use std::sync::Arc;
+
+use super::server::{Server, ServerName, Weight};
+use super::service::ServiceName;
+use super::state::{
+    AppliedServer, AppliedService, AppliedState, Checks, DesiredService, DesiredState, Frontend, OptionWeight,
+};
+
+/// All differences, service by service in the order of their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changeset {
+    /// `global`, `defaults` or the operators' socket differ.
+    pub base: bool,
+    /// Services that differ.
+    pub services: Vec<(ServiceName, ServiceChange)>,
+}
+
+/// How one service differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceChange {
+    /// It is wanted and doesn't take connections.
+    New,
+    /// It takes connections and isn't wanted.
+    Gone,
+    /// Its section differs, and perhaps its servers.
+    Section(Vec<(ServerName, ServerChange)>),
+    /// Only its servers differ.
+    Servers(Vec<(ServerName, ServerChange)>),
+}
+
+/// How one server differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerChange {
+    /// `HAProxy` doesn't know it.
+    New(Server),
+    /// It is in rotation and isn't wanted.
+    Gone,
+    /// It is in maintenance, by us, and is wanted, with this weight.
+    Back(Weight),
+    /// Its weight differs.
+    Weight(Weight),
+    /// Its checks are still off.
+    Checks,
+    /// Its address, or whether it is a backup, differs.
+    Replaced,
+}
+
+impl Changeset {
+    /// What differs between `applied` and `desired`.
+    pub fn between(applied: &AppliedState, desired: &DesiredState) -> Self {
+        let mut services = Vec::new();
+        for (name, wanted) in &desired.services {
+            let running = applied.services.get(name).filter(|service| service.frontend == Frontend::Serving);
+            let change = match running {
+                None => Some(ServiceChange::New),
+                Some(running) => ServiceChange::between(applied, running, wanted),
+            };
+            services.extend(change.map(|change| (name.clone(), change)));
+        }
+        let gone = applied.serving().filter(|(name, _)| !desired.services.contains_key(*name));
+        services.extend(gone.map(|(name, _)| (name.clone(), ServiceChange::Gone)));
+        Self { base: applied.base != desired.base, services }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        !self.base && self.services.is_empty()
+    }
+}
+
+impl ServiceChange {
+    fn between(applied: &AppliedState, running: &AppliedService, wanted: &DesiredService) -> Option<Self> {
+        let option_weight = OptionWeight::of(&applied.base, &running.section);
+        let mut servers = Vec::new();
+        for (name, server) in wanted.servers.iter() {
+            match running.servers.get(name) {
+                None => servers.push((name.clone(), ServerChange::New(server.clone()))),
+                Some(known) => {
+                    let changes = ServerChange::between(known, server, option_weight.of_server(server));
+                    servers.extend(changes.into_iter().flatten().map(|change| (name.clone(), change)));
+                }
+            }
+        }
+        let gone = running
+            .servers
+            .iter()
+            .filter(|(name, server)| !server.standing.is_out() && !wanted.servers.contains_key(*name));
+        servers.extend(gone.map(|(name, _)| (name.clone(), ServerChange::Gone)));
+        if !Arc::ptr_eq(&running.section, &wanted.section) && running.section != wanted.section {
+            Some(Self::Section(servers))
+        } else if servers.is_empty() {
+            None
+        } else {
+            Some(Self::Servers(servers))
+        }
+    }
+}
+
+impl ServerChange {
+    fn between(known: &AppliedServer, wanted: &Server, weight: Weight) -> [Option<Self>; 2] {
+        if known.address != wanted.address() || known.backup != wanted.backup {
+            return [Some(Self::Replaced), None];
+        }
+        let checks = (known.checks == Checks::ToEnable).then_some(Self::Checks);
+        if known.standing.is_out() {
+            return [checks, Some(Self::Back(weight))];
+        }
+        [checks, (known.weight != weight).then_some(Self::Weight(weight))]
+    }
+}

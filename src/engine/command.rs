@@ -1,0 +1,239 @@
+//! Commands of `HAProxy`'s runtime socket: their exact text, the replies that mean success, and what they do to the
+//! applied state. Source: management guide, 9.3 "Unix Socket commands".
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::capability::DynamicServer;
+use super::server::{ServerName, Weight};
+use super::service::ServiceName;
+use super::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuntimeCommand {
+    /// Registers a new server, in maintenance.
+    AddServer(Box<NewServer>),
+    /// Switches a new server's checks on.
+    EnableCheck {
+        /// The backend.
+        service: ServiceName,
+        /// The server.
+        server: ServerName,
+        /// Which check.
+        check: Check,
+    },
+    /// Changes a server's standing, weight, or existence.
+    Server {
+        /// The backend.
+        service: ServiceName,
+        /// The server.
+        server: ServerName,
+        /// What to do.
+        action: ServerAction,
+    },
+    /// Stops a frontend for good in this process.
+    ShutdownFrontend(ServiceName),
+}
+
+/// A server to add.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewServer {
+    /// The backend.
+    pub service: ServiceName,
+    /// The server's name.
+    pub name: ServerName,
+    /// What the applied state holds once it is added.
+    pub applied: AppliedServer,
+    /// Its options.
+    pub dynamic: DynamicServer,
+}
+
+/// The two kinds of check of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// `check`.
+    Health,
+    /// `agent-check`.
+    Agent,
+}
+
+/// What happens to one server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerAction {
+    /// Puts it into rotation.
+    Ready,
+    /// Takes it out of rotation; its connections go on.
+    Maintenance,
+    /// Sets its weight.
+    Weight(Weight),
+    /// Deletes it, when it is in maintenance and has no connections.
+    Delete,
+}
+
+/// What a reply means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The exact text of success.
+    Done,
+    /// The server can't be deleted while connections last.
+    StillInUse,
+    /// The server can't be deleted while the configuration refers to it.
+    Pinned,
+    /// The server can't be added to this backend at run time.
+    CannotAdd(String),
+    /// Anything else, which calls for a comparison.
+    Unexpected(String),
+    /// The connection ended before.
+    NoReply,
+}
+
+impl fmt::Display for RuntimeCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddServer(new) => {
+                let NewServer { service, name, applied, dynamic } = &**new;
+                write!(f, "add server {service}/{name} {} id {}", applied.address, applied.id)?;
+                for word in &dynamic.options {
+                    write!(f, " {word}")?;
+                }
+                write!(f, " weight {}{}", applied.weight, if applied.backup { " backup" } else { "" })
+            }
+            Self::EnableCheck { service, server, check: Check::Health } => {
+                write!(f, "enable health {service}/{server}")
+            }
+            Self::EnableCheck { service, server, check: Check::Agent } => {
+                write!(f, "enable agent {service}/{server}")
+            }
+            Self::Server { service, server, action } => match action {
+                ServerAction::Ready => write!(f, "set server {service}/{server} state ready"),
+                ServerAction::Maintenance => write!(f, "set server {service}/{server} state maint"),
+                ServerAction::Weight(weight) => write!(f, "set server {service}/{server} weight {weight}"),
+                ServerAction::Delete => write!(f, "del server {service}/{server}"),
+            },
+            Self::ShutdownFrontend(service) => write!(f, "shutdown frontend {service}"),
+        }
+    }
+}
+
+impl RuntimeCommand {
+    /// A command about one server.
+    pub fn server(service: &ServiceName, server: &ServerName, action: ServerAction) -> Self {
+        Self::Server { service: service.clone(), server: server.clone(), action }
+    }
+
+    /// Whether the command also concerns processes that still drain: a server that is gone gets nothing from them either.
+    pub fn concerns_draining(&self) -> bool {
+        matches!(self, Self::Server { action: ServerAction::Maintenance, .. })
+    }
+
+    /// What `reply` means.
+    pub fn judge(&self, reply: &str) -> Verdict {
+        let reply = reply.trim();
+        let success = match self {
+            Self::AddServer(_) => match reply {
+                "New server registered." => return Verdict::Done,
+                "" | "Already exists a server with the same name in backend." => {
+                    return Verdict::Unexpected(reply.to_owned());
+                }
+                refusal => return Verdict::CannotAdd(refusal.to_owned()),
+            },
+            Self::Server { action: ServerAction::Delete, .. } => {
+                match reply {
+                    "Server still has connections attached to it, cannot remove it." => {
+                        return Verdict::StillInUse;
+                    }
+                    "This server cannot be removed at runtime due to other configuration elements pointing to it." =>
+                    {
+                        return Verdict::Pinned;
+                    }
+                    _other => {}
+                }
+                "Server deleted."
+            }
+            Self::EnableCheck { .. } | Self::Server { .. } | Self::ShutdownFrontend(_) => "",
+        };
+        if reply == success { Verdict::Done } else { Verdict::Unexpected(reply.to_owned()) }
+    }
+}
+
+impl AppliedState {
+    /// Notes that `command` was answered with `verdict`.
+    pub fn note(&mut self, command: &RuntimeCommand, verdict: &Verdict) {
+        let standing_of_leaver = match verdict {
+            Verdict::Done => None,
+            Verdict::StillInUse | Verdict::CannotAdd(_) | Verdict::Unexpected(_) | Verdict::NoReply => return,
+            Verdict::Pinned => Some(Standing::Pinned),
+        };
+        match command {
+            RuntimeCommand::AddServer(new) => self.edit(&new.service, |service| {
+                service.servers.insert(new.name.clone(), new.applied.clone());
+            }),
+            RuntimeCommand::EnableCheck { service, server, check: _ } => {
+                self.edit_server(service, server, |server| server.checks = Checks::AsConfigured);
+            }
+            RuntimeCommand::Server { service, server, action } => match (action, standing_of_leaver) {
+                (ServerAction::Delete, None) => self.edit(service, |service| {
+                    service.servers.remove(server);
+                }),
+                (ServerAction::Delete, Some(pinned)) => {
+                    self.edit_server(service, server, |server| server.standing = pinned);
+                }
+                (ServerAction::Ready, _) => {
+                    self.edit_server(service, server, |server| server.standing = Standing::InRotation);
+                }
+                (ServerAction::Maintenance, _) => {
+                    self.edit_server(service, server, |server| server.standing = Standing::Maintenance);
+                }
+                (ServerAction::Weight(weight), _) => {
+                    self.edit_server(service, server, |server| server.weight = *weight);
+                }
+            },
+            RuntimeCommand::ShutdownFrontend(service) => {
+                self.edit(service, |service| service.frontend = Frontend::ShutDown);
+            }
+        }
+    }
+
+    fn edit(&mut self, service: &ServiceName, change: impl FnOnce(&mut AppliedService)) {
+        if let Some(service) = self.services.get_mut(service) {
+            change(Arc::make_mut(service));
+        }
+    }
+
+    fn edit_server(
+        &mut self,
+        service: &ServiceName,
+        server: &ServerName,
+        change: impl FnOnce(&mut AppliedServer),
+    ) {
+        self.edit(service, |service| {
+            if let Some(server) = service.servers.get_mut(server) {
+                change(server);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixtures::name;
+
+    fn delete() -> RuntimeCommand {
+        RuntimeCommand::server(&name("web"), &ServerName::reported("1.2.3.4:80"), ServerAction::Delete)
+    }
+
+    #[test]
+    fn only_the_exact_text_is_success() {
+        assert_eq!(delete().to_string(), "del server web/1.2.3.4:80");
+        assert_eq!(delete().judge("Server deleted.\n"), Verdict::Done);
+        assert_eq!(delete().judge(""), Verdict::Unexpected(String::new()));
+        assert_eq!(delete().judge("No such server."), Verdict::Unexpected("No such server.".into()));
+        let in_use = "Server still has connections attached to it, cannot remove it.\n";
+        assert_eq!(delete().judge(in_use), Verdict::StillInUse);
+        let ready = RuntimeCommand::server(&name("web"), &ServerName::reported("a"), ServerAction::Ready);
+        assert_eq!(ready.judge("\n"), Verdict::Done);
+        assert_eq!(ready.judge("No such server.\n"), Verdict::Unexpected("No such server.".into()));
+    }
+}

@@ -1,0 +1,231 @@
+//! From a difference to what `HAProxy` is told.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::capability::{CannotAdd, Capability, DynamicServer};
+use super::changeset::{Changeset, ServerChange, ServiceChange};
+use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
+use super::reload_reason::{ReloadReason, ServerReason};
+use super::server::{Server, ServerName, Weight};
+use super::server_id::{ServerId, take_id};
+use super::service::ServiceName;
+use super::state::{
+    AppliedServer, AppliedService, AppliedState, Checks, DesiredState, OptionWeight, Standing,
+};
+
+/// What to do. A plan is data; [`replay`] tells where it leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// What runs is what is wanted.
+    Unchanged,
+    /// Commands alone lead there, in this order: what adds comes before what removes.
+    Runtime(Vec<RuntimeCommand>),
+    /// A new process is needed.
+    Reload {
+        /// Why.
+        reasons: BTreeSet<ReloadReason>,
+        /// What can be done in the old process at once.
+        meanwhile: Vec<RuntimeCommand>,
+    },
+}
+
+/// The way from `applied` to `desired`. `refuses_servers` tells the services to which this process refused to add one.
+pub fn plan(
+    applied: &AppliedState,
+    desired: &DesiredState,
+    capability: Capability,
+    refuses_servers: &BTreeSet<ServiceName>,
+) -> Plan {
+    let changes = Changeset::between(applied, desired);
+    if changes.is_empty() {
+        return Plan::Unchanged;
+    }
+    let mut planner = Planner::new(applied, capability, refuses_servers);
+    if changes.base {
+        planner.reasons.insert(ReloadReason::Base);
+    }
+    for (name, change) in &changes.services {
+        planner.service(name, change);
+    }
+    let commands = [planner.adding, planner.removing].concat();
+    if planner.reasons.is_empty() {
+        Plan::Runtime(commands)
+    } else {
+        Plan::Reload { reasons: planner.reasons, meanwhile: commands }
+    }
+}
+
+/// Where `plan` leads from `applied` when every command succeeds.
+pub fn replay(plan: &Plan, applied: &AppliedState, desired: &DesiredState) -> AppliedState {
+    match plan {
+        Plan::Unchanged => applied.clone(),
+        Plan::Runtime(commands) => replay_commands(commands, applied),
+        Plan::Reload { .. } => AppliedState::loaded(desired, Some(applied)),
+    }
+}
+
+/// Where `commands` lead from `applied` when all succeed.
+pub fn replay_commands(commands: &[RuntimeCommand], applied: &AppliedState) -> AppliedState {
+    let mut after = applied.clone();
+    for command in commands {
+        after.note(command, &Verdict::Done);
+    }
+    after
+}
+
+struct Planner<'a> {
+    applied: &'a AppliedState,
+    capability: Capability,
+    refuses_servers: &'a BTreeSet<ServiceName>,
+    reasons: BTreeSet<ReloadReason>,
+    adding: Vec<RuntimeCommand>,
+    removing: Vec<RuntimeCommand>,
+}
+
+impl<'a> Planner<'a> {
+    fn new(
+        applied: &'a AppliedState,
+        capability: Capability,
+        refuses_servers: &'a BTreeSet<ServiceName>,
+    ) -> Self {
+        let (adding, removing) = (Vec::new(), Vec::new());
+        Self { applied, capability, refuses_servers, reasons: BTreeSet::new(), adding, removing }
+    }
+
+    fn service(&mut self, name: &ServiceName, change: &ServiceChange) {
+        match change {
+            ServiceChange::New => {
+                self.reasons.insert(ReloadReason::NewService(name.clone()));
+            }
+            ServiceChange::Gone if self.capability.updates() => {
+                self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone()));
+            }
+            ServiceChange::Gone => {
+                self.reasons.insert(ReloadReason::ServiceGone(name.clone()));
+            }
+            ServiceChange::Section(servers) => {
+                self.reasons.insert(ReloadReason::ServiceChanged(name.clone()));
+                // The old section's options are not the new servers': the reload brings those.
+                let known = servers.iter().filter(|(_, change)| !matches!(change, ServerChange::New(_)));
+                self.servers(name, known);
+            }
+            ServiceChange::Servers(servers) => self.servers(name, servers.iter()),
+        }
+    }
+
+    fn servers<'c>(
+        &mut self,
+        name: &ServiceName,
+        changes: impl Iterator<Item = &'c (ServerName, ServerChange)>,
+    ) {
+        let Some(service) = self.applied.services.get(name) else { return };
+        let mut servers = ServersOf {
+            name,
+            service,
+            dynamic: if self.refuses_servers.contains(name) {
+                Err(CannotAdd::Refused)
+            } else {
+                self.capability.dynamic_server(&self.applied.base, &service.section)
+            },
+            option_weight: OptionWeight::of(&self.applied.base, &service.section),
+            any_weight: Capability::any_weight(&self.applied.base, &service.section),
+            taken: service.servers.values().map(|server| server.id).collect(),
+        };
+        for (server, change) in changes {
+            if !self.capability.updates() {
+                let reason = ServerReason::UpdatesOff;
+                self.reasons.insert(ReloadReason::Servers(name.clone(), reason));
+            } else if matches!(change, ServerChange::Gone) {
+                self.removing.push(RuntimeCommand::server(name, server, ServerAction::Maintenance));
+            } else {
+                match servers.commands(server, change) {
+                    Ok(commands) => self.adding.extend(commands),
+                    Err(reason) => {
+                        self.reasons.insert(ReloadReason::Servers(name.clone(), reason));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The servers of one service while their changes are planned.
+struct ServersOf<'a> {
+    name: &'a ServiceName,
+    service: &'a AppliedService,
+    dynamic: Result<DynamicServer, CannotAdd>,
+    option_weight: OptionWeight,
+    any_weight: bool,
+    taken: HashSet<ServerId>,
+}
+
+impl ServersOf<'_> {
+    fn commands(
+        &mut self,
+        server: &ServerName,
+        change: &ServerChange,
+    ) -> Result<Vec<RuntimeCommand>, ServerReason> {
+        let act = |action| RuntimeCommand::server(self.name, server, action);
+        let known = self.service.servers.get(server);
+        match change {
+            ServerChange::New(wanted) => self.add(server, wanted),
+            ServerChange::Gone => Ok(vec![act(ServerAction::Maintenance)]),
+            ServerChange::Back(weight) => {
+                let mut commands = Vec::new();
+                if known.is_some_and(|known| known.weight != *weight) {
+                    commands.extend(self.weight(server, *weight)?);
+                }
+                commands.push(RuntimeCommand::server(self.name, server, ServerAction::Ready));
+                Ok(commands)
+            }
+            ServerChange::Weight(weight) => Ok(self.weight(server, *weight)?.into_iter().collect()),
+            ServerChange::Checks => {
+                let dynamic = self.dynamic.as_ref().map_err(|cause| ServerReason::New(cause.clone()))?;
+                Ok(self.checks(server, dynamic))
+            }
+            ServerChange::Replaced => Err(ServerReason::Replaced),
+        }
+    }
+
+    fn add(&mut self, name: &ServerName, wanted: &Server) -> Result<Vec<RuntimeCommand>, ServerReason> {
+        let dynamic = self.dynamic.as_ref().map_err(|cause| ServerReason::New(cause.clone()))?;
+        let weight = self.option_weight.of_server(wanted);
+        let has_checks = dynamic.health_check || dynamic.agent_check;
+        let applied = AppliedServer {
+            id: take_id(&mut self.taken, name),
+            address: wanted.address(),
+            weight,
+            loaded_weight: weight,
+            backup: wanted.backup,
+            checks: if has_checks { Checks::ToEnable } else { Checks::AsConfigured },
+            standing: Standing::Maintenance,
+        };
+        let new =
+            NewServer { service: self.name.clone(), name: name.clone(), applied, dynamic: dynamic.clone() };
+        let mut commands = vec![RuntimeCommand::AddServer(Box::new(new))];
+        commands.extend(self.checks(name, dynamic));
+        commands.push(RuntimeCommand::server(self.name, name, ServerAction::Ready));
+        Ok(commands)
+    }
+
+    fn checks(&self, server: &ServerName, dynamic: &DynamicServer) -> Vec<RuntimeCommand> {
+        let checks = [(dynamic.agent_check, Check::Agent), (dynamic.health_check, Check::Health)];
+        let wanted = checks.into_iter().filter(|(wanted, _)| *wanted);
+        let (service, server) = (self.name, server);
+        wanted
+            .map(|(_, check)| RuntimeCommand::EnableCheck {
+                service: service.clone(),
+                server: server.clone(),
+                check,
+            })
+            .collect()
+    }
+
+    fn weight(&self, server: &ServerName, weight: Weight) -> Result<Option<RuntimeCommand>, ServerReason> {
+        let loaded = self.service.servers.get(server).map(|known| known.loaded_weight);
+        if self.any_weight || weight == Weight::ZERO || Some(weight) == loaded {
+            return Ok(Some(RuntimeCommand::server(self.name, server, ServerAction::Weight(weight))));
+        }
+        Err(ServerReason::StaticWeight)
+    }
+}

@@ -1,0 +1,273 @@
+//! Which services go ahead: conflicts over addresses, and quarantine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use super::listen_address::ListenAddress;
+use super::moment::Moment;
+use super::section::{Base, Section};
+use super::server::{Server, ServerName};
+use super::service::ServiceName;
+use super::state::{AppliedState, DesiredService, DesiredState, Frontend};
+
+/// A service as the registries want it, with its first answer.
+#[derive(Clone, Debug)]
+pub struct Candidate<'a> {
+    /// Its name.
+    pub name: &'a ServiceName,
+    /// The section that its definition makes.
+    pub section: &'a Arc<Section>,
+    /// Its servers.
+    pub servers: &'a Arc<BTreeMap<ServerName, Server>>,
+    /// Its rank by age: who asked for an address first keeps it.
+    pub since: u64,
+}
+
+/// Why a service's definition does not go ahead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Another service holds its address.
+    AddressTaken {
+        /// The address.
+        address: ListenAddress,
+        /// Who holds it.
+        by: ServiceName,
+    },
+    /// Its definition is in quarantine.
+    Quarantined(String),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AddressTaken { address, by } => {
+                write!(f, "{address} belongs to the service {by}; choose another port or address")
+            }
+            Self::Quarantined(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// Definitions that are refused until they change, or until a time.
+#[derive(Clone, Debug, Default)]
+pub struct Quarantine {
+    refused: BTreeMap<ServiceName, Refused>,
+}
+
+#[derive(Clone, Debug)]
+struct Refused {
+    section: Arc<Section>,
+    reason: String,
+    until: Option<Moment>,
+}
+
+impl Quarantine {
+    /// Refuses `section` of `service` until it changes, or until the moment given.
+    pub fn refuse(
+        &mut self,
+        service: &ServiceName,
+        section: Arc<Section>,
+        reason: String,
+        until: Option<Moment>,
+    ) {
+        self.refused.insert(service.clone(), Refused { section, reason, until });
+    }
+
+    /// Lets go of what changed, of what is due for another try, and of services that are no more.
+    pub fn release(&mut self, current: impl Fn(&ServiceName) -> Option<Arc<Section>>, now: Moment) {
+        self.refused.retain(|service, refused| {
+            current(service).is_some_and(|section| section == refused.section)
+                && refused.until.is_none_or(|until| until > now)
+        });
+    }
+
+    /// When the next refused definition is due for another try.
+    pub fn next_try(&self) -> Option<Moment> {
+        self.refused.values().filter_map(|refused| refused.until).min()
+    }
+
+    fn reason(&self, service: &ServiceName, section: &Section) -> Option<&str> {
+        let refused = self.refused.get(service)?;
+        (*refused.section == *section).then_some(refused.reason.as_str())
+    }
+}
+
+/// The services that go ahead, and the obstacles of those whose definition does not.
+///
+/// A service with an obstacle keeps the section that runs, with its current servers; one that never ran stays out.
+pub fn admit(
+    base: &Arc<Base>,
+    candidates: &[Candidate<'_>],
+    quarantine: &Quarantine,
+    running: Option<&AppliedState>,
+) -> (DesiredState, BTreeMap<ServiceName, Obstacle>) {
+    let running_section = |name: &ServiceName| {
+        let service = running?.services.get(name).filter(|service| service.frontend == Frontend::Serving);
+        service.map(|service| &service.section)
+    };
+    let mut queue: Vec<_> =
+        candidates.iter().map(|candidate| (running_section(candidate.name), candidate)).collect();
+    queue.sort_by_key(|(running, candidate)| {
+        let rank = match running {
+            Some(section) if section.listen == candidate.section.listen => Rank::KeepsItsAddress,
+            Some(_) => Rank::Moves,
+            None => Rank::New,
+        };
+        (rank, candidate.since, candidate.name)
+    });
+    let mut admission = Admission::default();
+    let mut obstacles = BTreeMap::new();
+    for (running, candidate) in queue {
+        let refused = quarantine.reason(candidate.name, candidate.section);
+        let verdict = match refused {
+            Some(reason) => Err(Obstacle::Quarantined(reason.to_owned())),
+            None => admission.admit(candidate, candidate.section),
+        };
+        if let Err(obstacle) = verdict {
+            obstacles.insert(candidate.name.clone(), obstacle);
+            if let Some(section) = running {
+                let _left_out_when_taken = admission.admit(candidate, section);
+            }
+        }
+    }
+    (DesiredState { base: base.clone(), services: admission.services }, obstacles)
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    KeepsItsAddress,
+    Moves,
+    New,
+}
+
+#[derive(Default)]
+struct Admission<'a> {
+    services: BTreeMap<ServiceName, Arc<DesiredService>>,
+    holders: BTreeMap<Claim, BTreeSet<(&'a ListenAddress, &'a ServiceName)>>,
+}
+
+/// What two addresses must share to be in each other's way.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Port(u16),
+    Path(ListenAddress),
+}
+
+impl Claim {
+    fn of(address: &ListenAddress) -> Self {
+        match address {
+            ListenAddress::Tcp(tcp) => Self::Port(tcp.port()),
+            ListenAddress::Unix(_) => Self::Path(address.clone()),
+        }
+    }
+}
+
+/// Whether the kernel lets only one of the two be bound.
+fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
+            one == other
+                || (one.port() == other.port()
+                    && one.is_ipv4() == other.is_ipv4()
+                    && (one.ip().is_unspecified() || other.ip().is_unspecified()))
+        }
+        (one, other) => one == other,
+    }
+}
+
+impl<'a> Admission<'a> {
+    fn admit(&mut self, candidate: &Candidate<'a>, section: &'a Arc<Section>) -> Result<(), Obstacle> {
+        for address in &section.listen {
+            let holders = self.holders.get(&Claim::of(address)).into_iter().flatten();
+            for (held, by) in holders {
+                if overlap(address, held) {
+                    return Err(Obstacle::AddressTaken { address: address.clone(), by: (*by).clone() });
+                }
+            }
+        }
+        for address in &section.listen {
+            self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
+        }
+        let service = DesiredService { section: section.clone(), servers: candidate.servers.clone() };
+        self.services.insert(candidate.name.clone(), Arc::new(service));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixtures::{base, name, spec};
+
+    type Services = [(&'static str, u16, u64)];
+
+    fn admitted(
+        services: &Services,
+        quarantine: &Quarantine,
+        running: Option<&AppliedState>,
+    ) -> (DesiredState, Vec<String>) {
+        let base = base();
+        let servers = Arc::new(BTreeMap::new());
+        let made: Vec<_> = services
+            .iter()
+            .map(|(service, port, since)| {
+                (name(service), Arc::new(Section::of(&spec(*port), base.bind_address)), *since)
+            })
+            .collect();
+        let candidates: Vec<_> = made
+            .iter()
+            .map(|(name, section, since)| Candidate { name, section, servers: &servers, since: *since })
+            .collect();
+        let (desired, obstacles) = admit(&base, &candidates, quarantine, running);
+        (desired, obstacles.iter().map(|(name, obstacle)| format!("{name}: {obstacle}")).collect())
+    }
+
+    fn ports(desired: &DesiredState) -> Vec<String> {
+        desired
+            .services
+            .iter()
+            .map(|(name, service)| format!("{name} {}", service.section.listen[0]))
+            .collect()
+    }
+
+    #[test]
+    fn the_first_to_hold_a_port_keeps_it() {
+        let (desired, obstacles) = admitted(&[("a", 80, 2), ("b", 80, 1)], &Quarantine::default(), None);
+        assert_eq!(ports(&desired), ["b 0.0.0.0:80"]);
+        assert_eq!(obstacles, ["a: 0.0.0.0:80 belongs to the service b; choose another port or address"]);
+    }
+
+    #[test]
+    fn a_service_that_moves_onto_anothers_port_stays_where_it_was() {
+        let none = Quarantine::default();
+        let running = AppliedState::loaded(&admitted(&[("a", 80, 1), ("b", 90, 2)], &none, None).0, None);
+        let (desired, obstacles) =
+            admitted(&[("a", 90, 1), ("b", 90, 2), ("c", 80, 0)], &none, Some(&running));
+        assert_eq!(ports(&desired), ["a 0.0.0.0:80", "b 0.0.0.0:90"]);
+        assert_eq!(obstacles.len(), 2);
+    }
+
+    #[test]
+    fn two_services_may_swap_their_ports() {
+        let none = Quarantine::default();
+        let running = AppliedState::loaded(&admitted(&[("a", 80, 1), ("b", 90, 2)], &none, None).0, None);
+        let (desired, obstacles) = admitted(&[("a", 90, 3), ("b", 80, 4)], &none, Some(&running));
+        assert_eq!(ports(&desired), ["a 0.0.0.0:90", "b 0.0.0.0:80"]);
+        assert!(obstacles.is_empty());
+    }
+
+    #[test]
+    fn quarantine_holds_a_definition_until_it_changes_or_its_time_comes() {
+        let mut quarantine = Quarantine::default();
+        let section = |port| Arc::new(Section::of(&spec(port), base().bind_address));
+        let later = Moment::after_start(std::time::Duration::from_secs(5));
+        quarantine.refuse(&name("a"), section(80), "bad".into(), Some(later));
+        assert_eq!(admitted(&[("a", 80, 1)], &quarantine, None).1, ["a: bad"]);
+        assert!(admitted(&[("a", 81, 1)], &quarantine, None).1.is_empty());
+        quarantine.release(|_| Some(section(80)), Moment::START);
+        assert_eq!(quarantine.next_try(), Some(later));
+        quarantine.release(|_| Some(section(80)), later);
+        assert_eq!(quarantine.next_try(), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! What is due now.
+
+use std::collections::BTreeSet;
+
+use super::{Effect, Notice, Order, Phase, Reconciler, UnderWay};
+use crate::engine::command::{RuntimeCommand, ServerAction};
+use crate::engine::moment::Moment;
+use crate::engine::plan::{Plan, plan, replay, replay_commands};
+use crate::engine::policy::admit;
+use crate::engine::reload_reason::ReloadReason;
+use crate::engine::state::{AppliedState, DesiredState};
+
+impl Reconciler {
+    pub(super) fn decide(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.under_way.is_some() {
+            return;
+        }
+        match self.phase {
+            Phase::Collecting => self.start_when_collected(now, effects),
+            Phase::Starting | Phase::Down => {
+                if self.timing.start_at <= now {
+                    let reason = self.timing.crash.clone().map_or(ReloadReason::Start, ReloadReason::Crash);
+                    let desired = self.desired(now, effects);
+                    self.order_reload(BTreeSet::from([reason]), Vec::new(), desired, now, effects);
+                }
+            }
+            Phase::Running => self.look(now, effects),
+        }
+    }
+
+    fn start_when_collected(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let complete = self.known.listed && self.known.all_answered();
+        if !complete && now < self.timing.collect_until {
+            return;
+        }
+        let unanswered = self.known.unanswered();
+        if !complete {
+            effects.push(Effect::Notice(Notice::StartsWithout(unanswered)));
+        }
+        self.phase = Phase::Starting;
+        self.timing.start_at = now;
+        self.decide(now, effects);
+    }
+
+    fn look(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let due = |moment: Option<Moment>| moment.is_some_and(|moment| moment <= now);
+        if due(self.timing.repair_at()) {
+            let reasons = BTreeSet::from([ReloadReason::Repair("commands did not mend what runs".into())]);
+            let desired = self.desired(now, effects);
+            self.order_reload(reasons, Vec::new(), desired, now, effects);
+        } else if self.timing.compare_at <= now {
+            self.under_way = Some(UnderWay::Compare);
+            effects.push(Effect::Order(Order::Compare));
+        } else if due(self.timing.changes.due()) || due(self.reload_due()) || due(self.quarantine.next_try())
+        {
+            self.pursue(now, effects);
+        } else if due(self.timing.rewrite_at) {
+            self.timing.rewrite_at = None;
+            self.order_apply(Vec::new(), true, effects);
+        } else if due(self.timing.sweep_at) {
+            self.sweep(effects);
+        }
+    }
+
+    /// Plans from what runs to what is wanted, and orders what may go out now.
+    fn pursue(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        self.timing.changes.clear();
+        self.timing.reload_wanted = false;
+        let desired = self.desired(now, effects);
+        let Some(applied) = &self.applied else { return };
+        let plan = plan(applied, &desired, self.settings.capability, &self.refuses_servers);
+        debug_assert!(
+            replay(&plan, applied, &desired).serves(&desired),
+            "{plan:?} does not lead to {desired:?}"
+        );
+        match plan {
+            Plan::Unchanged => self.timing.topology.clear(),
+            Plan::Runtime(commands) => {
+                self.timing.topology.clear();
+                self.order_apply(commands, true, effects);
+            }
+            Plan::Reload { reasons, meanwhile } => {
+                self.timing.reload_wanted = true;
+                if self.timing.topology.is_empty() {
+                    self.timing.topology.touch(now);
+                }
+                if self.reload_due().is_some_and(|due| due <= now) {
+                    self.order_reload(reasons, meanwhile, desired, now, effects);
+                } else if !meanwhile.is_empty() {
+                    self.order_apply(meanwhile, true, effects);
+                }
+            }
+        }
+    }
+
+    pub(super) fn running_deadline(&self) -> Option<Moment> {
+        let timing = &self.timing;
+        let others =
+            [timing.changes.due(), self.reload_due(), self.quarantine.next_try(), timing.repair_at()];
+        let chores = [timing.rewrite_at, timing.sweep_at];
+        others.into_iter().chain(chores).flatten().chain([timing.compare_at]).min()
+    }
+
+    fn reload_due(&self) -> Option<Moment> {
+        self.timing.reload_wanted.then(|| self.timing.reload_due(!self.known.all_answered()))
+    }
+
+    /// What is wanted, of what goes ahead.
+    fn desired(&mut self, now: Moment, effects: &mut Vec<Effect>) -> DesiredState {
+        self.quarantine.release(|service| self.known.section(service), now);
+        let candidates = self.known.candidates();
+        let (desired, obstacles) =
+            admit(&self.settings.base, &candidates, &self.quarantine, self.applied.as_ref());
+        for (service, obstacle) in &obstacles {
+            if self.obstacles.get(service) != Some(obstacle) {
+                let serves_on = desired.services.contains_key(service);
+                let (service, obstacle) = (service.clone(), obstacle.clone());
+                effects.push(Effect::Notice(Notice::Obstructed { service, obstacle, serves_on }));
+            }
+        }
+        let cleared = self.obstacles.keys().filter(|service| !obstacles.contains_key(*service));
+        effects.extend(cleared.map(|service| Effect::Notice(Notice::Cleared(service.clone()))));
+        self.obstacles = obstacles;
+        desired
+    }
+
+    fn order_reload(
+        &mut self,
+        reasons: BTreeSet<ReloadReason>,
+        first: Vec<RuntimeCommand>,
+        desired: DesiredState,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.timing.reload_ordered(now);
+        let target = AppliedState::loaded(&desired, self.applied.as_ref());
+        let config = self.renderer.render(&target);
+        let listen = desired
+            .services
+            .iter()
+            .flat_map(|(name, service)| {
+                service.section.listen.iter().map(|address| (address.clone(), name.clone()))
+            })
+            .collect();
+        effects.push(Effect::Notice(Notice::Reloading(reasons.clone())));
+        self.under_way = Some(UnderWay::Reload { desired, config: config.clone() });
+        effects.push(Effect::Order(Order::Reload { reasons, first, config, listen }));
+    }
+
+    fn order_apply(&mut self, commands: Vec<RuntimeCommand>, writes_config: bool, effects: &mut Vec<Effect>) {
+        let Some(applied) = &self.applied else { return };
+        let after = replay_commands(&commands, applied);
+        let config = writes_config.then(|| self.renderer.render(&after));
+        let closes = commands.iter().any(|command| matches!(command, RuntimeCommand::ShutdownFrontend(_)));
+        let listen =
+            closes.then(|| after.serving().flat_map(|(_, service)| service.section.listen.clone()).collect());
+        if !commands.is_empty() && writes_config {
+            let texts = commands.iter().map(ToString::to_string).collect();
+            effects.push(Effect::Notice(Notice::Applying(texts)));
+        }
+        self.under_way = Some(UnderWay::Apply { commands: commands.clone() });
+        effects.push(Effect::Order(Order::Apply { config, commands, listen }));
+    }
+
+    /// Tries to delete the servers that left; haproxy.cfg doesn't hold them any more.
+    fn sweep(&mut self, effects: &mut Vec<Effect>) {
+        self.timing.sweep_at = None;
+        let leaving = self.applied.iter().flat_map(AppliedState::leaving);
+        let commands: Vec<_> = leaving
+            .map(|(service, server)| RuntimeCommand::server(service, server, ServerAction::Delete))
+            .collect();
+        if !commands.is_empty() {
+            self.order_apply(commands, false, effects);
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! Decides what `HAProxy` is told, and when: inputs and the time in, effects out.
+//!
+//! ```text
+//!              first answers, or startup_timeout        Reloaded
+//!  Collecting ------------------------------------> Starting ---> Running <--+
+//!                                                      ^             |       | Reloaded
+//!                                                      |   Died      v       |
+//!                                                      +---------- Down -----+
+//! ```
+//!
+//! One order is under way at a time; meanwhile only what is wanted moves. Each input is followed by a look at everything
+//! that is due, so an order's end starts the next.
+
+mod decide;
+mod known;
+mod order;
+mod outcome;
+mod timing;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use order::{Complaint, Effect, Input, Notice, Order, Outcome, ReloadFailure};
+
+use known::KnownServices;
+use timing::Timing;
+
+use super::capability::Capability;
+use super::moment::Moment;
+use super::policy::{Obstacle, Quarantine};
+use super::render::Renderer;
+use super::section::Base;
+use super::service::ServiceName;
+use super::state::{AppliedState, DesiredState};
+
+/// What the user configured.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the sections share.
+    pub base: Arc<Base>,
+    /// What the installed `HAProxy` can do.
+    pub capability: Capability,
+    /// The shortest time from one reload to the next.
+    pub min_interval: Duration,
+    /// The longest wait for first answers.
+    pub startup_timeout: Duration,
+    /// What an empty answer does.
+    pub on_empty: OnEmpty,
+}
+
+/// What an empty answer of a registry does to a service that had servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// The last servers stay.
+    Keep,
+    /// They leave.
+    Drain,
+}
+
+/// The decider.
+#[derive(Debug)]
+pub struct Reconciler {
+    settings: Settings,
+    phase: Phase,
+    known: KnownServices,
+    quarantine: Quarantine,
+    obstacles: BTreeMap<ServiceName, Obstacle>,
+    /// What the serving process holds; after its end, what the last one held.
+    applied: Option<AppliedState>,
+    /// Services to which the serving process refused to add a server.
+    refuses_servers: BTreeSet<ServiceName>,
+    under_way: Option<UnderWay>,
+    timing: Timing,
+    renderer: Renderer,
+}
+
+/// Where the whole stands; see the module's drawing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Collecting,
+    Starting,
+    Running,
+    Down,
+}
+
+/// The order under way, with what its outcome is judged by.
+#[derive(Clone, Debug)]
+enum UnderWay {
+    Reload { desired: DesiredState, config: super::render::Rendered },
+    Apply { commands: Vec<super::command::RuntimeCommand> },
+    Compare,
+}
+
+impl Reconciler {
+    /// A reconciler that knows nothing yet; the wait for first answers begins `now`.
+    pub fn new(settings: Settings, now: Moment) -> Self {
+        Self {
+            phase: Phase::Collecting,
+            known: KnownServices::default(),
+            quarantine: Quarantine::default(),
+            obstacles: BTreeMap::new(),
+            applied: None,
+            refuses_servers: BTreeSet::new(),
+            under_way: None,
+            timing: Timing::new(&settings, now),
+            renderer: Renderer::default(),
+            settings,
+        }
+    }
+
+    /// Takes in what happened and tells what to do.
+    pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::Listed => self.known.listed = true,
+            Input::Defined(service, spec) => {
+                if self.known.define(&service, &spec, self.settings.base.bind_address) {
+                    self.timing.topology_changed(now);
+                }
+            }
+            Input::Removed(service) => {
+                if self.known.remove(&service) {
+                    self.timing.topology_changed(now);
+                }
+            }
+            Input::Servers(service, servers) => self.take_servers(&service, servers, now, &mut effects),
+            Input::Done(outcome) => self.take_outcome(outcome, now, &mut effects),
+            Input::Died { how } => self.take_death(how, now, &mut effects),
+            Input::Tick => {}
+        }
+        self.decide(now, &mut effects);
+        effects
+    }
+
+    /// When [`Input::Tick`] is due at the latest, unless something happens before.
+    pub fn deadline(&self) -> Option<Moment> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        match self.phase {
+            Phase::Collecting => Some(self.timing.collect_until),
+            Phase::Starting | Phase::Down => Some(self.timing.start_at),
+            Phase::Running => self.running_deadline(),
+        }
+    }
+
+    /// What the serving process holds.
+    pub fn applied(&self) -> Option<&AppliedState> {
+        self.applied.as_ref()
+    }
+
+    /// The definitions that do not go ahead.
+    pub fn obstacles(&self) -> &BTreeMap<ServiceName, Obstacle> {
+        &self.obstacles
+    }
+
+    fn take_servers(
+        &mut self,
+        service: &ServiceName,
+        servers: Vec<super::server::Server>,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.known.take_servers(service, servers, self.settings.on_empty) {
+            known::Answer::First => self.timing.topology_changed(now),
+            known::Answer::Changed => self.timing.servers_changed(now),
+            known::Answer::Same => {}
+            known::Answer::KeptThoughEmpty(servers) => {
+                effects.push(Effect::Notice(Notice::KeptThoughEmpty { service: service.clone(), servers }));
+            }
+        }
+    }
+
+    fn take_death(&mut self, how: String, now: Moment, effects: &mut Vec<Effect>) {
+        let restart_in = self.timing.died(now);
+        effects.push(Effect::Notice(Notice::Died { how: how.clone(), restart_in }));
+        self.timing.crash = Some(how);
+        self.phase = Phase::Down;
+    }
+}

@@ -1,0 +1,234 @@
+//! What goes into the reconciler and what comes out of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::engine::command::{RuntimeCommand, Verdict};
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::observed::Observed;
+use crate::engine::policy::Obstacle;
+use crate::engine::reload_reason::ReloadReason;
+use crate::engine::render::Rendered;
+use crate::engine::server::Server;
+use crate::engine::service::{ServiceName, ServiceSpec};
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// Every source of services has answered once.
+    Listed,
+    /// A service has this definition now.
+    Defined(ServiceName, Arc<ServiceSpec>),
+    /// A service is gone.
+    Removed(ServiceName),
+    /// A service's watcher has a new answer.
+    Servers(ServiceName, Vec<Server>),
+    /// The order under way is done.
+    Done(Outcome),
+    /// The serving process ended by itself.
+    Died {
+        /// How it ended.
+        how: String,
+    },
+    /// A deadline came.
+    Tick,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// For `HAProxy`; the next one comes after this one's [`Input::Done`].
+    Order(Order),
+    /// For the log.
+    Notice(Notice),
+    /// `HAProxy` serves for the first time.
+    Ready,
+}
+
+/// One thing to do to `HAProxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Start a new process, and let the old one end once the new one serves.
+    Reload {
+        /// Why.
+        reasons: BTreeSet<ReloadReason>,
+        /// What can be done in the old process at once.
+        first: Vec<RuntimeCommand>,
+        /// The new process's configuration.
+        config: Rendered,
+        /// Every address that it listens on, with its service.
+        listen: Vec<(ListenAddress, ServiceName)>,
+    },
+    /// Write the configuration, then send the commands.
+    Apply {
+        /// The configuration once the commands are done; `None` when they don't change it.
+        config: Option<Rendered>,
+        /// The commands, in order.
+        commands: Vec<RuntimeCommand>,
+        /// The listen sockets still needed afterwards, when some no longer are.
+        listen: Option<BTreeSet<ListenAddress>>,
+    },
+    /// Tell what the running process holds.
+    Compare,
+}
+
+/// What became of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The new process serves; this long after the order.
+    Reloaded {
+        /// How long it took.
+        took: Duration,
+    },
+    /// The old process, if any, serves on.
+    ReloadFailed(ReloadFailure),
+    /// Each command's verdict, in order, up to the first that got no reply; and whether the configuration was written.
+    Applied {
+        /// The verdicts.
+        verdicts: Vec<Verdict>,
+        /// Why the configuration could not be written.
+        config_error: Option<String>,
+    },
+    /// What the running process holds.
+    Compared(Observed),
+    /// The running process did not tell.
+    CompareFailed(String),
+}
+
+/// Why a reload failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReloadFailure {
+    /// Addresses that can't be bound.
+    Listen(Vec<(ServiceName, String)>),
+    /// `HAProxy` refuses the configuration.
+    Refused(Vec<Complaint>),
+    /// The new process could not be started, died, or never served.
+    NotServing(String),
+}
+
+/// One message of `HAProxy` about a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The line it names.
+    pub line: Option<usize>,
+    /// The proxy it names.
+    pub proxy: Option<String>,
+    /// Its text.
+    pub text: String,
+}
+
+/// Something to tell the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A service's definition does not go ahead.
+    Obstructed {
+        /// The service.
+        service: ServiceName,
+        /// Why.
+        obstacle: Obstacle,
+        /// Whether its last good definition serves on.
+        serves_on: bool,
+    },
+    /// A service's definition goes ahead again.
+    Cleared(ServiceName),
+    /// A reload begins.
+    Reloading(BTreeSet<ReloadReason>),
+    /// The new process serves.
+    Reloaded(Duration),
+    /// A reload failed.
+    ReloadFailed(String),
+    /// A command got an unexpected reply.
+    Unexpected {
+        /// The command's text.
+        command: String,
+        /// The reply.
+        reply: String,
+    },
+    /// The runtime commands to be sent.
+    Applying(Vec<String>),
+    /// The configuration could not be written.
+    ConfigUnwritten(String),
+    /// The running process differs from what was applied.
+    Differs(Vec<String>),
+    /// The comparison failed.
+    CompareFailed(String),
+    /// The serving process ended by itself.
+    Died {
+        /// How.
+        how: String,
+        /// When it is started again.
+        restart_in: Duration,
+    },
+    /// A registry's answer is empty, and the last servers stay.
+    KeptThoughEmpty {
+        /// The service.
+        service: ServiceName,
+        /// How many servers stay.
+        servers: usize,
+    },
+    /// Not every service has had its first answer in time.
+    StartsWithout(Vec<ServiceName>),
+}
+
+impl Notice {
+    /// Whether it tells of trouble.
+    pub fn is_trouble(&self) -> bool {
+        match self {
+            Self::Cleared(_) | Self::Reloading(_) | Self::Reloaded(_) | Self::Applying(_) => false,
+            Self::Obstructed { .. }
+            | Self::ReloadFailed(_)
+            | Self::Unexpected { .. }
+            | Self::ConfigUnwritten(_)
+            | Self::Differs(_)
+            | Self::CompareFailed(_)
+            | Self::Died { .. }
+            | Self::KeptThoughEmpty { .. }
+            | Self::StartsWithout(_) => true,
+        }
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Obstructed { service, obstacle, serves_on } => {
+                let meanwhile =
+                    if *serves_on { "its last good definition serves on" } else { "it does not serve" };
+                write!(f, "service {service} is refused, {meanwhile}: {obstacle}")
+            }
+            Self::Cleared(service) => write!(f, "service {service} goes ahead"),
+            Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
+            Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
+            Self::ReloadFailed(why) => write!(f, "reload failed, what runs serves on: {why}"),
+            Self::Unexpected { command, reply } => {
+                write!(f, "unexpected reply of HAProxy to '{command}', comparing: {reply:?}")
+            }
+            Self::Applying(commands) => write!(f, "runtime change: {}", commands.join("; ")),
+            Self::ConfigUnwritten(why) => write!(f, "haproxy.cfg is not up to date, retrying: {why}"),
+            Self::Differs(differences) => {
+                write!(f, "HAProxy differs from what was applied: {}", differences.join(", "))
+            }
+            Self::CompareFailed(why) => write!(f, "HAProxy did not tell its state: {why}"),
+            Self::Died { how, restart_in } => {
+                write!(
+                    f,
+                    "HAProxy ended by itself ({how}); starting it again in {} ms",
+                    restart_in.as_millis()
+                )
+            }
+            Self::KeptThoughEmpty { service, servers } => write!(
+                f,
+                "service {service}: its registry lists no server any more; the last {servers} stay (on_empty: keep)"
+            ),
+            Self::StartsWithout(services) => {
+                write!(f, "starting though these services have had no answer yet: {}", join(services))
+            }
+        }
+    }
+}
+
+fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}

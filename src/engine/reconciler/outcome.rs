@@ -1,0 +1,180 @@
+//! What follows from an order's outcome.
+
+use std::collections::BTreeMap;
+
+use super::timing::RETRY;
+use super::{Complaint, Effect, Notice, Outcome, Phase, Reconciler, ReloadFailure, UnderWay};
+use crate::engine::command::{RuntimeCommand, Verdict};
+use crate::engine::moment::Moment;
+use crate::engine::render::Rendered;
+use crate::engine::service::ServiceName;
+use crate::engine::state::{AppliedState, DesiredState};
+
+impl Reconciler {
+    pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Moment, effects: &mut Vec<Effect>) {
+        match (self.under_way.take(), outcome) {
+            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took }) => {
+                if self.applied.is_none() {
+                    effects.push(Effect::Ready);
+                }
+                effects.push(Effect::Notice(Notice::Reloaded(took)));
+                self.applied = Some(AppliedState::loaded(&desired, self.applied.as_ref()));
+                self.refuses_servers.clear();
+                self.phase = Phase::Running;
+                self.timing.reloaded(now);
+            }
+            (Some(UnderWay::Reload { desired, config }), Outcome::ReloadFailed(failure)) => {
+                self.take_reload_failure(failure, &desired, &config, now, effects);
+            }
+            (Some(UnderWay::Apply { commands }), Outcome::Applied { verdicts, config_error }) => {
+                self.take_verdicts(&commands, verdicts, now, effects);
+                if let Some(why) = config_error {
+                    self.timing.rewrite_at = Some(now + RETRY);
+                    effects.push(Effect::Notice(Notice::ConfigUnwritten(why)));
+                }
+            }
+            (Some(UnderWay::Compare), Outcome::Compared(observed)) => {
+                self.timing.compared(now);
+                let Some(applied) = &mut self.applied else { return };
+                let differences = applied.learn(&observed);
+                if !differences.is_empty() {
+                    self.timing.servers_changed(now);
+                    effects.push(Effect::Notice(Notice::Differs(differences)));
+                }
+                if self.timing.sweep_at.is_none() && applied.leaving().next().is_some() {
+                    self.sweep_when_possible(now);
+                }
+            }
+            (Some(UnderWay::Compare), Outcome::CompareFailed(why)) => {
+                self.timing.compared(now);
+                self.timing.strike(now + RETRY);
+                effects.push(Effect::Notice(Notice::CompareFailed(why)));
+            }
+            // An outcome without its order, or of another kind: what runs is unknown.
+            (_, _) => self.timing.strike(now),
+        }
+    }
+
+    fn take_verdicts(
+        &mut self,
+        commands: &[RuntimeCommand],
+        verdicts: Vec<Verdict>,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(applied) = &mut self.applied else { return };
+        let unanswered = std::iter::repeat(Verdict::NoReply);
+        let mut unexpected = None;
+        let mut in_use = false;
+        for (command, verdict) in commands.iter().zip(verdicts.into_iter().chain(unanswered)) {
+            applied.note(command, &verdict);
+            let reply = match verdict {
+                Verdict::Done | Verdict::Pinned => continue,
+                Verdict::StillInUse => {
+                    in_use = true;
+                    continue;
+                }
+                Verdict::CannotAdd(reply) => {
+                    if let RuntimeCommand::AddServer(new) = command {
+                        self.refuses_servers.insert(new.service.clone());
+                    }
+                    reply
+                }
+                Verdict::Unexpected(reply) => reply,
+                Verdict::NoReply => "no reply".to_owned(),
+            };
+            unexpected.get_or_insert_with(|| (command.to_string(), reply));
+        }
+        let leaving = applied.leaving().next().is_some();
+        match unexpected {
+            Some((command, reply)) => {
+                effects.push(Effect::Notice(Notice::Unexpected { command, reply }));
+                self.timing.strike(now);
+            }
+            None => self.timing.all_went_well(),
+        }
+        if in_use {
+            self.timing.sweep_again(now);
+        } else if leaving {
+            self.sweep_when_possible(now);
+        }
+    }
+
+    fn sweep_when_possible(&mut self, now: Moment) {
+        if self.settings.capability.deletes() {
+            self.timing.sweep_soon(now);
+        }
+    }
+
+    fn take_reload_failure(
+        &mut self,
+        failure: ReloadFailure,
+        desired: &DesiredState,
+        config: &Rendered,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        // Whatever became of the order: what is wanted is still to be reached.
+        self.timing.changes.touch(now);
+        let guilty = match failure {
+            ReloadFailure::Listen(refused) => {
+                for (service, reason) in refused {
+                    self.refuse(&service, desired, reason, Some(now + RETRY));
+                }
+                self.timing.reload_without_waiting(now);
+                return;
+            }
+            ReloadFailure::Refused(complaints) => {
+                let guilty = guilty(&complaints, config);
+                let anew = guilty.iter().any(|(service, _)| self.is_new_definition(service, desired));
+                if !anew {
+                    let texts: Vec<_> = complaints.into_iter().map(|complaint| complaint.text).collect();
+                    effects.push(Effect::Notice(Notice::ReloadFailed(texts.join(" | "))));
+                    self.timing.reload_failed(now);
+                    return;
+                }
+                guilty
+            }
+            ReloadFailure::NotServing(why) => {
+                effects.push(Effect::Notice(Notice::ReloadFailed(why)));
+                self.timing.reload_failed(now);
+                return;
+            }
+        };
+        for (service, reason) in guilty {
+            self.refuse(&service, desired, reason, None);
+        }
+        self.timing.reload_without_waiting(now);
+    }
+
+    /// Whether what `desired` holds of `service` is its current definition, so that quarantine changes something.
+    fn is_new_definition(&self, service: &ServiceName, desired: &DesiredState) -> bool {
+        let tried = desired.services.get(service).map(|service| &service.section);
+        tried.is_some() && tried == self.known.section(service).as_ref()
+    }
+
+    fn refuse(
+        &mut self,
+        service: &ServiceName,
+        desired: &DesiredState,
+        reason: String,
+        until: Option<Moment>,
+    ) {
+        if let Some(tried) = desired.services.get(service) {
+            self.quarantine.refuse(service, tried.section.clone(), reason, until);
+        }
+    }
+}
+
+/// The services that `HAProxy`'s complaints name, by line or by proxy, each with its first complaint.
+fn guilty(complaints: &[Complaint], config: &Rendered) -> BTreeMap<ServiceName, String> {
+    let mut guilty = BTreeMap::new();
+    for complaint in complaints {
+        let by_line = complaint.line.and_then(|line| config.service_at(line)).cloned();
+        let by_name = || complaint.proxy.as_deref().and_then(|proxy| ServiceName::parse(proxy).ok());
+        if let Some(service) = by_line.or_else(by_name) {
+            guilty.entry(service).or_insert_with(|| format!("HAProxy says: {}", complaint.text));
+        }
+    }
+    guilty
+}

@@ -1,0 +1,82 @@
+//! Why `HAProxy` is reloaded.
+
+use std::fmt;
+
+use super::capability::CannotAdd;
+use super::service::ServiceName;
+
+/// One reason; a reload carries all of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReloadReason {
+    /// `ProxyMgr` starts.
+    Start,
+    /// `HAProxy` ended by itself.
+    Crash(String),
+    /// `global`, `defaults` or the operators' socket changed.
+    Base,
+    /// A service is new.
+    NewService(ServiceName),
+    /// A service's port, addresses or options changed.
+    ServiceChanged(ServiceName),
+    /// A service is gone and runtime updates are off.
+    ServiceGone(ServiceName),
+    /// A service's servers changed in a way that this `HAProxy` can't do at run time.
+    Servers(ServiceName, ServerReason),
+    /// What runs isn't what was applied, and commands didn't mend it.
+    Repair(String),
+}
+
+/// What of a service's servers needs a reload.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ServerReason {
+    /// A server is new.
+    New(CannotAdd),
+    /// A server became a backup, or none any more, or moved.
+    Replaced,
+    /// A weight changed under an algorithm with a static table.
+    StaticWeight,
+    /// A server is gone, back, or has another weight, and runtime updates are off.
+    UpdatesOff,
+}
+
+impl ReloadReason {
+    /// A fixed name for counters and logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Crash(_) => "crash",
+            Self::Base => "base_changed",
+            Self::NewService(_) => "new_service",
+            Self::ServiceChanged(_) => "service_changed",
+            Self::ServiceGone(_) => "service_gone",
+            Self::Servers(..) => "servers_changed",
+            Self::Repair(_) => "repair",
+        }
+    }
+}
+
+impl fmt::Display for ReloadReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start => f.write_str("start"),
+            Self::Crash(how) => write!(f, "HAProxy ended ({how})"),
+            Self::Base => f.write_str("global or defaults changed"),
+            Self::NewService(service) => write!(f, "{service}: new service"),
+            Self::ServiceChanged(service) => write!(f, "{service}: port, address or options changed"),
+            Self::ServiceGone(service) => write!(f, "{service}: service gone, runtime updates are off"),
+            Self::Servers(service, reason) => write!(f, "{service}: {reason}"),
+            Self::Repair(what) => write!(f, "repair: {what}"),
+        }
+    }
+}
+
+impl fmt::Display for ServerReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::New(cause) => write!(f, "new server, and {cause}"),
+            Self::Replaced => f.write_str("a server moved, or its backup role changed"),
+            Self::StaticWeight => f.write_str("new weight under a static balance algorithm"),
+            Self::UpdatesOff => f.write_str("servers changed, runtime updates are off"),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A service's `listen` section without its servers, and what every section shares.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::listen_address::ListenAddress;
+use super::option_line::OptionLine;
+use super::service::{BindAddress, ServiceSpec, UnixPath};
+
+/// What all services share: the `global` and `defaults` sections and the operators' socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// Lines of the `global` section.
+    pub global: Vec<OptionLine>,
+    /// Lines of the `defaults` section.
+    pub defaults: Vec<OptionLine>,
+    /// Where services listen that name no address.
+    pub bind_address: IpAddr,
+    /// The stats socket for operators' tools.
+    pub operators_socket: Option<UnixPath>,
+}
+
+/// How a `listen` section reads but for its servers. A change of it is a reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Where it listens, sorted, each once.
+    pub listen: Vec<ListenAddress>,
+    /// What follows the address on each `bind` line.
+    pub bind_options: Option<OptionLine>,
+    /// The section's lines.
+    pub listen_options: Vec<OptionLine>,
+    /// What follows the address on each `server` line.
+    pub server_options: Vec<OptionLine>,
+}
+
+impl Section {
+    /// The section of a service, with `bind_address` where the service names no address.
+    pub fn of(spec: &ServiceSpec, bind_address: IpAddr) -> Self {
+        let address = |bind: &BindAddress| ListenAddress::new(bind, spec.port);
+        let listen: BTreeSet<_> = if spec.bind.is_empty() {
+            BTreeSet::from([address(&BindAddress::Ip(bind_address))])
+        } else {
+            spec.bind.iter().map(address).collect()
+        };
+        Self {
+            listen: listen.into_iter().collect(),
+            bind_options: spec.bind_options.clone(),
+            listen_options: spec.listen_options.clone(),
+            server_options: spec.server_options.clone(),
+        }
+    }
+
+    /// Names of the servers that the section's own lines hold, which are no registry's.
+    pub fn hand_written_servers(&self) -> impl Iterator<Item = &str> {
+        self.listen_options.iter().filter_map(|line| {
+            let mut words = line.words();
+            (words.next() == Some("server")).then(|| words.next()).flatten()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixtures::{line, spec};
+
+    #[test]
+    fn a_service_without_bind_takes_the_default_address() {
+        let section = Section::of(&spec(8080), IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(section.listen, [ListenAddress::Tcp("10.0.0.1:8080".parse().unwrap())]);
+    }
+
+    #[test]
+    fn addresses_named_twice_are_bound_once() {
+        let mut spec = spec(80);
+        spec.bind = ["[::]", "1.2.3.4", "::"].map(|text| BindAddress::parse(text).unwrap()).into();
+        assert_eq!(Section::of(&spec, IpAddr::from([0, 0, 0, 0])).listen.len(), 2);
+    }
+
+    #[test]
+    fn servers_in_listen_options_are_known_by_name() {
+        let mut spec = spec(80);
+        spec.listen_options = vec![line("mode http"), line("server fixed 10.0.0.1:80 check")];
+        let section = Section::of(&spec, IpAddr::from([0, 0, 0, 0]));
+        assert_eq!(section.hand_written_servers().collect::<Vec<_>>(), ["fixed"]);
+    }
+}

@@ -1,0 +1,210 @@
+//! What is wanted and what runs.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::section::{Base, Section};
+use super::server::{Server, ServerName, Weight};
+use super::server_id::{ServerId, take_id};
+use super::service::ServiceName;
+
+/// All services with their servers, as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredState {
+    /// What the sections share.
+    pub base: Arc<Base>,
+    /// The services by name.
+    pub services: BTreeMap<ServiceName, Arc<DesiredService>>,
+}
+
+/// One service as wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DesiredService {
+    /// Its `listen` section.
+    pub section: Arc<Section>,
+    /// Its servers, by name.
+    pub servers: Arc<BTreeMap<ServerName, Server>>,
+}
+
+impl DesiredService {
+    /// A service of `section` with `servers`; of several with one address the last stays.
+    pub fn new(section: Arc<Section>, servers: impl IntoIterator<Item = Server>) -> Self {
+        let servers = servers.into_iter().map(|server| (server.name(), server)).collect();
+        Self { section, servers: Arc::new(servers) }
+    }
+}
+
+/// What the serving `HAProxy` process holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedState {
+    /// What the sections share.
+    pub base: Arc<Base>,
+    /// The services by name, those shut down included.
+    pub services: BTreeMap<ServiceName, Arc<AppliedService>>,
+}
+
+/// One service as it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedService {
+    /// Its `listen` section.
+    pub section: Arc<Section>,
+    /// Whether it takes connections.
+    pub frontend: Frontend,
+    /// Its servers, those on their way out included.
+    pub servers: BTreeMap<ServerName, AppliedServer>,
+}
+
+/// Whether a service takes connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frontend {
+    /// It listens.
+    Serving,
+    /// Shut down through the runtime socket; only a reload brings it back.
+    ShutDown,
+}
+
+/// One server as it runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppliedServer {
+    /// Its id in `HAProxy`, which consistent hashing goes by.
+    pub id: ServerId,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its weight now; 0 while it drains.
+    pub weight: Weight,
+    /// Its weight when it was loaded or added; static algorithms go back to this one only.
+    pub loaded_weight: Weight,
+    /// Used only while no other server is up.
+    pub backup: bool,
+    /// Whether its checks run as its options ask.
+    pub checks: Checks,
+    /// Whether it gets traffic.
+    pub standing: Standing,
+}
+
+/// Whether a server's checks are on; a server added at run time starts without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    /// As its options ask.
+    AsConfigured,
+    /// Still to be switched on.
+    ToEnable,
+}
+
+/// Whether a server gets traffic as far as we steer it (its health and an operator's will are `HAProxy`'s matter).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In rotation.
+    InRotation,
+    /// In maintenance by us: gone from its registry, or not yet enabled. Deleted once its connections end.
+    Maintenance,
+    /// In maintenance, and `HAProxy` refuses to delete it while its configuration refers to it; leaves with a reload.
+    Pinned,
+}
+
+impl Standing {
+    /// Whether it gets no traffic.
+    pub fn is_out(self) -> bool {
+        match self {
+            Self::InRotation => false,
+            Self::Maintenance | Self::Pinned => true,
+        }
+    }
+}
+
+impl AppliedState {
+    /// What a fresh process loaded with `desired` holds. Servers known before keep their ids.
+    pub fn loaded(desired: &DesiredState, before: Option<&Self>) -> Self {
+        let services = desired.services.iter().map(|(name, service)| {
+            let known = before.and_then(|before| before.services.get(name));
+            (name.clone(), Arc::new(AppliedService::loaded(&desired.base, service, known.map(Arc::as_ref))))
+        });
+        Self { base: desired.base.clone(), services: services.collect() }
+    }
+
+    /// The services that take connections.
+    pub fn serving(&self) -> impl Iterator<Item = (&ServiceName, &Arc<AppliedService>)> {
+        self.services.iter().filter(|(_, service)| service.frontend == Frontend::Serving)
+    }
+
+    /// Whether clients see exactly what `desired` says: every field, nothing missing, nothing more.
+    pub fn serves(&self, desired: &DesiredState) -> bool {
+        self.base == desired.base
+            && self.serving().count() == desired.services.len()
+            && desired.services.iter().all(|(name, wanted)| {
+                self.services.get(name).is_some_and(|service| {
+                    service.frontend == Frontend::Serving && service.serves(&self.base, wanted)
+                })
+            })
+    }
+
+    /// The servers of all services that are on their way out.
+    pub fn leaving(&self) -> impl Iterator<Item = (&ServiceName, &ServerName)> {
+        self.services.iter().flat_map(|(name, service)| {
+            let out = service.servers.iter().filter(|(_, server)| server.standing == Standing::Maintenance);
+            out.map(move |(server, _)| (name, server))
+        })
+    }
+}
+
+impl AppliedService {
+    fn loaded(base: &Base, service: &DesiredService, before: Option<&Self>) -> Self {
+        let option_weight = OptionWeight::of(base, &service.section);
+        let mut known: BTreeMap<_, _> = before.into_iter().flat_map(|before| &before.servers).collect();
+        known.retain(|name, _| service.servers.contains_key(*name));
+        let mut taken: HashSet<ServerId> = known.values().map(|server| server.id).collect();
+        let servers = service.servers.iter().map(|(name, server)| {
+            let weight = option_weight.of_server(server);
+            let loaded = AppliedServer {
+                id: known.get(name).map_or_else(|| take_id(&mut taken, name), |known| known.id),
+                address: server.address(),
+                weight,
+                loaded_weight: weight,
+                backup: server.backup,
+                checks: Checks::AsConfigured,
+                standing: Standing::InRotation,
+            };
+            (name.clone(), loaded)
+        });
+        let servers = servers.collect();
+        Self { section: service.section.clone(), frontend: Frontend::Serving, servers }
+    }
+
+    fn serves(&self, base: &Base, wanted: &DesiredService) -> bool {
+        let option_weight = OptionWeight::of(base, &wanted.section);
+        let in_rotation = self.servers.values().filter(|server| !server.standing.is_out()).count();
+        self.section == wanted.section
+            && in_rotation == wanted.servers.len()
+            && wanted.servers.iter().all(|(name, server)| {
+                self.servers.get(name).is_some_and(|applied| {
+                    !applied.standing.is_out()
+                        && applied.checks == Checks::AsConfigured
+                        && applied.address == server.address()
+                        && applied.backup == server.backup
+                        && applied.weight == option_weight.of_server(server)
+                })
+            })
+    }
+}
+
+/// The weight that a service's options give a server that names none.
+#[derive(Clone, Copy, Debug)]
+pub struct OptionWeight(Weight);
+
+impl OptionWeight {
+    /// Reads the `weight` words of the server options and of `default-server` lines; the last one counts.
+    pub fn of(base: &Base, section: &Section) -> Self {
+        let words: Vec<_> = super::capability::server_words(base, section).collect();
+        let mut named = words.windows(2).filter_map(|pair| match pair {
+            ["weight", number] => number.parse().ok().and_then(Weight::new),
+            _ => None,
+        });
+        Self(named.next_back().unwrap_or(Weight::DEFAULT))
+    }
+
+    /// The weight `server` runs with.
+    pub fn of_server(self, server: &Server) -> Weight {
+        if server.drain { Weight::ZERO } else { server.weight.unwrap_or(self.0) }
+    }
+}
