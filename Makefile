@@ -1,0 +1,31 @@
+# What one needs to try, test and measure ProxyMgr. Each target does its own set-up on Debian 12 with Rust.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# cargo install puts its programs there, also when the PATH does not say so.
+export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
+
+.PHONY: help demo test bench dependencies-demo dependencies-bench dependencies-test
+
+help: ## this list
+	@echo "make TARGET, where TARGET is one of"
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: dependencies-demo ## ProxyMgr with three small servers: see it follow a file
+	@exec packaging/demo
+
+test: dependencies-test ## format, lints, licences, documentation tests, all tests
+	@packaging/test
+
+bench: dependencies-bench ## the figures of the README, measured on this machine
+	@cargo bench --locked
+
+dependencies-demo:
+	@packaging/install-dependencies demo
+
+dependencies-bench:
+	@packaging/install-dependencies bench
+
+dependencies-test:
+	@packaging/install-dependencies test

@@ -1,0 +1,13 @@
+//! The integration tests: one crate, so that what they share is compiled once, with one module per subject.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that can't go on has failed, and says where"
+)]
+
+mod layers;
+mod load_client;
+mod support;

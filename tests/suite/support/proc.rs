@@ -1,0 +1,102 @@
+//! Processes as `/proc` shows them: see proc(5).
+
+use std::fs;
+use std::process::Child;
+
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A process that can't be mistaken for a later one with the same pid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    pub pid: Pid,
+    /// Field 22 of `/proc/PID/stat`: clock ticks after boot.
+    started: u64,
+}
+
+impl Process {
+    /// None when there is no such process, or only its zombie.
+    pub fn with_pid(pid: Pid) -> Option<Self> {
+        let (state, started) = state_and_start(pid)?;
+        (!["Z", "X"].contains(&state.as_str())).then_some(Self { pid, started })
+    }
+
+    /// A child that was not waited for yet, so that it is at least a zombie.
+    pub fn of_child(child: &Child) -> Self {
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+        let (_, started) = state_and_start(pid).expect("a child stays until it is waited for");
+        Self { pid, started }
+    }
+
+    pub fn is_alive(self) -> bool {
+        Self::with_pid(self.pid) == Some(self)
+    }
+
+    /// Its arguments, its name first; none once it is gone.
+    pub fn arguments(self) -> Vec<String> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
+        let arguments = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into_owned());
+        arguments.filter(|word| !word.is_empty()).collect()
+    }
+
+    /// The processes started by any of its threads, and still alive.
+    pub fn children(self) -> Vec<Self> {
+        let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return Vec::new() };
+        let lists = threads.flatten().flat_map(|thread| fs::read_to_string(thread.path().join("children")));
+        let pids: Vec<i32> =
+            lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect();
+        pids.into_iter().filter_map(|pid| Self::with_pid(Pid::from_raw(pid))).collect()
+    }
+
+    /// Its children, their children, and so on.
+    pub fn descendants(self) -> Vec<Self> {
+        let children = self.children();
+        let below: Vec<_> = children.iter().flat_map(|child| child.descendants()).collect();
+        [children, below].concat()
+    }
+
+    /// Sends `signal`, unless it is gone.
+    pub fn signal(self, signal: Signal) {
+        if self.is_alive() {
+            match kill(self.pid, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => panic!("{signal} to {}: {error}", self.pid),
+            }
+        }
+    }
+
+    /// Resident memory in bytes: `VmRSS`.
+    pub fn memory(self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        line.and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .and_then(|kb| kb.parse::<u64>().ok())
+            .unwrap_or(0)
+            * 1024
+    }
+}
+
+fn state_and_start(pid: Pid) -> Option<(String, u64)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold blanks and brackets.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.to_owned();
+    let started = fields.nth(18)?.parse().ok()?;
+    Some((state, started))
+}
+
+#[test]
+fn a_child_is_found_alive_and_then_gone() {
+    let own = Process::with_pid(Pid::this()).unwrap();
+    let mut sleeper = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    let child = Process::of_child(&sleeper);
+    assert_eq!(Process::with_pid(child.pid), Some(child));
+    assert!(own.descendants().contains(&child));
+    assert!(own.memory() > 100_000);
+    child.signal(Signal::SIGKILL);
+    #[expect(clippy::disallowed_methods, reason = "a test's own child")]
+    sleeper.wait().unwrap();
+    assert!(!child.is_alive());
+    assert!(child.arguments().is_empty());
+}
