@@ -151,6 +151,8 @@ impl RuntimeCommand {
                 }
                 "Server deleted."
             }
+            // Said when the reply to the first time got lost.
+            Self::ShutdownFrontend(_) if reply == "Frontend was already shut down." => return Verdict::Done,
             Self::EnableCheck { .. } | Self::Server { .. } | Self::ShutdownFrontend(_) => "",
         };
         if reply == success { Verdict::Done } else { Verdict::Unexpected(reply.to_owned()) }

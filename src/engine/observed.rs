@@ -23,6 +23,8 @@ pub struct ObservedServer {
     pub weight: Weight,
     /// Whether it was put into maintenance (`srv_admin_state` bit 0).
     pub in_maintenance: bool,
+    /// Whether a check that it has is off.
+    pub checks: Checks,
 }
 
 impl AppliedState {
@@ -82,7 +84,7 @@ impl AppliedService {
             weight: seen.weight,
             loaded_weight: seen.weight,
             backup: false,
-            checks: Checks::AsConfigured,
+            checks: seen.checks,
             standing: if seen.in_maintenance { Standing::Maintenance } else { Standing::InRotation },
         })
     }

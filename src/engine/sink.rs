@@ -40,7 +40,12 @@ impl Sink {
         self.held.map(|held| held.first + self.longest)
     }
 
-    /// Whether changes are held.
+    /// Whether changes are held, and none came for `quiet`.
+    pub fn is_quiet(&self, now: Moment) -> bool {
+        self.held.is_some_and(|held| held.last + self.quiet <= now)
+    }
+
+    /// Whether no changes are held.
     pub fn is_empty(&self) -> bool {
         self.held.is_none()
     }

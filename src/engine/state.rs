@@ -139,9 +139,9 @@ impl AppliedState {
             })
     }
 
-    /// The servers of all services that are on their way out.
+    /// The servers that are on their way out; those of a frontend that is shut down leave with its process.
     pub fn leaving(&self) -> impl Iterator<Item = (&ServiceName, &ServerName)> {
-        self.services.iter().flat_map(|(name, service)| {
+        self.serving().flat_map(|(name, service)| {
             let out = service.servers.iter().filter(|(_, server)| server.standing == Standing::Maintenance);
             out.map(move |(server, _)| (name, server))
         })

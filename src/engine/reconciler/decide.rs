@@ -65,7 +65,7 @@ impl Reconciler {
     /// Plans from what runs to what is wanted, and orders what may go out now.
     fn pursue(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.timing.changes.clear();
-        self.timing.reload_wanted = false;
+        let was_wanted = std::mem::take(&mut self.timing.reload_wanted);
         let desired = self.desired(now, effects);
         let Some(applied) = &self.applied else { return };
         let plan = plan(applied, &desired, self.settings.capability, &self.refuses_servers);
@@ -74,15 +74,14 @@ impl Reconciler {
             "{plan:?} does not lead to {desired:?}"
         );
         match plan {
-            Plan::Unchanged => self.timing.topology.clear(),
+            Plan::Unchanged => {}
             Plan::Runtime(commands) => {
-                self.timing.topology.clear();
                 self.order_apply(commands, true, effects);
             }
             Plan::Reload { reasons, meanwhile } => {
                 self.timing.reload_wanted = true;
-                if self.timing.topology.is_empty() {
-                    self.timing.topology.touch(now);
+                if !was_wanted {
+                    self.timing.reload_begins_to_be_wanted(now);
                 }
                 if self.reload_due().is_some_and(|due| due <= now) {
                     self.order_reload(reasons, meanwhile, desired, now, effects);

@@ -80,7 +80,18 @@ impl Timing {
 
     pub(super) fn topology_changed(&mut self, now: Moment) {
         self.changes.touch(now);
+        // What was gathered before a silence needed no reload; what goes back and forth does not begin the wait anew.
+        if !self.reload_wanted && self.topology.is_quiet(now) {
+            self.topology.clear();
+        }
         self.topology.touch(now);
+    }
+
+    pub(super) fn reload_begins_to_be_wanted(&mut self, now: Moment) {
+        if self.topology.is_empty() || self.topology.is_quiet(now) {
+            self.topology.clear();
+            self.topology.touch(now);
+        }
     }
 
     /// When a wanted reload is due; later when services are on their way that could come with it.

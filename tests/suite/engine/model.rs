@@ -1,0 +1,165 @@
+//! A `HAProxy` in memory: it is loaded from the text of haproxy.cfg and changed by the text of runtime commands, with the
+//! replies of the real one.
+
+use std::collections::BTreeMap;
+
+/// What a process holds, or what a haproxy.cfg would make it hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Model {
+    pub backends: BTreeMap<String, Backend>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backend {
+    pub open: bool,
+    pub binds: Vec<String>,
+    pub static_balance: bool,
+    pub servers: BTreeMap<String, Server>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub address: String,
+    pub id: u32,
+    pub weight: u16,
+    pub backup: bool,
+    pub checked: bool,
+    pub maintenance: bool,
+}
+
+impl Server {
+    fn parse<'a>(address: &str, words: impl Iterator<Item = &'a str>) -> Self {
+        let words: Vec<_> = words.collect();
+        let number = |keyword: &str| {
+            words.windows(2).rfind(|pair| pair[0] == keyword).map(|pair| pair[1].parse().unwrap())
+        };
+        Self {
+            address: address.to_owned(),
+            id: number("id").unwrap(),
+            weight: number("weight").unwrap().try_into().unwrap(),
+            backup: words.contains(&"backup"),
+            checked: words.contains(&"check"),
+            maintenance: false,
+        }
+    }
+}
+
+impl Model {
+    /// Loads haproxy.cfg.
+    pub fn load(config: &str) -> Self {
+        let mut model = Self::default();
+        let mut current: Option<&mut Backend> = None;
+        let mut default_balance = false;
+        for line in config.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                Some("listen") => {
+                    let backend = model.backends.entry(words.next().unwrap().to_owned()).or_default();
+                    assert!(!backend.open, "{line} stands twice");
+                    backend.open = true;
+                    backend.static_balance = default_balance;
+                    current = Some(backend);
+                }
+                Some("bind") => current.as_mut().unwrap().binds.push(words.next().unwrap().to_owned()),
+                Some("balance") => {
+                    let is_static = matches!(words.next(), Some("static-rr" | "source"));
+                    *current.as_mut().map_or(&mut default_balance, |backend| &mut backend.static_balance) =
+                        is_static;
+                }
+                Some("hash-type") if current.is_none() => default_balance = false,
+                Some("server") => {
+                    let name = words.next().unwrap().to_owned();
+                    let server = Server::parse(words.next().unwrap(), words);
+                    let ids_before = current.as_ref().unwrap().servers.values().map(|server| server.id);
+                    assert!(ids_before.into_iter().all(|id| id != server.id), "an id stands twice: {line}");
+                    assert!(
+                        current.as_mut().unwrap().servers.insert(name, server).is_none(),
+                        "{line} stands twice"
+                    );
+                }
+                _ => {}
+            }
+        }
+        model
+    }
+
+    /// What clients see: open services with their servers in rotation.
+    pub fn served(&self) -> BTreeMap<String, BTreeMap<String, Server>> {
+        let open = self.backends.iter().filter(|(_, backend)| backend.open);
+        open.map(|(name, backend)| {
+            let servers = backend.servers.iter().filter(|(_, server)| !server.maintenance);
+            (name.clone(), servers.map(|(name, server)| (name.clone(), server.clone())).collect())
+        })
+        .collect()
+    }
+
+    /// Executes a command and gives the real `HAProxy`'s reply.
+    pub fn execute(&mut self, command: &str, connections_last: bool) -> &'static str {
+        let words: Vec<_> = command.split(' ').collect();
+        let target = |position: usize| words[position].split_once('/').unwrap();
+        match words[..] {
+            ["shutdown", "frontend", name] => {
+                let backend = self.backends.get_mut(name).unwrap();
+                if std::mem::replace(&mut backend.open, false) {
+                    ""
+                } else {
+                    "Frontend was already shut down."
+                }
+            }
+            ["add", "server", _, address, ..] => {
+                let (name, server) = target(2);
+                let Some(backend) = self.backends.get_mut(name) else { return "No such backend." };
+                if backend.servers.contains_key(server) {
+                    return "Already exists a server with the same name in backend.";
+                }
+                if backend.static_balance {
+                    return "Backend must use a dynamic load balancing to support dynamic servers.";
+                }
+                let mut new = Server::parse(address, words[4..].iter().copied());
+                new.checked = false;
+                new.maintenance = true;
+                backend.servers.insert(server.to_owned(), new);
+                "New server registered."
+            }
+            ["del", "server", _] => {
+                let (name, server) = target(2);
+                let Some(backend) = self.backends.get_mut(name) else { return "No such backend." };
+                match backend.servers.get(server) {
+                    None => "No such server.",
+                    Some(known) if !known.maintenance => "Only servers in maintenance mode can be deleted.",
+                    Some(_) if connections_last => {
+                        "Server still has connections attached to it, cannot remove it."
+                    }
+                    Some(_) => {
+                        backend.servers.remove(server);
+                        "Server deleted."
+                    }
+                }
+            }
+            ["enable", "health", _] => self.edit(target(2), |server| server.checked = true),
+            ["set", "server", _, "state", "ready"] => {
+                self.edit(target(2), |server| server.maintenance = false)
+            }
+            ["set", "server", _, "state", "maint"] => {
+                self.edit(target(2), |server| server.maintenance = true)
+            }
+            ["set", "server", _, "weight", weight] => {
+                let weight = weight.parse().unwrap();
+                self.edit(target(2), |server| server.weight = weight)
+            }
+            _ => panic!("unknown command {command}"),
+        }
+    }
+
+    fn edit(&mut self, (backend, server): (&str, &str), change: impl FnOnce(&mut Server)) -> &'static str {
+        let Some(backend) = self.backends.get_mut(backend) else { return "No such backend." };
+        match backend.servers.get_mut(server) {
+            None => "No such server.",
+            Some(_) if !backend.open => "Proxy is disabled.",
+            Some(server) => {
+                change(server);
+                ""
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! `replay(plan(applied, desired), applied)` serves `desired`, in every field.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proxymgr::engine::capability::Capability;
+use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::plan::{Plan, plan, replay};
+use proxymgr::engine::render::Renderer;
+use proxymgr::engine::section::{Base, Section};
+use proxymgr::engine::server::{Server, Weight};
+use proxymgr::engine::service::{BindAddress, ServiceName};
+use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState, Frontend, Standing};
+
+use super::model::Model;
+use super::world::{name, spec};
+
+fn lines(choices: &'static [&'static str]) -> impl Strategy<Value = Vec<OptionLine>> {
+    proptest::sample::subsequence(choices, 0..=choices.len())
+        .prop_map(|lines| lines.into_iter().map(|line| OptionLine::parse(line).unwrap()).collect())
+}
+
+fn any_server() -> impl Strategy<Value = Server> {
+    let address = prop_oneof![
+        (0u8..6, 1u16..3).prop_map(|(host, port)| SocketAddr::from(([10, 0, 0, host], port))),
+        (0u16..3, 1u16..3).prop_map(|(host, port)| SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, host], port))),
+    ];
+    (address, proptest::option::of(0u16..=256), any::<bool>(), any::<bool>()).prop_map(
+        |(address, weight, backup, drain)| {
+            let mut server = Server::at(address).unwrap();
+            server.weight = weight.and_then(Weight::new);
+            server.backup = backup;
+            server.drain = drain;
+            server
+        },
+    )
+}
+
+fn any_service() -> impl Strategy<Value = Arc<DesiredService>> {
+    let listen =
+        lines(&["mode http", "balance static-rr", "balance leastconn", "default-server check weight 3"]);
+    let server = lines(&["check inter 2s", "weight 9", "cookie x"]);
+    let bind = proptest::sample::subsequence(vec!["*", "[::1]", "unix@/run/a.sock"], 0..=3);
+    (1u16..4, listen, server, bind, proptest::collection::vec(any_server(), 0..8)).prop_map(
+        |(port, listen_options, server_options, bind, servers)| {
+            let mut spec = spec(port, &[]);
+            spec.listen_options = listen_options;
+            spec.server_options = server_options;
+            spec.bind = bind.iter().map(|text| BindAddress::parse(text).unwrap()).collect();
+            Arc::new(DesiredService::new(Arc::new(Section::of(&spec, [0, 0, 0, 0].into())), servers))
+        },
+    )
+}
+
+fn any_desired() -> impl Strategy<Value = DesiredState> {
+    let services = proptest::collection::btree_map("[a-d]", any_service(), 0..5);
+    (services, lines(&["mode http", "balance source", "hash-type consistent"])).prop_map(
+        |(services, defaults)| {
+            let base = Base {
+                global: Vec::new(),
+                defaults,
+                bind_address: [0, 0, 0, 0].into(),
+                operators_socket: None,
+            };
+            let services = services.into_iter().map(|(service, desired)| (name(&service), desired)).collect();
+            DesiredState { base: Arc::new(base), services }
+        },
+    )
+}
+
+/// A state on the way: some servers leave or wait for their checks, some frontends are shut down.
+fn any_applied() -> impl Strategy<Value = AppliedState> {
+    (any_desired(), proptest::collection::vec(0u8..12, 64)).prop_map(|(desired, dice)| {
+        let mut dice = dice.into_iter().cycle();
+        let mut applied = AppliedState::loaded(&desired, None);
+        for service in applied.services.values_mut() {
+            let service = Arc::make_mut(service);
+            if dice.next() == Some(0) {
+                service.frontend = Frontend::ShutDown;
+            }
+            for server in service.servers.values_mut() {
+                server.standing = match dice.next() {
+                    Some(0) => Standing::Maintenance,
+                    Some(1) => Standing::Pinned,
+                    _ => Standing::InRotation,
+                };
+            }
+        }
+        applied
+    })
+}
+
+fn any_capability() -> impl Strategy<Value = Capability> {
+    (prop_oneof![Just((2, 4)), Just((2, 6)), Just((3, 4))], any::<bool>()).prop_map(
+        |((major, minor), runtime_updates)| Capability {
+            version: HaproxyVersion::new(major, minor, 0),
+            runtime_updates,
+        },
+    )
+}
+
+fn no_service() -> BTreeSet<ServiceName> {
+    BTreeSet::new()
+}
+
+proptest! {
+    #[test]
+    fn a_plan_leads_to_what_is_wanted(applied in any_applied(), desired in any_desired(), can in any_capability()) {
+        let plan = plan(&applied, &desired, can, &no_service());
+        prop_assert!(replay(&plan, &applied, &desired).serves(&desired), "{plan:?}");
+    }
+
+    #[test]
+    fn a_plan_from_what_is_wanted_is_empty(desired in any_desired(), can in any_capability()) {
+        let applied = AppliedState::loaded(&desired, None);
+        prop_assert_eq!(plan(&applied, &desired, can, &no_service()), Plan::Unchanged);
+    }
+
+    #[test]
+    fn nothing_is_sent_when_updates_are_off(applied in any_applied(), desired in any_desired()) {
+        let can = Capability { version: HaproxyVersion::new(3, 4, 0), runtime_updates: false };
+        match plan(&applied, &desired, can, &no_service()) {
+            Plan::Unchanged => {}
+            Plan::Runtime(commands) => prop_assert!(false, "{commands:?}"),
+            Plan::Reload { meanwhile, .. } => prop_assert!(meanwhile.is_empty()),
+        }
+    }
+
+    #[test]
+    fn each_text_of_a_command_does_what_replay_says(applied in any_applied(), desired in any_desired()) {
+        let can = Capability { version: HaproxyVersion::new(3, 4, 0), runtime_updates: true };
+        if let Plan::Runtime(commands) = plan(&applied, &desired, can, &no_service()) {
+            let mut model = Model::load(&Renderer::default().render(&everything(&applied)).text);
+            for (service, server) in applied.services.iter().flat_map(|(name, service)| {
+                service.servers.iter().filter(|(_, server)| server.standing.is_out()).map(move |(server, _)| (name, server))
+            }) {
+                model.execute(&format!("set server {service}/{server} state maint"), false);
+            }
+            for (name, service) in &applied.services {
+                model.backends.get_mut(name.as_str()).unwrap().open = service.frontend == Frontend::Serving;
+            }
+            for command in &commands {
+                model.execute(&command.to_string(), false);
+            }
+            let wanted = AppliedState::loaded(&desired, Some(&replay(&Plan::Runtime(commands), &applied, &desired)));
+            let wanted = Model::load(&Renderer::default().render(&wanted).text).served();
+            let unchecked = |served: BTreeMap<String, BTreeMap<String, super::model::Server>>| -> Vec<_> {
+                served.into_iter().flat_map(|(service, servers)| servers.into_iter().map(move |(name, server)| {
+                    (service.clone(), name, server.id, server.address, server.weight, server.backup)
+                })).collect()
+            };
+            prop_assert_eq!(unchecked(model.served()), unchecked(wanted));
+        }
+    }
+}
+
+/// `applied` with every frontend open and every server in rotation, so that the rendered file holds them all.
+fn everything(applied: &AppliedState) -> AppliedState {
+    let mut all = applied.clone();
+    for service in all.services.values_mut() {
+        let service = Arc::make_mut(service);
+        service.frontend = Frontend::Serving;
+        for server in service.servers.values_mut() {
+            server.standing = Standing::InRotation;
+        }
+    }
+    all
+}

@@ -1,0 +1,152 @@
+//! Random histories with faults of every kind; in the end what runs is what is wanted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxymgr::engine::reconciler::Input;
+use proxymgr::engine::server::{Server, Weight};
+
+use super::model::Model;
+use super::world::{Luck, World, name, server, settings, spec};
+
+/// Names the one seed to replay.
+const SEED_VARIABLE: &str = "PROXYMGR_SIM_SEED";
+const SEEDS: u64 = 300;
+
+/// xorshift64*: repeatable anywhere.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
+    }
+}
+
+impl Luck for Dice {
+    fn strikes(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// What the registries hold, kept apart from the reconciler.
+#[derive(Default)]
+struct Registry {
+    services: BTreeMap<String, Entry>,
+}
+
+#[derive(Default)]
+struct Entry {
+    good: bool,
+    servers: Option<BTreeMap<String, Server>>,
+}
+
+fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World) {
+    let service = format!("s{}", dice.below(6));
+    match dice.below(10) {
+        0 | 1 => {
+            // Some ports are wanted by two services.
+            let port = 100 + u16::try_from(dice.below(9)).unwrap();
+            let options: &[&[&str]] = &[&[], &["balance static-rr"], &["mode http"], &["bad option"]];
+            let options = options[usize::try_from(dice.below(4)).unwrap()];
+            let entry = registry.services.entry(service.clone()).or_default();
+            entry.good = options != ["bad option"];
+            world.tell(Input::Defined(name(&service), Arc::new(spec(port, options))));
+        }
+        2 => {
+            registry.services.remove(&service);
+            world.tell(Input::Removed(name(&service)));
+        }
+        _ => {
+            let Some(entry) = registry.services.get_mut(&service) else { return };
+            let count = dice.below(6);
+            let servers: Vec<_> = (0..count).map(|_| random_server(dice)).collect();
+            let set: BTreeMap<_, _> =
+                servers.iter().map(|server| (server.name().to_string(), server.clone())).collect();
+            let keeps = set.is_empty() && entry.servers.as_ref().is_some_and(|servers| !servers.is_empty());
+            if !keeps {
+                entry.servers = Some(set);
+            }
+            world.tell(Input::Servers(name(&service), servers));
+        }
+    }
+}
+
+fn random_server(dice: &mut Dice) -> Server {
+    let mut server = server(&format!("10.0.0.{}:80", dice.below(8)));
+    server.weight = Weight::new(u16::try_from(dice.below(4)).unwrap()).filter(|_| !dice.strikes(2));
+    server.backup = dice.strikes(8);
+    server.drain = dice.strikes(8);
+    server
+}
+
+fn simulate(seed: u64) {
+    let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let mut registry = Registry::default();
+    let mut world = World::new(settings(!dice.strikes(8)));
+    for step in 0..300 {
+        if step == 20 {
+            world.tell(Input::Listed);
+        }
+        random_event(&mut dice, &mut registry, &mut world);
+        match dice.below(6) {
+            0 => world.settle_with(Duration::from_millis(dice.below(30)), &mut dice),
+            1 => world.settle_with(Duration::from_millis(dice.below(3_000)), &mut dice),
+            2 => world.carry_out(&mut dice),
+            3 if dice.strikes(4) => world.die(),
+            _ => {}
+        }
+    }
+    world.settle(Duration::from_secs(600));
+    check(&registry, &world);
+}
+
+/// The end: no faults since a while.
+fn check(registry: &Registry, world: &World) {
+    let running = world.running.as_ref().expect("a process serves");
+    let served = running.served();
+    assert_eq!(served, Model::load(&world.config).served(), "the file says what runs");
+    for (service, entry) in &registry.services {
+        let obstacle = world.reconciler.obstacles().get(&name(service));
+        let Some(wanted) = &entry.servers else {
+            assert!(!served.contains_key(service), "{service} serves without an answer");
+            continue;
+        };
+        let Some(seen) = served.get(service) else {
+            assert!(obstacle.is_some(), "{service} does not serve, for no reason");
+            continue;
+        };
+        assert!(entry.good || obstacle.is_some(), "{service} serves a bad definition");
+        assert_eq!(seen.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{service}");
+        for (name, server) in wanted {
+            let weight = if server.drain { 0 } else { server.weight.map_or(1, Weight::get) };
+            assert_eq!((seen[name].weight, seen[name].backup), (weight, server.backup), "{service}/{name}");
+            assert!(seen[name].checked, "{service}/{name} is not checked");
+        }
+    }
+    assert!(
+        served.keys().all(|service| registry.services.contains_key(service)),
+        "a service that is gone serves"
+    );
+    let ports: Vec<_> =
+        running.backends.values().filter(|backend| backend.open).flat_map(|b| &b.binds).collect();
+    let mut distinct = ports.clone();
+    distinct.sort();
+    distinct.dedup();
+    assert_eq!(ports.len(), distinct.len(), "two services share a port");
+}
+
+#[test]
+fn whatever_happens_what_runs_becomes_what_is_wanted() {
+    if let Ok(seed) = std::env::var(SEED_VARIABLE) {
+        simulate(seed.parse().unwrap());
+        return;
+    }
+    for seed in 1..=SEEDS {
+        let outcome = std::panic::catch_unwind(|| simulate(seed));
+        assert!(outcome.is_ok(), "replay with {SEED_VARIABLE}={seed}");
+    }
+}

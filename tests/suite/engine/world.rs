@@ -1,0 +1,265 @@
+//! The world around the reconciler: registries that change, a `HAProxy` that fails, and a clock that only tests move.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxymgr::engine::capability::Capability;
+use proxymgr::engine::command::Verdict;
+use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::moment::Moment;
+use proxymgr::engine::observed::{Observed, ObservedServer};
+use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::reconciler::{
+    Complaint, Effect, Input, Notice, OnEmpty, Order, Outcome, Reconciler, ReloadFailure, Settings,
+};
+use proxymgr::engine::section::Base;
+use proxymgr::engine::server::{Server, ServerName, Weight};
+use proxymgr::engine::server_id::ServerId;
+use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
+
+use proxymgr::engine::state::Checks;
+
+use super::model::Model;
+
+/// Decides whether something goes wrong; the plain world has no faults.
+pub trait Luck {
+    /// True once in `n` times.
+    fn strikes(&mut self, n: u64) -> bool;
+}
+
+/// Nothing goes wrong.
+pub struct NoFaults;
+
+impl Luck for NoFaults {
+    fn strikes(&mut self, _: u64) -> bool {
+        false
+    }
+}
+
+pub struct World {
+    pub reconciler: Reconciler,
+    pub now: Moment,
+    /// The serving process.
+    pub running: Option<Model>,
+    /// haproxy.cfg on disk.
+    pub config: String,
+    pub reloads: usize,
+    pub commands: Vec<String>,
+    pub notices: Vec<Notice>,
+    pub ready: usize,
+    /// The order under way.
+    pub order: Option<Order>,
+}
+
+pub fn name(text: &str) -> ServiceName {
+    ServiceName::parse(text).unwrap()
+}
+
+pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
+    ServiceSpec {
+        port: NonZeroU16::new(port).unwrap(),
+        bind: Vec::new(),
+        bind_options: None,
+        listen_options: listen_options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
+        server_options: vec![OptionLine::parse("check inter 2s").unwrap()],
+        watcher: WatcherSpec::File { file: "/servers".into() },
+    }
+}
+
+pub fn server(address: &str) -> Server {
+    Server::at(address.parse().unwrap()).unwrap()
+}
+
+pub fn settings(runtime_updates: bool) -> Settings {
+    let base = Base {
+        global: Vec::new(),
+        defaults: Vec::new(),
+        bind_address: [0, 0, 0, 0].into(),
+        operators_socket: None,
+    };
+    Settings {
+        base: Arc::new(base),
+        capability: Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates },
+        min_interval: Duration::from_secs(1),
+        startup_timeout: Duration::from_secs(10),
+        on_empty: OnEmpty::Keep,
+    }
+}
+
+impl World {
+    pub fn new(settings: Settings) -> Self {
+        let now = Moment::START;
+        Self {
+            reconciler: Reconciler::new(settings, now),
+            now,
+            running: None,
+            config: String::new(),
+            reloads: 0,
+            commands: Vec::new(),
+            notices: Vec::new(),
+            ready: 0,
+            order: None,
+        }
+    }
+
+    /// A world in which these services run, each with its port and its servers.
+    pub fn running(settings: Settings, services: &[(&str, u16, &[&str])]) -> Self {
+        let mut world = Self::new(settings);
+        for (service, port, servers) in services {
+            world.define(service, *port, &[]);
+            world.servers(service, servers);
+        }
+        world.tell(Input::Listed);
+        world.settle(Duration::from_secs(5));
+        world.reloads = 0;
+        world.commands.clear();
+        world.notices.clear();
+        world
+    }
+
+    pub fn define(&mut self, service: &str, port: u16, listen_options: &[&str]) {
+        self.tell(Input::Defined(name(service), Arc::new(spec(port, listen_options))));
+    }
+
+    pub fn servers(&mut self, service: &str, servers: &[&str]) {
+        self.tell(Input::Servers(name(service), servers.iter().map(|address| server(address)).collect()));
+    }
+
+    pub fn tell(&mut self, input: Input) {
+        for effect in self.reconciler.handle(input, self.now) {
+            match effect {
+                Effect::Order(order) => {
+                    assert!(self.order.replace(order).is_none(), "two orders at a time");
+                }
+                Effect::Notice(notice) => self.notices.push(notice),
+                Effect::Ready => self.ready += 1,
+            }
+        }
+    }
+
+    /// Lets `span` pass: orders are carried out, deadlines come.
+    pub fn settle(&mut self, span: Duration) {
+        self.settle_with(span, &mut NoFaults);
+    }
+
+    pub fn settle_with(&mut self, span: Duration, luck: &mut impl Luck) {
+        let end = self.now + span;
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            assert!(steps < 100_000, "the reconciler does not come to rest: {:?}", self.notices.last());
+            if self.order.is_some() {
+                self.carry_out(luck);
+                continue;
+            }
+            match self.reconciler.deadline() {
+                Some(deadline) if deadline <= end => {
+                    self.now = self.now.max(deadline);
+                    self.tell(Input::Tick);
+                }
+                _ => break,
+            }
+        }
+        self.now = self.now.max(end);
+    }
+
+    /// Carries out the order under way.
+    pub fn carry_out(&mut self, luck: &mut impl Luck) {
+        let Some(order) = self.order.take() else { return };
+        let outcome = match order {
+            Order::Reload { first, config, listen, .. } => {
+                for command in &first {
+                    self.execute(&command.to_string(), luck);
+                }
+                self.reload(&config.text, &listen, luck)
+            }
+            Order::Apply { config, commands, .. } => {
+                let config_error = (config.is_some() && luck.strikes(20)).then(|| "disk full".to_owned());
+                if let (Some(config), None) = (config, &config_error) {
+                    config.text.as_ref().clone_into(&mut self.config);
+                }
+                let mut verdicts = Vec::new();
+                for command in &commands {
+                    if self.running.is_none() || luck.strikes(40) {
+                        break;
+                    }
+                    let reply = self.execute(&command.to_string(), luck);
+                    if luck.strikes(40) {
+                        break;
+                    }
+                    verdicts.push(if luck.strikes(40) {
+                        Verdict::Unexpected("?".into())
+                    } else {
+                        command.judge(&reply)
+                    });
+                }
+                Outcome::Applied { verdicts, config_error }
+            }
+            Order::Compare => match &self.running {
+                Some(running) if !luck.strikes(10) => Outcome::Compared(observe(running)),
+                _ => Outcome::CompareFailed("no answer".into()),
+            },
+        };
+        self.now = self.now + Duration::from_millis(1);
+        self.tell(Input::Done(outcome));
+    }
+
+    fn execute(&mut self, command: &str, luck: &mut impl Luck) -> String {
+        self.commands.push(command.to_owned());
+        if luck.strikes(40) {
+            return "Some error.".into();
+        }
+        let connections_last = luck.strikes(2);
+        self.running.as_mut().map_or("", |running| running.execute(command, connections_last)).to_owned()
+    }
+
+    fn reload(
+        &mut self,
+        config: &str,
+        listen: &[(proxymgr::engine::listen_address::ListenAddress, ServiceName)],
+        luck: &mut impl Luck,
+    ) -> Outcome {
+        self.now = self.now + Duration::from_millis(80);
+        if luck.strikes(8) {
+            return Outcome::ReloadFailed(ReloadFailure::NotServing("exited with 1".into()));
+        }
+        if let (Some((_, service)), true) = (listen.first(), luck.strikes(10)) {
+            return Outcome::ReloadFailed(ReloadFailure::Listen(vec![(service.clone(), "in use".into())]));
+        }
+        if let Some(line) = config.lines().position(|line| line.trim() == "bad option") {
+            let complaint =
+                Complaint { line: Some(line + 1), proxy: None, text: "unknown keyword 'bad'".into() };
+            return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
+        }
+        self.reloads += 1;
+        config.clone_into(&mut self.config);
+        self.running = Some(Model::load(config));
+        Outcome::Reloaded { took: Duration::from_millis(80) }
+    }
+
+    /// The serving process dies.
+    pub fn die(&mut self) {
+        if self.running.take().is_some() {
+            self.tell(Input::Died { how: "killed".into() });
+        }
+    }
+}
+
+fn observe(model: &Model) -> Observed {
+    let servers = |backend: &super::model::Backend| -> BTreeMap<ServerName, ObservedServer> {
+        let seen = |(name, server): (&String, &super::model::Server)| {
+            let seen = ObservedServer {
+                id: ServerId::reported(server.id),
+                address: server.address.parse().ok(),
+                weight: Weight::new(server.weight).unwrap(),
+                in_maintenance: server.maintenance,
+                checks: if server.checked { Checks::AsConfigured } else { Checks::ToEnable },
+            };
+            (ServerName::reported(name), seen)
+        };
+        backend.servers.iter().map(seen).collect()
+    };
+    model.backends.iter().map(|(name, backend)| (name.clone(), servers(backend))).collect()
+}
