@@ -4,5 +4,6 @@
 
 pub mod moment;
 pub mod option_line;
+pub mod secret;
 pub mod server;
 pub mod service;
