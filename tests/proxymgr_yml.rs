@@ -25,7 +25,7 @@ fn load(text: &str) -> Result<Config, Vec<String>> {
 
 const SOURCE: &str = "service_config: {type: file, path: /s}\n";
 
-/// `text` with a good service_config in its first line.
+/// `text` with a good `service_config` in its first line.
 fn load_with_source(text: &str) -> Result<Config, Vec<String>> {
     load(&format!("{SOURCE}{text}"))
 }
@@ -137,6 +137,19 @@ fn variables_stand_for_numbers_words_and_parts_of_texts() {
 fn anchors_and_aliases_work() {
     let config = load_with_source("reload: {min_interval: &t 3s, drain_timeout: *t}\n").unwrap();
     assert_eq!(config.reload.drain_timeout, Duration::from_secs(3));
+}
+
+#[test]
+fn a_byte_order_mark_and_the_line_ends_of_windows_are_taken() {
+    let config = load("\u{feff}log:\r\n  level: warn\r\nservice_config: {type: file, path: /s}\r\n").unwrap();
+    assert_eq!(config.log.level, LogLevel::Warn);
+    assert_eq!(config.service_config, [SourceConfig::File { path: PathBuf::from("/s") }]);
+}
+
+#[test]
+fn other_bytes_than_utf_8_are_told_by_their_place() {
+    let errors = Config::parse(b"log: {}\nhaproxy: \xc3\xa9\xff", &env).unwrap_err();
+    assert_eq!(errors[0].to_string(), ":2:11: is not UTF-8 text; save the file as UTF-8");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
 fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     let mut top = reader.open(root);
     let runtime_dir = reader
-        .read(top.get("runtime_dir"), value::socket_path)
+        .read(top.get("runtime_dir"), value::socket_directory)
         .unwrap_or_else(|| PathBuf::from("/run/proxymgr"));
     let config = Config {
         haproxy: haproxy::read(reader, top.get("haproxy"), &runtime_dir),

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engine::option_line::OptionLine;
+use crate::engine::option_line::{OptionLine, OptionLineError};
 use crate::engine::service::{BindAddress, BindAddressError};
 
 /// Longer is a mistake, and would overflow clocks.
@@ -101,6 +101,16 @@ pub(super) fn socket_path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// A directory for sockets: short, so that their paths fit.
+pub(super) fn socket_directory(text: &str) -> Result<PathBuf, String> {
+    if text.len() >= 70 {
+        return Err(
+            "is too long for the paths of the sockets in it; write one shorter than 70 bytes".to_owned()
+        );
+    }
+    socket_path(text)
+}
+
 /// A program: its name, to be found on PATH, or its absolute path.
 pub(super) fn program(text: &str) -> Result<PathBuf, String> {
     if text.contains('/') || text.is_empty() {
@@ -113,7 +123,16 @@ pub(super) fn program(text: &str) -> Result<PathBuf, String> {
 
 /// A line of the `global` or `defaults` section.
 pub(super) fn option_line(text: &str) -> Result<OptionLine, String> {
-    OptionLine::parse(text).map_err(|error| format!("can't stand here: {error}"))
+    OptionLine::parse(text).map_err(|error| match error {
+        // The one error that quotes any text.
+        OptionLineError::Preprocessor(_) => {
+            "can't stand here: HAProxy's preprocessor takes lines that begin with a dot".to_owned()
+        }
+        error @ (OptionLineError::Empty
+        | OptionLineError::ControlCharacter(_)
+        | OptionLineError::SectionKeyword(_)
+        | OptionLineError::TooLong(_)) => format!("can't stand here: {error}"),
+    })
 }
 
 /// `host:port,host:port/chroot`, blanks dropped. The port may be left out: 2181.

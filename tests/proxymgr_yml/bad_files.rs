@@ -192,6 +192,16 @@ const BAD_FILES: &[(&str, &[&str])] = &[
             "2:1: frontends: is not supported yet by this version; remove it",
         ],
     ),
+    (
+        "runtime_dir: /this/path/is/indeed/so/long/that/no/name/of/a/socket/would/fit/behind/it/",
+        &[
+            "1:14: runtime_dir: '/this/path/is/indeed/so/long/that/no/name/of/a/socket/would/fit/behind/it/' is too long for the paths of the sockets in it; write one shorter than 70 bytes",
+        ],
+    ),
+    (
+        "haproxy: {global: [.if true]}",
+        &["1:20: haproxy.global[0]: '.if true' can't stand here: HAProxy's preprocessor takes lines that begin with a dot"],
+    ),
     ("state_dir: var", &["1:12: state_dir: 'var' is no absolute path; begin it with /"]),
     ("runtime_dir: ~/x", &["1:14: runtime_dir: '~/x' is no absolute path; begin it with /"]),
     (
