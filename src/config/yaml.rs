@@ -13,14 +13,14 @@ const MAX_DEPTH: usize = 32;
 /// More values than any configuration; it bounds what aliases can blow up.
 const MAX_NODES: usize = 10_000;
 
-/// A value and where it begins.
-#[derive(Clone, Debug)]
+/// A value and where it begins. No Debug: it may hold credentials.
+#[derive(Clone)]
 pub(super) struct Node {
     pub position: Position,
     pub kind: Kind,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Kind {
     Null,
     Scalar(String),
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 /// A key and its value. Keys may repeat: the reader, which knows their path, refuses that.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Pair {
     pub key: String,
     pub position: Position,
