@@ -16,6 +16,7 @@ pub mod policy;
 pub mod reconciler;
 pub mod reload_reason;
 pub mod render;
+pub mod secret;
 pub mod section;
 pub mod server;
 pub mod server_id;

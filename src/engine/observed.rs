@@ -113,7 +113,13 @@ mod tests {
         let id = ServerId::reported(7);
         (
             ServerName::of(address),
-            ObservedServer { id, address: Some(address), weight: Weight::DEFAULT, in_maintenance },
+            ObservedServer {
+                id,
+                address: Some(address),
+                weight: Weight::DEFAULT,
+                in_maintenance,
+                checks: Checks::AsConfigured,
+            },
         )
     }
 

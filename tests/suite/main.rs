@@ -11,4 +11,5 @@
 mod engine;
 mod layers;
 mod load_client;
+mod proxymgr_yml;
 mod support;

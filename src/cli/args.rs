@@ -1,0 +1,175 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::Exit;
+
+/// Keeps one `HAProxy` in step with service registries, without losing a connection.
+#[derive(Debug, Parser)]
+#[command(
+    name = "proxymgr",
+    version,
+    about = "Keeps one HAProxy in step with service registries, without losing a connection",
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Without a command it does what `run` does. Exit codes: 0 done or asked to end, 64 usage, \
+                  69 HAProxy missing or too old, 78 bad proxymgr.yml, 1 anything else."
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq, Subcommand)]
+pub enum Command {
+    /// `run`.
+    #[command(about = "Run HAProxy and keep it in step")]
+    Run(RunArgs),
+    /// `check`.
+    #[command(about = "Read proxymgr.yml and every service, and ask HAProxy to check the result")]
+    Check(CheckArgs),
+    /// `render`.
+    #[command(about = "Print the haproxy.cfg that would be written now")]
+    Render(RenderArgs),
+}
+
+/// `run`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RunArgs {
+    /// The configuration file, proxymgr.yml
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Log at level debug, whatever the file says
+    #[arg(short, long)]
+    pub debug: bool,
+}
+
+/// `check`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct CheckArgs {
+    /// The configuration file, proxymgr.yml
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `render`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RenderArgs {
+    /// The configuration file, proxymgr.yml
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Print only what differs from the running one
+    #[arg(long)]
+    pub diff: bool,
+}
+
+/// Reads the command line, the program's name first.
+///
+/// # Errors
+/// When there is nothing to do: help or version was printed on stdout ([`Exit::Success`]), or what is wrong on stderr
+/// ([`Exit::Usage`]).
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Exit> {
+    command_of(args).map_err(|message| match message.print() {
+        Err(_) => Exit::Failure,
+        Ok(()) if message.use_stderr() => Exit::Usage,
+        Ok(()) => Exit::Success,
+    })
+}
+
+fn command_of(args: impl IntoIterator<Item = OsString>) -> Result<Command, clap::Error> {
+    let line = CommandLine::try_parse_from(args)?;
+    line.command.or(line.run.map(Command::Run)).ok_or_else(|| {
+        let reason = "a configuration file is needed: proxymgr -c FILE";
+        <CommandLine as clap::CommandFactory>::command()
+            .error(clap::error::ErrorKind::MissingRequiredArgument, reason)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(line: &str) -> Result<Command, clap::Error> {
+        command_of(line.split(' ').map(OsString::from))
+    }
+
+    fn run(config: &str, debug: bool) -> Command {
+        Command::Run(RunArgs { config: config.into(), debug })
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        let config = PathBuf::from("/p.yml");
+        for (line, expected) in [
+            ("proxymgr run -c /p.yml", run("/p.yml", false)),
+            ("proxymgr run -c /p.yml -d", run("/p.yml", true)),
+            ("proxymgr -c /p.yml", run("/p.yml", false)),
+            ("proxymgr -d -c /p.yml", run("/p.yml", true)),
+            ("proxymgr --config=/p.yml --debug", run("/p.yml", true)),
+            ("proxymgr check -c /p.yml", Command::Check(CheckArgs { config: config.clone(), json: false })),
+            (
+                "proxymgr check --json -c /p.yml",
+                Command::Check(CheckArgs { config: config.clone(), json: true }),
+            ),
+            (
+                "proxymgr render -c /p.yml",
+                Command::Render(RenderArgs { config: config.clone(), diff: false }),
+            ),
+            ("proxymgr render --diff -c /p.yml", Command::Render(RenderArgs { config, diff: true })),
+        ] {
+            assert_eq!(command(line).unwrap(), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_command_line_is_a_usage_error() {
+        for line in [
+            "proxymgr",
+            "proxymgr run",
+            "proxymgr -d",
+            "proxymgr -c",
+            "proxymgr check",
+            "proxymgr fly -c /p.yml",
+            "proxymgr -c /p.yml check",
+            "proxymgr -c /p.yml check -c /p.yml",
+            "proxymgr -c /p.yml --diff",
+            "proxymgr -c /p.yml -c /q.yml",
+            "proxymgr run -c /p.yml extra",
+        ] {
+            assert!(command(line).unwrap_err().use_stderr(), "{line}");
+            assert_eq!(parse(line.split(' ').map(OsString::from)), Err(Exit::Usage), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_errors() {
+        for line in
+            ["proxymgr --help", "proxymgr -h", "proxymgr --version", "proxymgr -V", "proxymgr run --help"]
+        {
+            assert!(!command(line).unwrap_err().use_stderr(), "{line}");
+            assert_eq!(parse(line.split(' ').map(OsString::from)), Err(Exit::Success), "{line}");
+        }
+        let version = command("proxymgr --version").unwrap_err().to_string();
+        assert_eq!(version, format!("proxymgr {}\n", env!("CARGO_PKG_VERSION")));
+    }
+
+    #[test]
+    fn the_description_of_the_command_line_is_sound() {
+        <CommandLine as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn exit_codes_are_those_of_the_manual() {
+        let all = [Exit::Success, Exit::Failure, Exit::Usage, Exit::HaproxyUnavailable, Exit::BadConfig];
+        assert_eq!(all.map(Exit::code), [0, 1, 64, 69, 78]);
+    }
+}

@@ -1,0 +1,86 @@
+//! The section `haproxy`.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use crate::engine::option_line::OptionLine;
+
+use super::model::HaproxyConfig;
+use super::reader::{Reader, Value};
+use super::value;
+
+/// No `log`: `HAProxy`'s own messages come through stderr, and a syslog may not be there.
+const GLOBAL: &[&str] = &["maxconn 4096"];
+const DEFAULTS: &[&str] = &[
+    "timeout connect 5s",
+    "timeout client 1m",
+    "timeout server 1m",
+    "retries 3",
+    "option redispatch",
+    "balance roundrobin",
+];
+/// Without it a process that ends its service closes idle keep-alive connections under the clients' hands.
+/// Source: `HAProxy` configuration manual 2.4, 4.2.
+const IDLE_CLOSE: &str = "idle-close-on-response";
+
+/// Reads the section. `runtime_dir` holds the stats socket unless told otherwise.
+pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_dir: &Path) -> HaproxyConfig {
+    let mut section = reader.open(value);
+    let config = HaproxyConfig {
+        path: reader.read(section.get("path"), value::program).unwrap_or_else(|| PathBuf::from("haproxy")),
+        config_path: reader
+            .read(section.get("config_path"), value::absolute_path)
+            .unwrap_or_else(|| PathBuf::from("/etc/haproxy/haproxy.cfg")),
+        socket_path: reader
+            .read(section.get("socket_path"), value::socket_path)
+            .unwrap_or_else(|| runtime_dir.join("haproxy.sock")),
+        global: reader.read_list(section.get("global"), value::option_line).unwrap_or_else(|| lines(GLOBAL)),
+        defaults: with_idle_close(
+            reader.read_list(section.get("defaults"), value::option_line).unwrap_or_else(|| lines(DEFAULTS)),
+        ),
+        bind_address: reader
+            .read(section.get("bind_address"), value::bind_address)
+            .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+        runtime_updates: reader.read(section.get("runtime_updates"), value::boolean).unwrap_or(true),
+    };
+    section.refuse_later(&["include", "template"]);
+    reader.close(&section);
+    config
+}
+
+fn lines(texts: &[&str]) -> Vec<OptionLine> {
+    texts.iter().filter_map(|text| OptionLine::parse(text).ok()).collect()
+}
+
+/// Adds the option unless a line names it, be it with `no` before.
+fn with_idle_close(mut defaults: Vec<OptionLine>) -> Vec<OptionLine> {
+    let names_it = |line: &OptionLine| {
+        let words: Vec<&str> = line.words().take(3).collect();
+        matches!(words.as_slice(), ["option", option, ..] | ["no", "option", option] if *option == IDLE_CLOSE)
+    };
+    if !defaults.iter().any(names_it) {
+        defaults.extend(OptionLine::parse(&format!("option {IDLE_CLOSE}")));
+    }
+    defaults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_close_is_added_unless_a_line_names_it() {
+        let texts = |given: &[&str]| -> Vec<String> {
+            with_idle_close(lines(given)).iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(texts(&["mode http"]), ["mode http", "option idle-close-on-response"]);
+        assert_eq!(texts(&["option  idle-close-on-response"]), ["option  idle-close-on-response"]);
+        assert_eq!(texts(&["no option idle-close-on-response"]), ["no option idle-close-on-response"]);
+        assert_eq!(texts(&[]), ["option idle-close-on-response"]);
+    }
+
+    #[test]
+    fn every_built_in_line_is_a_good_one() {
+        assert_eq!(lines(GLOBAL).len() + lines(DEFAULTS).len(), GLOBAL.len() + DEFAULTS.len());
+    }
+}

@@ -1,0 +1,144 @@
+//! proxymgr.yml: read, checked as a whole, with every mistake told at once and by its place.
+
+mod environment;
+mod error;
+mod haproxy;
+mod model;
+mod reader;
+mod service_config;
+mod value;
+mod yaml;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::{ConfigError, ConfigErrors, Position};
+pub use model::{
+    AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, OnEmpty, ReloadConfig, SafetyConfig,
+    ShutdownConfig, SourceConfig,
+};
+
+use reader::{Reader, Value};
+
+/// More than any configuration needs, in bytes.
+const MAX_FILE_SIZE: usize = 1 << 20;
+const DEFAULT_MAX_DRAINING: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(7);
+
+impl Config {
+    /// Reads the file at `path`; `env` gives the value of an environment variable.
+    ///
+    /// # Errors
+    /// When the file can't be read, or with every mistake in it.
+    pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| ConfigErrors::Unreadable { file: path.to_owned(), source })?;
+        Self::parse(&bytes, env).map_err(|errors| ConfigErrors::Invalid { file: path.to_owned(), errors })
+    }
+
+    /// Reads the file's bytes.
+    ///
+    /// # Errors
+    /// Every mistake, in the order of the file.
+    pub fn parse(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
+        let root = yaml::parse(text_of(bytes).map_err(|error| vec![error])?).map_err(|error| vec![error])?;
+        let mut reader = Reader::new(env);
+        let config = read(&mut reader, root.as_ref().map(Value::root));
+        if reader.errors.is_empty() {
+            return Ok(config);
+        }
+        reader.errors.sort_by_key(|error| error.position);
+        Err(reader.errors)
+    }
+}
+
+/// The bytes as text, without a byte order mark.
+fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
+    let whole = |position, message: String| ConfigError { position, path: String::new(), message };
+    if bytes.len() > MAX_FILE_SIZE {
+        return Err(whole(None, format!("is {} bytes long; at most {MAX_FILE_SIZE} are read", bytes.len())));
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.split(|byte| *byte == b'\n').count();
+        let last = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let column = String::from_utf8_lossy(last).chars().count() + 1;
+        whole(Some(Position { line, column }), "is not UTF-8 text; save the file as UTF-8".to_owned())
+    })?;
+    Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
+}
+
+fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
+    let mut top = reader.open(root);
+    let runtime_dir = reader
+        .read(top.get("runtime_dir"), value::socket_directory)
+        .unwrap_or_else(|| PathBuf::from("/run/proxymgr"));
+    let config = Config {
+        haproxy: haproxy::read(reader, top.get("haproxy"), &runtime_dir),
+        service_config: service_config::read(reader, &mut top),
+        reload: read_reload(reader, top.get("reload")),
+        safety: read_safety(reader, top.get("safety")),
+        shutdown: read_shutdown(reader, top.get("shutdown")),
+        log: read_log(reader, top.get("log")),
+        state_dir: reader
+            .read(top.get("state_dir"), value::absolute_path)
+            .unwrap_or_else(|| PathBuf::from("/var/lib/proxymgr")),
+        runtime_dir,
+    };
+    top.refuse_later(&["admin", "frontends"]);
+    reader.close(&top);
+    config
+}
+
+fn read_reload(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> ReloadConfig {
+    let mut section = reader.open(value);
+    let config = ReloadConfig {
+        min_interval: reader
+            .read(section.get("min_interval"), value::duration)
+            .unwrap_or(Duration::from_secs(1)),
+        drain_timeout: reader
+            .read(section.get("drain_timeout"), value::duration)
+            .unwrap_or(Duration::from_secs(600)),
+        max_draining: reader.read(section.get("max_draining"), value::count).unwrap_or(DEFAULT_MAX_DRAINING),
+    };
+    reader.close(&section);
+    config
+}
+
+fn read_safety(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> SafetyConfig {
+    let mut section = reader.open(value);
+    let on_empty = |text: &str| value::word(text, &[("keep", OnEmpty::Keep), ("drain", OnEmpty::Drain)]);
+    let config = SafetyConfig {
+        on_empty: reader.read(section.get("on_empty"), on_empty).unwrap_or(OnEmpty::Keep),
+        startup_timeout: reader
+            .read(section.get("startup_timeout"), value::duration)
+            .unwrap_or(Duration::from_secs(10)),
+    };
+    section.refuse_later(&["max_shrink", "shrink_hold", "allow_options"]);
+    reader.close(&section);
+    config
+}
+
+fn read_shutdown(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> ShutdownConfig {
+    let mut section = reader.open(value);
+    let grace = reader.read(section.get("grace"), value::duration).unwrap_or(Duration::from_secs(8));
+    reader.close(&section);
+    ShutdownConfig { grace }
+}
+
+fn read_log(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> LogConfig {
+    const LEVELS: &[(&str, LogLevel)] = &[
+        ("error", LogLevel::Error),
+        ("warn", LogLevel::Warn),
+        ("info", LogLevel::Info),
+        ("debug", LogLevel::Debug),
+        ("trace", LogLevel::Trace),
+    ];
+    let mut section = reader.open(value);
+    let format = |text: &str| value::word(text, &[("text", LogFormat::Text), ("json", LogFormat::Json)]);
+    let config = LogConfig {
+        format: reader.read(section.get("format"), format).unwrap_or(LogFormat::Text),
+        level: reader.read(section.get("level"), |text| value::word(text, LEVELS)).unwrap_or(LogLevel::Info),
+    };
+    reader.close(&section);
+    config
+}

@@ -1,0 +1,146 @@
+//! What proxymgr.yml says, as plain typed values.
+
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::engine::option_line::OptionLine;
+use crate::engine::secret::Secret;
+
+/// The whole of proxymgr.yml.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `haproxy`.
+    pub haproxy: HaproxyConfig,
+    /// `service_config`: at least one source; the first that holds a name keeps it.
+    pub service_config: Vec<SourceConfig>,
+    /// `reload`.
+    pub reload: ReloadConfig,
+    /// `safety`.
+    pub safety: SafetyConfig,
+    /// `shutdown`.
+    pub shutdown: ShutdownConfig,
+    /// `log`.
+    pub log: LogConfig,
+    /// `state_dir`, absolute: what must survive a restart of the machine.
+    pub state_dir: PathBuf,
+    /// `runtime_dir`, absolute: sockets.
+    pub runtime_dir: PathBuf,
+}
+
+/// The `HAProxy` to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HaproxyConfig {
+    /// The binary: a name to be found on PATH, or an absolute path.
+    pub path: PathBuf,
+    /// Where haproxy.cfg is written, absolute.
+    pub config_path: PathBuf,
+    /// The stats socket for operators' tools, absolute; it can stand in haproxy.cfg as it is.
+    pub socket_path: PathBuf,
+    /// Lines of the `global` section.
+    pub global: Vec<OptionLine>,
+    /// Lines of the `defaults` section, `option idle-close-on-response` among them unless the user said otherwise.
+    pub defaults: Vec<OptionLine>,
+    /// The address of services that name none.
+    pub bind_address: IpAddr,
+    /// Whether changes may go through the stats socket; if not, every change is a reload.
+    pub runtime_updates: bool,
+}
+
+/// Where definitions of services come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceConfig {
+    /// Children of a `ZooKeeper` node.
+    Zookeeper {
+        /// Connect string: `host:port,host:port`, a chroot may follow; without blanks.
+        servers: String,
+        /// The parent node, absolute, below the chroot.
+        path: String,
+        /// How to log in.
+        auth: Option<AuthConfig>,
+    },
+    /// Files.
+    File {
+        /// A directory or one file, absolute.
+        path: PathBuf,
+    },
+}
+
+/// What `ZooKeeper` calls `addauth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthConfig {
+    /// The scheme, such as `digest`.
+    pub scheme: String,
+    /// For `digest`: `user:password`.
+    pub credentials: Secret,
+}
+
+/// How often and how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadConfig {
+    /// From one reload to the next.
+    pub min_interval: Duration,
+    /// How long an old process may finish its connections.
+    pub drain_timeout: Duration,
+    /// How many old processes may do so at once.
+    pub max_draining: NonZeroUsize,
+}
+
+/// What a registry's mistake may not break.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SafetyConfig {
+    /// What becomes of a service whose registry says that it has no servers.
+    pub on_empty: OnEmpty,
+    /// How long a start waits for first answers.
+    pub startup_timeout: Duration,
+}
+
+/// What an empty answer does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnEmpty {
+    /// The last servers stay.
+    Keep,
+    /// The servers go.
+    Drain,
+}
+
+/// The end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShutdownConfig {
+    /// How long connections may finish.
+    pub grace: Duration,
+}
+
+/// The log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// For people or for programs.
+    pub format: LogFormat,
+    /// The least that is logged.
+    pub level: LogLevel,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much is logged: this level and what is graver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What needs someone now.
+    Error,
+    /// What needs someone soon.
+    Warn,
+    /// What changed.
+    Info,
+    /// Why.
+    Debug,
+    /// Everything.
+    Trace,
+}

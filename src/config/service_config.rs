@@ -1,0 +1,119 @@
+//! The section `service_config`: one source of services, or a list of them.
+
+use crate::engine::secret::Secret;
+
+use super::model::{AuthConfig, SourceConfig};
+use super::reader::{Reader, Section, Value};
+use super::value;
+
+const HOW_TO: &str = "write where services come from, such as service_config: {type: file, path: /etc/proxymgr/services} \
+     or {type: zookeeper, servers: \"localhost:2181\", path: /service_config}";
+
+#[derive(Clone, Copy)]
+enum SourceType {
+    Zookeeper,
+    File,
+}
+
+/// Reads the value of `top`'s key `service_config`.
+pub(super) fn read(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Vec<SourceConfig> {
+    let Some(value) = top.get("service_config") else {
+        // A file that is no mapping was refused as such.
+        if reader.errors.is_empty() || !top.is_empty() {
+            reader.missing(top, "service_config", HOW_TO);
+        }
+        return Vec::new();
+    };
+    match value.items() {
+        None => read_source(reader, value).into_iter().collect(),
+        Some(items) if items.is_empty() => {
+            reader.refuse(&value, format!("is an empty list; {HOW_TO}"));
+            Vec::new()
+        }
+        Some(items) => items.into_iter().filter_map(|item| read_source(reader, item)).collect(),
+    }
+}
+
+fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig> {
+    let mistakes = reader.errors.len();
+    let mut section = reader.open(Some(value));
+    if reader.errors.len() > mistakes {
+        return None;
+    }
+    let source_type = if let Some(value) = section.get("type") {
+        reader.read(Some(value), source_type)
+    } else {
+        reader.missing(&section, "type", "write type: zookeeper or type: file");
+        None
+    };
+    // Without a type no key can be judged.
+    let source = match source_type? {
+        SourceType::Zookeeper => read_zookeeper(reader, &mut section),
+        SourceType::File => read_file(reader, &mut section),
+    };
+    section.refuse_later(&["tls"]);
+    reader.close(&section);
+    source
+}
+
+fn source_type(text: &str) -> Result<SourceType, String> {
+    match text {
+        "consul" | "docker" => {
+            Err("is not supported yet by this version; write zookeeper or file".to_owned())
+        }
+        other => value::word(other, &[("zookeeper", SourceType::Zookeeper), ("file", SourceType::File)]),
+    }
+}
+
+fn read_zookeeper(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {
+    let servers = section.get("servers");
+    if servers.is_none() {
+        reader.missing(section, "servers", "write the ensemble, such as servers: \"zk1:2181,zk2:2181\"");
+    }
+    let path = section.get("path");
+    if path.is_none() {
+        reader.missing(
+            section,
+            "path",
+            "write the node that holds the services, such as path: /service_config",
+        );
+    }
+    let auth = section.get("auth");
+    let (servers, path) = (reader.read(servers, value::ensemble), reader.read(path, value::node_path));
+    let auth = auth.and_then(|value| read_auth(reader, value));
+    Some(SourceConfig::Zookeeper { servers: servers?, path: path?, auth })
+}
+
+fn read_file(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {
+    let path = section.get("path");
+    if path.is_none() {
+        reader.missing(section, "path", "write a directory or a file, such as path: /etc/proxymgr/services");
+    }
+    Some(SourceConfig::File { path: reader.read(path, value::absolute_path)? })
+}
+
+/// Nothing that stands in here is shown in a message.
+fn read_auth(reader: &mut Reader<'_>, value: Value<'_>) -> Option<AuthConfig> {
+    let mistakes = reader.errors.len();
+    let mut section = reader.open(Some(value));
+    if reader.errors.len() > mistakes {
+        return None;
+    }
+    section.hide_keys();
+    let mut text = |key, how_to: &str| {
+        let Some(value) = section.get(key) else {
+            reader.missing(&section, key, how_to);
+            return None;
+        };
+        let text = reader.text(&value)?;
+        if text.is_empty() || text.chars().any(char::is_control) {
+            reader.refuse(&value, format!("is empty or holds a control character; {how_to}"));
+            return None;
+        }
+        Some(text)
+    };
+    let scheme = text("scheme", "write scheme: digest");
+    let credentials = text("credentials", "write credentials: ${VARIABLE}, for digest a user:password");
+    reader.close(&section);
+    Some(AuthConfig { scheme: scheme?, credentials: Secret::new(credentials?) })
+}

@@ -1,0 +1,307 @@
+/// A file (a good `service_config` is added after it unless it holds one) and all that it is told.
+const BAD_FILES: &[(&str, &[&str])] = &[
+    ("haproxy: {pat: x}", &["1:11: haproxy.pat: unknown key; did you mean 'path'?"]),
+    (
+        "haproxy: {zzz: x}",
+        &[
+            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, bind_address, runtime_updates",
+        ],
+    ),
+    ("haprox: {}", &["1:1: haprox: unknown key; did you mean 'haproxy'?"]),
+    ("haproxy: []", &["1:10: haproxy: must hold keys with values, but is a list"]),
+    ("haproxy: haproxy", &["1:10: haproxy: must hold keys with values, but is a single value"]),
+    (
+        "haproxy: {path: ./haproxy}",
+        &[
+            "1:17: haproxy.path: './haproxy' is no program; write a name to be found on PATH, such as haproxy, or an absolute path",
+        ],
+    ),
+    (
+        "haproxy: {config_path: haproxy.cfg}",
+        &["1:24: haproxy.config_path: 'haproxy.cfg' is no absolute path; begin it with /"],
+    ),
+    (
+        "haproxy: {socket_path: \"/run/a b\"}",
+        &[
+            "1:24: haproxy.socket_path: '/run/a b' can't be a socket's path; write one shorter than 100 bytes of letters, digits and /._:@+-",
+        ],
+    ),
+    ("haproxy: {socket_path: ''}", &["1:24: haproxy.socket_path: '' is no absolute path; begin it with /"]),
+    (
+        "haproxy: {global: maxconn 4096}",
+        &["1:19: haproxy.global: must be a list of lines, but is a single value; begin each line with '- '"],
+    ),
+    (
+        "haproxy:\n  global:\n  - maxconn 4096\n  - [a]\n  - listen evil\n  - \"a\\nb\"",
+        &[
+            "4:5: haproxy.global[1]: must be a single value, but is a list",
+            "5:5: haproxy.global[2]: 'listen evil' can't stand here: 'listen' begins a section of haproxy.cfg and can't stand inside one",
+            "6:5: haproxy.global[3]: 'a\\nb' can't stand here: the line holds the control character \\n; a line is one line of printable text",
+        ],
+    ),
+    (
+        "haproxy: {global: [\"${TWO_LINES}\"]}",
+        &[
+            "1:20: haproxy.global[0]: what stands in '${TWO_LINES}' can't stand here: the line holds the control character \\n; a line is one line of printable text",
+        ],
+    ),
+    (
+        "haproxy: {defaults: [mode http: 1]}",
+        &["1:22: haproxy.defaults[0]: must be a single value, but is a mapping"],
+    ),
+    (
+        "haproxy: {bind_address: localhost}",
+        &[
+            "1:25: haproxy.bind_address: 'localhost' is no IP address; write one without a port, such as 0.0.0.0, [::] or *",
+        ],
+    ),
+    (
+        "haproxy: {bind_address: unix@/x}",
+        &[
+            "1:25: haproxy.bind_address: 'unix@/x' is no IP address; write one without a port, such as 0.0.0.0, [::] or *",
+        ],
+    ),
+    (
+        "haproxy: {bind_address: \"1.2.3.4:80\"}",
+        &[
+            "1:25: haproxy.bind_address: '1.2.3.4:80' is no IP address; write one without a port, such as 0.0.0.0, [::] or *",
+        ],
+    ),
+    (
+        "haproxy: {bind_address: ${LOOKS_LIKE_YAML}}",
+        &[
+            "1:25: haproxy.bind_address: what stands in '${LOOKS_LIKE_YAML}' is no IP address; write one without a port, such as 0.0.0.0, [::] or *",
+        ],
+    ),
+    (
+        "haproxy: {runtime_updates: yes}",
+        &["1:28: haproxy.runtime_updates: 'yes' is not allowed; write true or false"],
+    ),
+    ("haproxy: {include: [/x]}", &["1:11: haproxy.include: is not supported yet by this version; remove it"]),
+    ("haproxy: {template: /x}", &["1:11: haproxy.template: is not supported yet by this version; remove it"]),
+    ("haproxy: {path: a, path: b}", &["1:20: haproxy.path: stands here twice; it was first set in line 1"]),
+    ("haproxy: {path: \"<%= x %>\"}", &["1:17: haproxy.path: ERB (<%= %>) is not read; write ${VARIABLE}"]),
+    (
+        "<% if x %>\nhaproxy: {path: x}\n<% end %>",
+        &[
+            "2:8: not valid YAML: mapping values are not allowed in this context; ERB (<% %>) is not read, write ${VARIABLE}",
+        ],
+    ),
+    (
+        "reload: {min_interval: 1}",
+        &["1:24: reload.min_interval: '1' has no unit; write it with one, such as 500ms, 10s, 5m, 2h or 1d"],
+    ),
+    (
+        "reload: {min_interval: 1.5s}",
+        &[
+            "1:24: reload.min_interval: '1.5s' is no duration; write a whole number and its unit: 500ms, 10s, 5m, 2h or 1d",
+        ],
+    ),
+    (
+        "reload: {min_interval: soon}",
+        &[
+            "1:24: reload.min_interval: 'soon' is no duration; write a whole number and its unit: 500ms, 10s, 5m, 2h or 1d",
+        ],
+    ),
+    (
+        "reload: {min_interval: 1week}",
+        &[
+            "1:24: reload.min_interval: '1week' has an unknown unit; write a whole number and its unit: 500ms, 10s, 5m, 2h or 1d",
+        ],
+    ),
+    (
+        "reload: {drain_timeout: 366d}",
+        &["1:25: reload.drain_timeout: '366d' is too long; at most 365d are taken"],
+    ),
+    (
+        "reload: {drain_timeout: -1s}",
+        &[
+            "1:25: reload.drain_timeout: '-1s' is no duration; write a whole number and its unit: 500ms, 10s, 5m, 2h or 1d",
+        ],
+    ),
+    ("reload: {drain_timeout: [1s]}", &["1:25: reload.drain_timeout: must be a single value, but is a list"]),
+    (
+        "reload: {max_draining: 0}",
+        &["1:24: reload.max_draining: '0' is not allowed; write a whole number from 1 to 4294967295"],
+    ),
+    (
+        "reload: {max_draining: many}",
+        &["1:24: reload.max_draining: 'many' is not allowed; write a whole number from 1 to 4294967295"],
+    ),
+    (
+        "reload: {max_draining: ${UNSET}}",
+        &[
+            "1:24: reload.max_draining: the environment variable UNSET is not set; set it or write ${UNSET:-default}",
+        ],
+    ),
+    (
+        "reload: {max_draining: \"${UNSET:-${COUNT}}\"}",
+        &["1:24: reload.max_draining: the default of ${UNSET:-...} can't hold another variable"],
+    ),
+    (
+        "reload: {max_draining: \"${COUNT\"}",
+        &[
+            "1:24: reload.max_draining: '${' has no '}'; write ${VARIABLE} or ${VARIABLE:-default}, or $${ for a literal ${",
+        ],
+    ),
+    (
+        "reload: {max_draining: \"${1x}\"}",
+        &[
+            "1:24: reload.max_draining: '${...}' holds no name of a variable; write ${VARIABLE} or ${VARIABLE:-default}, or $${ for a literal ${",
+        ],
+    ),
+    (
+        "reload: {max_draining: ${ZK_AUTH}}",
+        &[
+            "1:24: reload.max_draining: what stands in '${ZK_AUTH}' is not allowed; write a whole number from 1 to 4294967295",
+        ],
+    ),
+    (
+        "reload: {mininterval: 1s, <<: {a: b}}",
+        &[
+            "1:10: reload.mininterval: unknown key; did you mean 'min_interval'?",
+            "1:27: reload.<<: merge keys are not read; write the keys out",
+        ],
+    ),
+    ("safety: {on_empty: panic}", &["1:20: safety.on_empty: 'panic' is not allowed; write keep or drain"]),
+    (
+        "safety: {max_shrink: 75%, shrink_hold: 30s, allow_options: []}",
+        &[
+            "1:10: safety.max_shrink: is not supported yet by this version; remove it",
+            "1:27: safety.shrink_hold: is not supported yet by this version; remove it",
+            "1:45: safety.allow_options: is not supported yet by this version; remove it",
+        ],
+    ),
+    (
+        "shutdown: {grace: 8 s}",
+        &[
+            "1:19: shutdown.grace: '8 s' has an unknown unit; write a whole number and its unit: 500ms, 10s, 5m, 2h or 1d",
+        ],
+    ),
+    (
+        "log: {format: xml, level: INFO}",
+        &[
+            "1:15: log.format: 'xml' is not allowed; write text or json",
+            "1:27: log.level: 'INFO' is not allowed; write error, warn, info, debug or trace",
+        ],
+    ),
+    (
+        "admin: {listen: 127.0.0.1:7070}\nfrontends: {}",
+        &[
+            "1:1: admin: is not supported yet by this version; remove it",
+            "2:1: frontends: is not supported yet by this version; remove it",
+        ],
+    ),
+    (
+        "runtime_dir: /this/path/is/indeed/so/long/that/no/name/of/a/socket/would/fit/behind/it/",
+        &[
+            "1:14: runtime_dir: '/this/path/is/indeed/so/long/that/no/name/of/a/socket/would/fit/behind/it/' is too long for the paths of the sockets in it; write one shorter than 70 bytes",
+        ],
+    ),
+    (
+        "haproxy: {global: [.if true]}",
+        &["1:20: haproxy.global[0]: '.if true' can't stand here: HAProxy's preprocessor takes lines that begin with a dot"],
+    ),
+    ("state_dir: var", &["1:12: state_dir: 'var' is no absolute path; begin it with /"]),
+    ("runtime_dir: ~/x", &["1:14: runtime_dir: '~/x' is no absolute path; begin it with /"]),
+    (
+        "haproxy: {path: x",
+        &["2:15: not valid YAML: while parsing a flow mapping, did not find expected ',' or '}'"],
+    ),
+    (
+        "haproxy:\n\tpath: x",
+        &["2:2: not valid YAML: tabs disallowed within this context (block indentation)"],
+    ),
+    ("haproxy: !ruby/object {}", &["1:10: YAML tags (!name) are not read; remove it"]),
+    ("a: *b", &["1:4: not valid YAML: while parsing node, found unknown anchor"]),
+    ("a: &a [*a]", &["1:8: this alias stands inside the value it repeats"]),
+    ("[1]: x", &["1:1: a key must be a word"]),
+    ("reload: {}\n---\nreload: {}", &["2:1: a second YAML document begins here; write only one"]),
+    (
+        "# service_config",
+        &[
+            " service_config: is missing; write where services come from, such as service_config: {type: file, path: /etc/proxymgr/services} or {type: zookeeper, servers: \"localhost:2181\", path: /service_config}",
+        ],
+    ),
+    ("- service_config", &["1:1: must hold keys with values, but is a list"]),
+    (
+        "service_config:",
+        &[
+            "1:1: service_config: is missing; write where services come from, such as service_config: {type: file, path: /etc/proxymgr/services} or {type: zookeeper, servers: \"localhost:2181\", path: /service_config}",
+        ],
+    ),
+    (
+        "service_config: []",
+        &[
+            "1:17: service_config: is an empty list; write where services come from, such as service_config: {type: file, path: /etc/proxymgr/services} or {type: zookeeper, servers: \"localhost:2181\", path: /service_config}",
+        ],
+    ),
+    (
+        "service_config: zookeeper",
+        &["1:17: service_config: must hold keys with values, but is a single value"],
+    ),
+    (
+        "service_config: {path: /x}",
+        &["1:17: service_config.type: is missing; write type: zookeeper or type: file"],
+    ),
+    (
+        "service_config: {type: consul, url: x}",
+        &[
+            "1:24: service_config.type: 'consul' is not supported yet by this version; write zookeeper or file",
+        ],
+    ),
+    (
+        "service_config: {type: etcd}",
+        &["1:24: service_config.type: 'etcd' is not allowed; write zookeeper or file"],
+    ),
+    (
+        "service_config: {type: zookeeper}",
+        &[
+            "1:17: service_config.servers: is missing; write the ensemble, such as servers: \"zk1:2181,zk2:2181\"",
+            "1:17: service_config.path: is missing; write the node that holds the services, such as path: /service_config",
+        ],
+    ),
+    (
+        "service_config: {type: file, path: services, servers: x}",
+        &[
+            "1:36: service_config.path: 'services' is no absolute path; begin it with /",
+            "1:46: service_config.servers: unknown key; known here are type, path",
+        ],
+    ),
+    (
+        "service_config: {type: zookeeper, servers: \"zk:99999\", path: services}",
+        &[
+            "1:44: service_config.servers: 'zk:99999' is no list of ZooKeeper servers; write host:port,host:port, and a chroot such as /prod after the last if there is one",
+            "1:62: service_config.path: 'services' is no path of a ZooKeeper node; write one such as /service_config, without a / at its end",
+        ],
+    ),
+    (
+        "service_config: {type: zookeeper, servers: \"a,,b\", path: /a/}",
+        &[
+            "1:44: service_config.servers: 'a,,b' is no list of ZooKeeper servers; write host:port,host:port, and a chroot such as /prod after the last if there is one",
+            "1:58: service_config.path: '/a/' is no path of a ZooKeeper node; write one such as /service_config, without a / at its end",
+        ],
+    ),
+    (
+        "service_config: {type: zookeeper, servers: \"zk/a//b\", path: /a, tls: {}}",
+        &[
+            "1:44: service_config.servers: 'zk/a//b' has a bad chroot; write host:port,host:port, and a chroot such as /prod after the last if there is one",
+            "1:65: service_config.tls: is not supported yet by this version; remove it",
+        ],
+    ),
+    (
+        "service_config: {type: zookeeper, servers: zk, path: /a, auth: {password: x}}",
+        &[
+            "1:64: service_config.auth.scheme: is missing; write scheme: digest",
+            "1:64: service_config.auth.credentials: is missing; write credentials: ${VARIABLE}, for digest a user:password",
+            "1:65: service_config.auth: unknown key; known here are scheme, credentials",
+        ],
+    ),
+    (
+        "service_config: [{type: file, path: /a}, {type: file}, 7]",
+        &[
+            "1:42: service_config[1].path: is missing; write a directory or a file, such as path: /etc/proxymgr/services",
+            "1:56: service_config[2]: must hold keys with values, but is a single value",
+        ],
+    ),
+];
