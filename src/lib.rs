@@ -14,3 +14,5 @@
 //! `haproxy` and `watcher` don't know each other. `tests/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod engine;
+pub mod haproxy;
+pub mod process;
