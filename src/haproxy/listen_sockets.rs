@@ -118,15 +118,21 @@ impl ListenSockets {
     }
 
     fn open_tcp(&self, address: SocketAddr) -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.set_reuse_address(true)?;
-        // SO_REUSEPORT lets an address stand beside its wildcard, as HAProxy has it. It is taken back at once, so that
-        // another process of this user can't quietly take a share of the connections.
-        self.share_port(address.port(), true)?;
-        let bound = bind_and_listen(&socket, address, self.backlog);
-        self.share_port(address.port(), false)?;
-        bound.map(|()| socket)
+        match bind_and_listen(address, self.backlog, false) {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && self.has_port(address.port()) => {
+                // SO_REUSEPORT lets an address stand beside its wildcard, as HAProxy has it. It is taken back at once:
+                // left on, another process of this user could quietly take a share of the connections.
+                self.share_port(address.port(), true)?;
+                let bound = bind_and_listen(address, self.backlog, true);
+                self.share_port(address.port(), false)?;
+                bound
+            }
+            bound => bound,
+        }
+    }
+
+    fn has_port(&self, port: u16) -> bool {
+        self.sockets.keys().any(|address| matches!(address, ListenAddress::Tcp(tcp) if tcp.port() == port))
     }
 
     fn share_port(&self, port: u16, share: bool) -> io::Result<()> {
@@ -142,11 +148,15 @@ impl ListenSockets {
     }
 }
 
-fn bind_and_listen(socket: &Socket, address: SocketAddr, backlog: i32) -> io::Result<()> {
-    socket.set_reuse_port(true)?;
+fn bind_and_listen(address: SocketAddr, backlog: i32, share_port: bool) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(share_port)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
-    socket.set_reuse_port(false)
+    socket.set_reuse_port(false)?;
+    Ok(socket)
 }
 
 impl AsFd for ListenSocket {
@@ -217,13 +227,19 @@ mod tests {
                 sockets.open(&tcp(ip, port)).unwrap();
             }
             assert_eq!(sockets.addresses().count(), 3);
-            let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-            stranger.set_reuse_address(true).unwrap();
-            stranger.set_reuse_port(true).unwrap();
-            let address: SocketAddr = ([0, 0, 0, 0], port).into();
-            let bound = stranger.bind(&address.into()).and_then(|()| stranger.listen(1));
-            assert_eq!(bound.unwrap_err().kind(), io::ErrorKind::AddrInUse);
+            assert!(!can_bind(port, false));
         }
+        let (port, mut sockets) = (free_port(), ListenSockets::new(None));
+        sockets.open(&tcp("0.0.0.0", port)).unwrap();
+        assert!(!can_bind(port, false) && !can_bind(port, true));
+    }
+
+    fn can_bind(port: u16, reuse_port: bool) -> bool {
+        let stranger = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        stranger.set_reuse_address(true).unwrap();
+        stranger.set_reuse_port(reuse_port).unwrap();
+        let address: SocketAddr = ([0, 0, 0, 0], port).into();
+        stranger.bind(&address.into()).and_then(|()| stranger.listen(1)).is_ok()
     }
 
     #[test]

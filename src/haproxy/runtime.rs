@@ -273,6 +273,50 @@ mod tests {
         assert_eq!(replies(&[b"a > b\n >\n\n> rest"]).await, ["a > b\n >"]);
     }
 
+    /// A connection to something that answers the greeting, then each command with `reply`.
+    async fn connected_to(reply: &'static str) -> (RuntimeConnection, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut chunk = [0; 1000];
+            for answer in ["\n> ", "\n> ", reply] {
+                assert_ne!(stream.read(&mut chunk).await.unwrap(), 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            // Until the other side has gone.
+            assert_eq!(stream.read(&mut chunk).await.unwrap(), 0);
+        });
+        (RuntimeConnection::connect(&path, REPLY_LIMIT).await.unwrap(), dir)
+    }
+
+    #[tokio::test]
+    async fn a_command_that_is_given_up_spoils_the_connection() {
+        let (mut connection, _dir) = connected_to("").await;
+        assert!(timeout(Duration::from_millis(10), connection.execute("show info")).await.is_err());
+        assert!(!connection.is_usable());
+        assert!(matches!(connection.execute("show info").await, Err(RuntimeError::Poisoned)));
+    }
+
+    #[tokio::test]
+    async fn two_replies_to_one_command_spoil_the_connection() {
+        let (mut connection, _dir) = connected_to("one\n\n> two\n\n> ").await;
+        assert!(matches!(connection.execute("show info").await, Err(RuntimeError::OutOfStep)));
+        assert!(matches!(connection.execute("show info").await, Err(RuntimeError::Poisoned)));
+    }
+
+    #[tokio::test]
+    async fn replies_before_an_error_are_told() {
+        let (mut connection, _dir) = connected_to("one\n\n> ").await;
+        let error = timeout(REPLY_LIMIT * 2, connection.execute_all(&["a".into(), "b".into()]))
+            .await
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(error.replies, ["one"]);
+        assert!(matches!(error.source, RuntimeError::TimedOut(_)), "{error:?}");
+    }
+
     #[test]
     fn what_would_be_two_commands_or_none_is_not_sent() {
         for bad in ["", " ", "a;b", "a\nb", "add map x <<", &"x".repeat(MAX_COMMAND_BYTES + 1)] {

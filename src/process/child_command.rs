@@ -7,7 +7,11 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use command_fds::CommandFdExt;
+use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+#[expect(clippy::cast_possible_wrap, reason = "the flag is 4")]
+const CLOEXEC_ONLY: libc::c_int = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
 
 /// A program, its arguments, what is added to its environment, and the files it inherits.
 #[derive(Debug)]
@@ -74,19 +78,23 @@ impl ChildCommand {
                 None => command.env_remove(name),
             };
         }
+        clean_up_in_child(&mut command);
         command.preserved_fds(self.inherited);
-        reset_signals(&mut command);
         Ok(command)
     }
 }
 
-/// An ignored or blocked signal is inherited over exec(2): SIGUSR1 would never stop `HAProxy`.
-fn reset_signals(command: &mut Command) {
-    #[expect(unsafe_code, reason = "std, nix and command-fds have no safe way to reset signals in the child")]
-    // SAFETY: between fork and exec only async-signal-safe functions may run; sigaction(2) and
-    // pthread_sigmask(3) are, and nothing here allocates or locks. The default disposition calls no code of ours.
+/// What exec(2) would hand on though nobody asked for it: ignored and blocked signals (SIGUSR1 would never stop `HAProxy`), and
+/// files that this program itself was started with.
+fn clean_up_in_child(command: &mut Command) {
+    #[expect(unsafe_code, reason = "std, nix and command-fds have no safe way to do this in the child")]
+    // SAFETY: between fork and exec only async-signal-safe functions may run; close_range(2), sigaction(2) and
+    // pthread_sigmask(3) are, and nothing here allocates or locks. CLOSE_RANGE_CLOEXEC closes nothing that is still in
+    // use, and the default disposition of a signal calls no code of ours.
     unsafe {
         command.pre_exec(|| {
+            // Linux 5.11; before it, files that were inherited stay open.
+            let _unsupported = libc::close_range(3, libc::c_uint::MAX, CLOEXEC_ONLY);
             let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
             for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
                 sigaction(signal, &default)?;
