@@ -16,4 +16,6 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod haproxy;
 pub mod logging;
+pub mod process;

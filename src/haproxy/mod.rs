@@ -1,0 +1,12 @@
+//! The adapter to `HAProxy`: its listen sockets, its configuration file, its runtime socket, its output.
+
+pub mod check;
+pub mod check_message;
+pub mod config_file;
+pub mod control_socket;
+pub mod listen_sockets;
+pub mod log_line;
+pub mod reply;
+pub mod runtime;
+pub mod server_state;
+mod unix_listener;

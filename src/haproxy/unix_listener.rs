@@ -1,0 +1,89 @@
+//! A listening unix socket and its file.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+use tracing::debug;
+
+/// A unix socket that listens. Dropping it removes its file, if it is still the same.
+#[derive(Debug)]
+pub(super) struct UnixListener {
+    socket: OwnedFd,
+    file: SocketFile,
+}
+
+/// The file of a unix socket; dropping it removes the file, if it is still the same.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl UnixListener {
+    /// Listens at `path`. A file that a dead process left is replaced; one that somebody listens on is `AddrInUse`, and so is
+    /// anything that is no socket. The file gets `mode`, or what the umask leaves, before the first client can connect.
+    pub(super) fn open(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Self> {
+        remove_stale(path)?;
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        let metadata = std::fs::symlink_metadata(path)?;
+        let file = SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
+        if let Some(mode) = mode {
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
+        }
+        socket.listen(backlog)?;
+        Ok(Self { socket: socket.into(), file })
+    }
+
+    /// Closes the socket here, keeps the file.
+    pub(super) fn into_file(self) -> SocketFile {
+        self.file
+    }
+}
+
+impl AsFd for UnixListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl SocketFile {
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let still_ours =
+            std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.identity);
+        if still_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            debug!(path = %self.path.display(), %error, "a socket's file stays behind");
+        }
+    }
+}
+
+/// Removes the socket file at `path` if nobody listens on it.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        Ok(_socket) => {}
+    }
+    let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    probe.set_nonblocking(true)?;
+    match probe.connect(&SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        // Connected, or its queue is full.
+        Ok(()) => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(io::ErrorKind::AddrInUse.into()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,106 @@
+//! What to start, with which environment and which open files.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use command_fds::CommandFdExt;
+use nix::libc;
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+
+#[expect(clippy::cast_possible_wrap, reason = "the flag is 4")]
+const CLOEXEC_ONLY: libc::c_int = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
+
+/// A program, its arguments, what is added to its environment, and the files it inherits.
+#[derive(Debug)]
+pub struct ChildCommand {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(OsString, Option<OsString>)>,
+    inherited: Vec<OwnedFd>,
+}
+
+impl ChildCommand {
+    /// `program` is a path or a name to look up in `PATH`.
+    pub fn new(program: impl Into<OsString>) -> Self {
+        Self { program: program.into(), args: Vec::new(), env: Vec::new(), inherited: Vec::new() }
+    }
+
+    /// The program.
+    pub fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// Adds an argument.
+    pub fn arg(&mut self, arg: impl Into<OsString>) -> &mut Self {
+        self.args.push(arg.into());
+        self
+    }
+
+    /// Sets a variable in the child's environment.
+    pub fn env(&mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> &mut Self {
+        self.env.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// Takes a variable out of the child's environment.
+    pub fn env_remove(&mut self, name: impl Into<OsString>) -> &mut Self {
+        self.env.push((name.into(), None));
+        self
+    }
+
+    /// Lets the child inherit `fd`; gives the number it has there. Here it stays close-on-exec.
+    ///
+    /// # Errors
+    /// When no further file can be opened (`EMFILE`).
+    pub fn inherit(&mut self, fd: BorrowedFd<'_>) -> io::Result<RawFd> {
+        let copy = fd.try_clone_to_owned()?;
+        let number = copy.as_raw_fd();
+        self.inherited.push(copy);
+        Ok(number)
+    }
+
+    /// The command ready to start: nothing on stdin, all output to `output`, a process group of its own (a terminal's
+    /// Ctrl-C reaches only this program), no signal blocked or ignored.
+    pub(super) fn into_command(self, output: OwnedFd) -> io::Result<Command> {
+        let mut command = Command::new(self.program);
+        command
+            .args(self.args)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0);
+        for (name, value) in self.env {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        clean_up_in_child(&mut command);
+        command.preserved_fds(self.inherited);
+        Ok(command)
+    }
+}
+
+/// What exec(2) would hand on though nobody asked for it: ignored and blocked signals (SIGUSR1 would never stop `HAProxy`), and
+/// files that this program itself was started with.
+fn clean_up_in_child(command: &mut Command) {
+    #[expect(unsafe_code, reason = "std, nix and command-fds have no safe way to do this in the child")]
+    // SAFETY: between fork and exec only async-signal-safe functions may run; close_range(2), sigaction(2) and
+    // pthread_sigmask(3) are, and nothing here allocates or locks. CLOSE_RANGE_CLOEXEC closes nothing that is still in
+    // use, and the default disposition of a signal calls no code of ours.
+    unsafe {
+        command.pre_exec(|| {
+            // Linux 5.11; before it, files that were inherited stay open.
+            let _unsupported = libc::close_range(3, libc::c_uint::MAX, CLOEXEC_ONLY);
+            let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+            for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+                sigaction(signal, &default)?;
+            }
+            SigSet::empty().thread_set_mask()?;
+            Ok(())
+        });
+    }
+}
