@@ -138,6 +138,31 @@ pub fn server_words<'a>(base: &'a Base, section: &'a Section) -> impl Iterator<I
         .chain(section.server_options.iter().flat_map(super::option_line::OptionLine::words))
 }
 
+/// What a service's server options switch on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Switches {
+    /// `check`.
+    pub health_check: bool,
+    /// `agent-check`.
+    pub agent_check: bool,
+    /// `disabled`.
+    pub disabled: bool,
+}
+
+impl Switches {
+    /// Reads the options; of a word and its opposite the last one counts.
+    pub fn of(base: &Base, section: &Section) -> Self {
+        let words: Vec<_> = server_words(base, section).collect();
+        let is_on =
+            |on: &str, off: &str| words.iter().rfind(|word| **word == on || **word == off) == Some(&on);
+        Self {
+            health_check: is_on("check", "no-check"),
+            agent_check: is_on("agent-check", "no-agent-check"),
+            disabled: is_on("disabled", "enabled"),
+        }
+    }
+}
+
 enum Balance {
     Dynamic,
     Static(String),

@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod capability;
 pub mod changeset;
 pub mod command;
+pub mod error_text;
 pub mod haproxy_version;
 pub mod listen_address;
 pub mod moment;

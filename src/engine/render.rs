@@ -7,14 +7,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::listen_address::ListenAddress;
 use super::section::Base;
 use super::service::ServiceName;
 use super::state::{AppliedServer, AppliedService, AppliedState};
 
 /// Names the generation's own runtime socket in the environment of a `HAProxy` that `ProxyMgr` starts.
 pub const CONTROL_VARIABLE: &str = "PROXYMGR_CONTROL";
-/// Names the operators' socket, inherited.
-pub const OPERATORS_VARIABLE: &str = "PROXYMGR_OPERATORS";
 /// Names the file that carries the servers' state over a reload.
 pub const SERVER_STATE_VARIABLE: &str = "PROXYMGR_SERVER_STATE";
 
@@ -70,8 +69,8 @@ impl Renderer {
 
 fn preamble(base: &Base) -> String {
     let operators = base.operators_socket.as_ref().map_or_else(String::new, |socket| {
-        let path = socket.as_path().display();
-        format!("  stats socket \"${{{OPERATORS_VARIABLE}-{path}}}\" mode 600 level admin\n")
+        let variable = ListenAddress::Unix(socket.clone()).env_name();
+        format!("  stats socket \"${{{variable}-{}}}\" mode 600 level admin\n", socket.as_path().display())
     });
     let mut text = format!(
         "# Written by ProxyMgr: changes made here are lost. Edit proxymgr.yml or the registry.\n\

@@ -1,11 +1,17 @@
 //! The adapter to `HAProxy`: its listen sockets, its configuration file, its runtime socket, its output.
 
+pub mod actor;
+mod apply;
 pub mod check;
 pub mod check_message;
 pub mod config_file;
 pub mod control_socket;
+mod draining;
+mod generation;
 pub mod listen_sockets;
 pub mod log_line;
+mod output_log;
+mod reload;
 pub mod reply;
 pub mod runtime;
 pub mod server_state;

@@ -109,6 +109,8 @@ pub struct ServerState {
     pub initial_weight: u16,
     /// Whether it has a health check or an agent check.
     pub checked: bool,
+    /// Whether a check that it has is switched off; one added at run time starts so.
+    pub checks_off: bool,
     /// Whether its id was given explicitly.
     pub explicit_id: bool,
 }
@@ -149,6 +151,7 @@ impl<'a> StateColumns<'a> {
         let number = |column| word(column)?.parse::<u32>().map_err(|_| malformed(column));
         let weight = |column| word(column)?.parse::<u16>().map_err(|_| malformed(column));
         let port = word("srv_port")?.parse().map_err(|_| malformed("srv_port"))?;
+        let checks = [number("srv_check_state")?, number("srv_agent_state")?];
         Ok(ServerState {
             backend: word("be_name")?.to_owned(),
             name: word("srv_name")?.to_owned(),
@@ -164,7 +167,10 @@ impl<'a> StateColumns<'a> {
             admin: AdminFlags(number("srv_admin_state")?),
             weight: weight("srv_uweight")?,
             initial_weight: weight("srv_iweight")?,
-            checked: (number("srv_check_state")? | number("srv_agent_state")?) & CHECK_CONFIGURED != 0,
+            checked: (checks[0] | checks[1]) & CHECK_CONFIGURED != 0,
+            checks_off: checks
+                .iter()
+                .any(|state| state & (CHECK_CONFIGURED | CHECK_ENABLED) == CHECK_CONFIGURED),
             explicit_id: word("srv_f_forced_id")? == "1",
         })
     }
@@ -172,6 +178,8 @@ impl<'a> StateColumns<'a> {
 
 /// `CHK_ST_CONFIGURED` of `srv_check_state` and `srv_agent_state`.
 const CHECK_CONFIGURED: u32 = 0x02;
+/// `CHK_ST_ENABLED`, likewise.
+const CHECK_ENABLED: u32 = 0x04;
 
 /// Reads the reply of `show servers state`.
 ///

@@ -126,24 +126,20 @@ impl Reconciler {
     fn order_reload(
         &mut self,
         reasons: BTreeSet<ReloadReason>,
-        first: Vec<RuntimeCommand>,
+        meanwhile: Vec<RuntimeCommand>,
         desired: DesiredState,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         self.timing.reload_ordered(now);
-        let target = AppliedState::loaded(&desired, self.applied.as_ref());
-        let config = self.renderer.render(&target);
-        let listen = desired
-            .services
-            .iter()
-            .flat_map(|(name, service)| {
-                service.section.listen.iter().map(|address| (address.clone(), name.clone()))
-            })
-            .collect();
+        let after = AppliedState::loaded(&desired, self.applied.as_ref());
+        let config = self.renderer.render(&after);
+        let before = self.applied.clone();
+        // Servers that are gone get nothing from now on; all else comes with the new process.
+        let first = meanwhile.into_iter().filter(RuntimeCommand::concerns_draining).collect();
         effects.push(Effect::Notice(Notice::Reloading(reasons.clone())));
         self.under_way = Some(UnderWay::Reload { desired, config: config.clone() });
-        effects.push(Effect::Order(Order::Reload { reasons, first, config, listen }));
+        effects.push(Effect::Order(Order::Reload { reasons, first, config, before, after }));
     }
 
     fn order_apply(&mut self, commands: Vec<RuntimeCommand>, writes_config: bool, effects: &mut Vec<Effect>) {

@@ -13,6 +13,7 @@ use crate::engine::reload_reason::ReloadReason;
 use crate::engine::render::Rendered;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
+use crate::engine::state::AppliedState;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -58,8 +59,10 @@ pub enum Order {
         first: Vec<RuntimeCommand>,
         /// The new process's configuration.
         config: Rendered,
-        /// Every address that it listens on, with its service.
-        listen: Vec<(ListenAddress, ServiceName)>,
+        /// What the serving process, or the last one, holds.
+        before: Option<AppliedState>,
+        /// What the new process is to hold.
+        after: AppliedState,
     },
     /// Write the configuration, then send the commands.
     Apply {

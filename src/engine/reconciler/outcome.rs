@@ -114,8 +114,9 @@ impl Reconciler {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        // Whatever became of the order: what is wanted is still to be reached.
+        // What is wanted is still to be reached, and some of it may have been done.
         self.timing.changes.touch(now);
+        self.timing.compare_at = now;
         let guilty = match failure {
             ReloadFailure::Listen(refused) => {
                 for (service, reason) in refused {

@@ -169,11 +169,11 @@ impl World {
     pub fn carry_out(&mut self, luck: &mut impl Luck) {
         let Some(order) = self.order.take() else { return };
         let outcome = match order {
-            Order::Reload { first, config, listen, .. } => {
+            Order::Reload { first, config, after, .. } => {
                 for command in &first {
                     self.execute(&command.to_string(), luck);
                 }
-                self.reload(&config.text, &listen, luck)
+                self.reload(&config.text, after.services.keys().next(), luck)
             }
             Order::Apply { config, commands, .. } => {
                 let config_error = (config.is_some() && luck.strikes(20)).then(|| "disk full".to_owned());
@@ -215,17 +215,12 @@ impl World {
         self.running.as_mut().map_or("", |running| running.execute(command, connections_last)).to_owned()
     }
 
-    fn reload(
-        &mut self,
-        config: &str,
-        listen: &[(proxymgr::engine::listen_address::ListenAddress, ServiceName)],
-        luck: &mut impl Luck,
-    ) -> Outcome {
+    fn reload(&mut self, config: &str, service: Option<&ServiceName>, luck: &mut impl Luck) -> Outcome {
         self.now = self.now + Duration::from_millis(80);
         if luck.strikes(8) {
             return Outcome::ReloadFailed(ReloadFailure::NotServing("exited with 1".into()));
         }
-        if let (Some((_, service)), true) = (listen.first(), luck.strikes(10)) {
+        if let (Some(service), true) = (service, luck.strikes(10)) {
             return Outcome::ReloadFailed(ReloadFailure::Listen(vec![(service.clone(), "in use".into())]));
         }
         if let Some(line) = config.lines().position(|line| line.trim() == "bad option") {

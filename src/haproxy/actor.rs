@@ -1,0 +1,212 @@
+//! The one that acts on `HAProxy`: an order in, its outcome out, one at a time.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+
+use super::draining::{DrainingProcesses, LOOK_EVERY};
+use super::generation::Serving;
+use super::listen_sockets::ListenSockets;
+use crate::engine::error_text::with_causes;
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::reconciler::{Order, Outcome};
+use crate::engine::service::UnixPath;
+use crate::process::exit::Exit;
+use crate::process::reaper::Reaper;
+
+/// Operators' tools only: whoever reaches the socket rules `HAProxy`.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Where everything is, and the limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The `HAProxy` binary.
+    pub binary: PathBuf,
+    /// haproxy.cfg.
+    pub config_path: PathBuf,
+    /// The stats socket for operators' tools.
+    pub operators_socket: Option<UnixPath>,
+    /// For what must outlive us.
+    pub state_dir: PathBuf,
+    /// For sockets and what a start needs.
+    pub runtime_dir: PathBuf,
+    /// How long an old process may drain.
+    pub drain_timeout: Duration,
+    /// How many old processes may drain.
+    pub max_draining: usize,
+}
+
+/// What the actor says.
+#[derive(Debug)]
+pub enum Event {
+    /// An order's outcome.
+    Done(Outcome),
+    /// The serving process ended by itself.
+    Died(Exit),
+}
+
+/// The way to the actor. Dropping it ends `HAProxy` at once.
+#[derive(Debug)]
+pub struct Handle {
+    /// Takes one order after the other's [`Event::Done`].
+    pub orders: mpsc::Sender<Order>,
+    /// What the actor says.
+    pub events: mpsc::Receiver<Event>,
+    /// Ends `HAProxy`: soft, and after this time hard.
+    pub shutdown: oneshot::Sender<Duration>,
+    /// Ends with the actor, after the last process.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+/// The actor.
+#[derive(Debug)]
+pub struct Actor {
+    pub(super) settings: Settings,
+    pub(super) reaper: Reaper,
+    pub(super) sockets: ListenSockets,
+    pub(super) operators: ListenSockets,
+    pub(super) serving: Option<Serving>,
+    pub(super) draining: DrainingProcesses,
+    pub(super) generations: u64,
+    /// The configuration that the serving process was started with, or that describes what it holds now.
+    pub(super) last_good: Option<Arc<str>>,
+    /// The last answer to `show servers state`, for the start after a crash.
+    pub(super) last_state: Option<String>,
+}
+
+impl Actor {
+    /// Starts the actor in a task of the current tokio runtime.
+    pub fn start(settings: Settings, reaper: Reaper) -> Handle {
+        let (orders, order_queue) = mpsc::channel(1);
+        let (event_queue, events) = mpsc::channel(16);
+        let (shutdown, shutdown_order) = oneshot::channel();
+        let actor = Self {
+            draining: DrainingProcesses::new(settings.drain_timeout, settings.max_draining),
+            sockets: ListenSockets::new(None),
+            operators: ListenSockets::new(Some(OWNER_ONLY)),
+            serving: None,
+            generations: 0,
+            last_good: None,
+            last_state: None,
+            settings,
+            reaper,
+        };
+        let task = tokio::spawn(actor.run(order_queue, event_queue, shutdown_order));
+        Handle { orders, events, shutdown, task }
+    }
+
+    async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Event>,
+        mut shutdown: oneshot::Receiver<Duration>,
+    ) {
+        self.open_operators_socket();
+        let grace = tokio::select! {
+            grace = &mut shutdown => grace.ok(),
+            () = self.serve(&mut orders, &events) => None,
+        };
+        self.end(grace.unwrap_or_default()).await;
+    }
+
+    /// Carries out orders until nobody is left to give or hear them.
+    async fn serve(&mut self, orders: &mut mpsc::Receiver<Order>, events: &mpsc::Sender<Event>) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let event = tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => Event::Done(self.carry_out(order).await),
+                    None => return,
+                },
+                exit = death_of(&mut self.serving) => {
+                    self.serving = None;
+                    Event::Died(exit)
+                }
+                _ = look.tick(), if !self.draining.is_empty() => {
+                    self.draining.look().await;
+                    continue;
+                }
+            };
+            if events.send(event).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, order: Order) -> Outcome {
+        match order {
+            Order::Reload { reasons: _, first, config, before, after } => {
+                match self.reload(&first, &config, before.as_ref(), &after).await {
+                    Ok(took) => Outcome::Reloaded { took },
+                    Err(failure) => Outcome::ReloadFailed(failure),
+                }
+            }
+            Order::Apply { config, commands, listen } => {
+                let config_error = match config {
+                    Some(config) => self.update_config(config.text).await.err(),
+                    None => None,
+                };
+                let verdicts = self.execute(&commands).await;
+                if let Some(still_needed) = listen {
+                    self.close_sockets(|address| still_needed.contains(address));
+                }
+                Outcome::Applied { verdicts, config_error: config_error.map(|error| with_causes(&error)) }
+            }
+            Order::Compare => match self.observe().await {
+                Ok(observed) => Outcome::Compared(observed),
+                Err(error) => Outcome::CompareFailed(with_causes(&error)),
+            },
+        }
+    }
+
+    /// Closes the listen sockets that aren't needed any more: from now on clients are refused there.
+    pub(super) fn close_sockets(&mut self, needed: impl Fn(&ListenAddress) -> bool) {
+        let unneeded: Vec<_> = self.sockets.addresses().filter(|address| !needed(address)).cloned().collect();
+        for address in unneeded {
+            self.sockets.close(&address);
+            info!(%address, "no longer listening");
+        }
+    }
+
+    fn open_operators_socket(&mut self) {
+        if let Some(path) = &self.settings.operators_socket
+            && let Err(error) = self.operators.open(&ListenAddress::Unix(path.clone()))
+        {
+            let error = with_causes(&error);
+            warn!(%error, "operators' tools can't reach HAProxy (haproxy.socket_path)");
+        }
+    }
+
+    async fn end(mut self, grace: Duration) {
+        self.close_sockets(|_| false);
+        if let Some(serving) = self.serving.take() {
+            self.draining.push(serving);
+        }
+        let drain = async {
+            while !self.draining.is_empty() {
+                self.draining.look().await;
+                tokio::select! {
+                    () = self.draining.ended() => {}
+                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                }
+            }
+        };
+        if tokio::time::timeout(grace, drain).await.is_err() {
+            warn!(?grace, "connections remain after shutdown.grace; they are cut");
+            self.draining.kill_all();
+            self.draining.ended().await;
+        }
+    }
+}
+
+/// Waits for the serving process to end; for ever when there is none.
+async fn death_of(serving: &mut Option<Serving>) -> Exit {
+    match serving {
+        Some(serving) => serving.ended().await,
+        None => std::future::pending().await,
+    }
+}

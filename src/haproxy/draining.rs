@@ -1,0 +1,90 @@
+//! The processes that still drain: how many, how long.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::generation::{Draining, Serving};
+
+/// How often draining processes are looked at.
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The draining processes, oldest first.
+#[derive(Debug)]
+pub(super) struct DrainingProcesses {
+    processes: Vec<Draining>,
+    timeout: Duration,
+    most: usize,
+}
+
+impl DrainingProcesses {
+    pub(super) fn new(timeout: Duration, most: usize) -> Self {
+        Self { processes: Vec::new(), timeout, most }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.processes.is_empty()
+    }
+
+    /// Lets a process drain; the oldest end when there are too many.
+    pub(super) fn push(&mut self, serving: Serving) {
+        info!(pid = serving.pid(), generation = serving.number(), "the old HAProxy drains");
+        self.processes.push(serving.drain());
+        let too_many = self.processes.len().saturating_sub(self.most);
+        for oldest in self.processes.iter_mut().take(too_many) {
+            warn!(
+                pid = oldest.pid(),
+                "too many old processes drain (reload.max_draining); the oldest is ended"
+            );
+            oldest.terminate();
+        }
+    }
+
+    /// Sends commands to all.
+    pub(super) async fn tell(&mut self, commands: &[String]) {
+        if commands.is_empty() {
+            return;
+        }
+        for process in &mut self.processes {
+            process.tell(commands).await;
+        }
+    }
+
+    /// Notes those that ended, lets go of the idle, ends those that drain too long.
+    pub(super) async fn look(&mut self) {
+        let timeout = self.timeout;
+        for process in &mut self.processes {
+            if process.exit().is_some() {
+                continue;
+            }
+            if process.age() >= timeout {
+                warn!(
+                    pid = process.pid(),
+                    "drained for reload.drain_timeout; ended with its last connections"
+                );
+                process.terminate();
+            } else {
+                process.release_when_idle().await;
+            }
+        }
+        self.processes.retain(|process| {
+            if let Some(exit) = process.exit() {
+                let (pid, generation, drained) = (process.pid(), process.number(), process.age());
+                info!(pid, generation, ?drained, %exit, "an old HAProxy is gone");
+            }
+            process.exit().is_none()
+        });
+    }
+
+    /// Waits until all are gone.
+    pub(super) async fn ended(&mut self) {
+        for process in &mut self.processes {
+            process.ended().await;
+        }
+        self.processes.clear();
+    }
+
+    pub(super) fn kill_all(&mut self) {
+        self.processes.iter_mut().for_each(Draining::kill);
+    }
+}

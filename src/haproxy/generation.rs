@@ -1,0 +1,234 @@
+//! One process of `HAProxy`.
+//!
+//! ```text
+//!            first reply                 soft stop                  exit
+//!  Starting ------------> Serving ------------------> Draining ------------> Gone
+//!     |                      |                            |                    ^
+//!     | exit, or no reply    | exit                       | drain_timeout, or  |
+//!     | in time: killed      | (a crash)                  | too many drain:    |
+//!     +----------------------+----------------------------+ terminated, killed-+
+//! ```
+//!
+//! Each state is a type, so that no step can be taken from the wrong one: [`start`] gives a [`Serving`] or ends the process,
+//! [`Serving::drain`] gives a [`Draining`]. `Gone` is the absence of both.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tracing::{debug, warn};
+
+use super::control_socket::{ControlAddress, ControlSocket, ControlSocketError};
+use super::listen_sockets::ListenSockets;
+use super::output_log::log_output;
+use super::reply::parse_show_info;
+use super::runtime::{RuntimeConnection, RuntimeError};
+use crate::engine::render::SERVER_STATE_VARIABLE;
+use crate::process::child_command::ChildCommand;
+use crate::process::exit::{Exit, ExitWatch};
+use crate::process::reaper::Reaper;
+use crate::process::spawn::{ChildSignal, SignalSender, SpawnError};
+
+/// How long a new process may take to serve; 1000 services x 50 servers take 1.3 s.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long a process may take to end after SIGTERM before it is killed.
+const TERM_LIMIT: Duration = Duration::from_secs(3);
+const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+
+/// What to start.
+#[derive(Debug)]
+pub(super) struct Launch<'a> {
+    pub(super) reaper: &'a Reaper,
+    pub(super) binary: &'a Path,
+    pub(super) config: &'a Path,
+    pub(super) server_state: &'a Path,
+    pub(super) runtime_dir: &'a Path,
+    pub(super) number: u64,
+    pub(super) sockets: [&'a ListenSockets; 2],
+}
+
+/// Why a process doesn't serve.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error(transparent)]
+    ControlSocket(#[from] ControlSocketError),
+    #[error("the listen sockets can't be handed over; raise the limit of open files (ulimit -n)")]
+    Inherit(#[source] io::Error),
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    #[error("the new process ended before it served ({exit}): {alerts}")]
+    Ended { exit: Exit, alerts: String },
+    #[error("the new process did not serve")]
+    NoReply(#[source] RuntimeError),
+}
+
+/// A process; dropped, it is killed.
+#[derive(Debug)]
+struct Process {
+    number: u64,
+    pid: u32,
+    exit: ExitWatch,
+    signals: SignalSender,
+}
+
+/// A process that accepts connections.
+#[derive(Debug)]
+pub(super) struct Serving {
+    process: Process,
+    control: ControlAddress,
+    connection: RuntimeConnection,
+}
+
+/// A process that ends with its last connection.
+#[derive(Debug)]
+pub(super) struct Draining {
+    process: Process,
+    /// `None` once it has no clients: our connection would keep it alive.
+    connection: Option<RuntimeConnection>,
+    since: Instant,
+    terminated: Option<Instant>,
+}
+
+/// Starts a process and waits until it serves.
+pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
+    let control = ControlSocket::open(launch.runtime_dir, launch.number)?;
+    let mut command = ChildCommand::new(launch.binary);
+    command.arg("-db").arg("-f").arg(launch.config);
+    command.env(SERVER_STATE_VARIABLE, OsString::from(PathBuf::from(launch.server_state)));
+    for sockets in launch.sockets {
+        sockets.hand_to(&mut command).map_err(StartError::Inherit)?;
+    }
+    control.hand_to(&mut command).map_err(StartError::Inherit)?;
+    let child = launch.reaper.spawn(command)?;
+    let control = control.started();
+    let alerts = log_output(child.pid, child.output);
+    let mut process =
+        Process { number: launch.number, pid: child.pid, exit: child.exit, signals: child.signals };
+    match control.connect(START_LIMIT).await {
+        Ok(connection) => Ok(Serving { process, control, connection }),
+        Err(error) => {
+            process.send(ChildSignal::Terminate);
+            let exit = tokio::time::timeout(TERM_LIMIT, process.exit.wait()).await;
+            match exit {
+                // It ended by itself, which broke the connection.
+                Ok(exit @ Exit::Code(_)) => {
+                    Err(StartError::Ended { exit, alerts: alerts.texts().join(" | ") })
+                }
+                Ok(Exit::Signal(_) | Exit::Unknown) | Err(_) => Err(StartError::NoReply(error)),
+            }
+        }
+    }
+}
+
+impl Process {
+    fn send(&self, signal: ChildSignal) {
+        if let Err(error) = self.signals.send(signal) {
+            warn!(pid = self.pid, %error, "HAProxy can't be signalled");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit.ended().is_none() {
+            self.send(ChildSignal::Kill);
+        }
+    }
+}
+
+impl Serving {
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.process.number
+    }
+
+    /// Waits until the process ends. Cancel safe.
+    pub(super) async fn ended(&mut self) -> Exit {
+        self.process.exit.wait().await
+    }
+
+    /// Whether the process has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.process.exit.ended().is_some()
+    }
+
+    /// A connection in good order, another one if the last broke.
+    pub(super) async fn connection(&mut self) -> Result<&mut RuntimeConnection, RuntimeError> {
+        if !self.connection.is_usable() {
+            self.connection = self.control.connect(CONNECT_LIMIT).await?;
+        }
+        Ok(&mut self.connection)
+    }
+
+    /// Soft stop (management guide, 4): it accepts no more and ends with its last connection.
+    pub(super) fn drain(self) -> Draining {
+        self.process.send(ChildSignal::User1);
+        let connection = self.connection.is_usable().then_some(self.connection);
+        Draining { process: self.process, connection, since: Instant::now(), terminated: None }
+    }
+}
+
+impl Draining {
+    pub(super) fn pid(&self) -> u32 {
+        self.process.pid
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.process.number
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
+    }
+
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.process.exit.ended()
+    }
+
+    pub(super) async fn ended(&mut self) -> Exit {
+        self.process.exit.wait().await
+    }
+
+    /// Sends commands; what it says to them plays no part: it may not know the server.
+    pub(super) async fn tell(&mut self, commands: &[String]) {
+        if let Some(connection) = &mut self.connection
+            && let Err(error) = connection.execute_all(commands).await
+        {
+            debug!(pid = self.process.pid, %error, "a draining process takes no more commands");
+            self.connection = None;
+        }
+    }
+
+    /// Lets go of a process without clients, so that it ends.
+    pub(super) async fn release_when_idle(&mut self) {
+        let Some(connection) = &mut self.connection else { return };
+        let clients = match connection.execute("show info").await {
+            Ok(reply) => parse_show_info(&reply).map(|info| info.current_connections).unwrap_or_default(),
+            Err(_ended) => 0,
+        };
+        if clients == 0 {
+            self.connection = None;
+        }
+    }
+
+    /// Ends it with SIGTERM, and with SIGKILL when that has not helped.
+    pub(super) fn terminate(&mut self) {
+        match self.terminated {
+            None => {
+                self.terminated = Some(Instant::now());
+                self.process.send(ChildSignal::Terminate);
+            }
+            Some(since) if since.elapsed() >= TERM_LIMIT => self.process.send(ChildSignal::Kill),
+            Some(_) => {}
+        }
+    }
+
+    /// Ends it at once.
+    pub(super) fn kill(&mut self) {
+        self.process.send(ChildSignal::Kill);
+    }
+}

@@ -1,0 +1,58 @@
+//! What `HAProxy` prints, merged into our log with its level.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::{debug, error, info, warn};
+
+use super::log_line::{LogLevel, parse_log_line};
+use crate::process::output::OutputLines;
+
+/// Alerts kept for the report of a failed start.
+const KEPT_ALERTS: usize = 5;
+/// Printed at each start for each service in TCP mode, since `option idle-close-on-response` stands in the defaults for
+/// those in HTTP mode.
+const HARMLESS: &str = "'option idle-close-on-response' ignored for";
+
+/// The alerts that a process printed first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Alerts(Arc<Mutex<Vec<String>>>);
+
+impl Alerts {
+    /// Their texts.
+    pub(super) fn texts(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn keep(&self, text: &str) {
+        let mut alerts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if alerts.len() < KEPT_ALERTS {
+            alerts.push(text.to_owned());
+        }
+    }
+}
+
+/// Logs the lines of the process `pid` until its end.
+pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
+    let alerts = Alerts::default();
+    let kept = alerts.clone();
+    tokio::spawn(async move {
+        while let Some(line) = output.next().await {
+            if line.dropped_before > 0 {
+                warn!(target: "haproxy", pid, lines = line.dropped_before, "lines were lost: HAProxy prints too much");
+            }
+            let (level, text) = parse_log_line(&line.text);
+            match level {
+                LogLevel::Warning if text.contains(HARMLESS) => debug!(target: "haproxy", pid, "{text}"),
+                LogLevel::Debug => debug!(target: "haproxy", pid, "{text}"),
+                LogLevel::Notice if text.is_empty() => {}
+                LogLevel::Notice => info!(target: "haproxy", pid, "{text}"),
+                LogLevel::Warning => warn!(target: "haproxy", pid, "{text}"),
+                LogLevel::Alert => {
+                    error!(target: "haproxy", pid, "{text}");
+                    kept.keep(text);
+                }
+            }
+        }
+    });
+    alerts
+}

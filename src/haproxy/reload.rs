@@ -1,0 +1,214 @@
+//! A reload: a new process, and the old one ends once the new one serves.
+//!
+//! Not with `-sf`: a new process that fails to bind pauses the old one for about two seconds.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tracing::{debug, info, warn};
+
+use super::actor::Actor;
+use super::check::check_config;
+use super::check_message::CheckMessage;
+use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
+use super::generation::{Launch, start};
+use super::log_line::LogLevel;
+use super::reply::AdminState;
+use super::server_state::{CarriedServer, Intent, carry_over};
+use crate::engine::capability::Switches;
+use crate::engine::command::RuntimeCommand;
+use crate::engine::error_text::with_causes;
+use crate::engine::reconciler::{Complaint, ReloadFailure};
+use crate::engine::render::Rendered;
+use crate::engine::service::ServiceName;
+use crate::engine::state::{AppliedServer, AppliedState};
+
+/// How long `haproxy -c` may take.
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
+/// A state file that says nothing (management guide, 9.3 "show servers state": the version's line).
+const NO_STATE: &str = "1\n";
+
+impl Actor {
+    pub(super) async fn reload(
+        &mut self,
+        first: &[RuntimeCommand],
+        config: &Rendered,
+        before: Option<&AppliedState>,
+        after: &AppliedState,
+    ) -> Result<Duration, ReloadFailure> {
+        let began = Instant::now();
+        self.execute(first).await;
+        let opened = self.open_sockets(after)?;
+        let started = self.start_generation(config, before, after).await;
+        if started.is_err() {
+            self.close_sockets_among(&opened);
+            return started.map(|()| began.elapsed());
+        }
+        let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
+        self.close_sockets(|address| needed.contains(address));
+        Ok(began.elapsed())
+    }
+
+    async fn start_generation(
+        &mut self,
+        config: &Rendered,
+        before: Option<&AppliedState>,
+        after: &AppliedState,
+    ) -> Result<(), ReloadFailure> {
+        if self.last_good.as_deref() != Some(&*config.text) {
+            self.check(config).await?;
+        }
+        let server_state = self.write_server_state(before, after).await?;
+        let previous = self.last_good.clone();
+        self.write_config(&config.text)?;
+        self.generations += 1;
+        let launch = Launch {
+            reaper: &self.reaper,
+            binary: &self.settings.binary,
+            config: &self.settings.config_path,
+            server_state: &server_state,
+            runtime_dir: &self.settings.runtime_dir,
+            number: self.generations,
+            sockets: [&self.sockets, &self.operators],
+        };
+        match start(launch).await {
+            Ok(serving) => {
+                info!(pid = serving.pid(), generation = serving.number(), "a new HAProxy serves");
+                if let Some(old) = self.serving.replace(serving).filter(|old| !old.has_ended()) {
+                    self.draining.push(old);
+                }
+                self.last_good = Some(config.text.clone());
+                if let Err(error) = keep_last_good(&self.settings.state_dir, &config.text) {
+                    warn!(error = with_causes(&error), "the last good configuration is not kept");
+                }
+                Ok(())
+            }
+            Err(error) => {
+                if let Some(previous) = previous {
+                    self.write_config(&previous)?;
+                }
+                Err(ReloadFailure::NotServing(with_causes(&error)))
+            }
+        }
+    }
+
+    /// Opens what `after` listens on and isn't open; all of it, or nothing.
+    fn open_sockets(
+        &mut self,
+        after: &AppliedState,
+    ) -> Result<Vec<crate::engine::listen_address::ListenAddress>, ReloadFailure> {
+        let open: BTreeSet<_> = self.sockets.addresses().cloned().collect();
+        let mut opened = Vec::new();
+        let mut failed: Vec<(ServiceName, String)> = Vec::new();
+        for (name, service) in after.serving() {
+            for address in service.section.listen.iter().filter(|address| !open.contains(*address)) {
+                match self.sockets.open(address) {
+                    Ok(()) => opened.push(address.clone()),
+                    Err(error) => failed.push((name.clone(), with_causes(&error))),
+                }
+            }
+        }
+        if failed.is_empty() {
+            return Ok(opened);
+        }
+        self.close_sockets_among(&opened);
+        Err(ReloadFailure::Listen(failed))
+    }
+
+    fn close_sockets_among(&mut self, opened: &[crate::engine::listen_address::ListenAddress]) {
+        for address in opened {
+            self.sockets.close(address);
+        }
+    }
+
+    async fn check(&self, config: &Rendered) -> Result<(), ReloadFailure> {
+        let candidate = self.settings.runtime_dir.join("haproxy.cfg.candidate");
+        write_atomically(&candidate, &config.text, CONFIG_MODE).map_err(|error| not_serving(&error))?;
+        let check =
+            check_config(&self.reaper, &self.settings.binary, &candidate, &self.sockets, CHECK_LIMIT).await;
+        let report = check.map_err(|error| not_serving(&error))?;
+        if report.accepted {
+            return Ok(());
+        }
+        let alerts = report.messages.into_iter().filter(|message| message.level == LogLevel::Alert);
+        Err(ReloadFailure::Refused(alerts.map(|alert| complaint(alert, &candidate)).collect()))
+    }
+
+    /// Writes what the new process takes over about its servers, and gives the file's path.
+    async fn write_server_state(
+        &mut self,
+        before: Option<&AppliedState>,
+        after: &AppliedState,
+    ) -> Result<PathBuf, ReloadFailure> {
+        if let Some(serving) = self.serving.as_mut().filter(|serving| !serving.has_ended()) {
+            let state = match serving.connection().await {
+                Ok(connection) => connection.execute("show servers state").await,
+                Err(error) => Err(error),
+            };
+            match state {
+                Ok(state) => self.last_state = Some(state),
+                Err(error) => warn!(
+                    error = with_causes(&error),
+                    "the new HAProxy starts with an older state of the servers"
+                ),
+            }
+        }
+        let carried = match (&self.last_state, before) {
+            (Some(state), Some(before)) => {
+                carry_over(state, carried_servers(before, after)).unwrap_or_else(|error| {
+                    warn!(error = with_causes(&error), "the new HAProxy starts without the servers' state");
+                    NO_STATE.to_owned()
+                })
+            }
+            (_, _) => NO_STATE.to_owned(),
+        };
+        let path = self.settings.runtime_dir.join("server-state");
+        write_atomically(&path, &carried, CONFIG_MODE).map_err(|error| not_serving(&error))?;
+        debug!(lines = carried.lines().count(), "the servers' state is handed on");
+        Ok(path)
+    }
+
+    fn write_config(&self, text: &str) -> Result<(), ReloadFailure> {
+        write_atomically(&self.settings.config_path, text, CONFIG_MODE)
+            .map_err(|error| not_serving(&error))?;
+        Ok(())
+    }
+}
+
+fn not_serving(error: &(dyn std::error::Error + 'static)) -> ReloadFailure {
+    ReloadFailure::NotServing(with_causes(error))
+}
+
+/// A message of `haproxy -c`; its line counts only when it is one of ours.
+fn complaint(message: CheckMessage, candidate: &std::path::Path) -> Complaint {
+    let ours = message.file.as_deref().is_some_and(|file| candidate == std::path::Path::new(file));
+    let line = message.line.filter(|_| ours).and_then(|line| usize::try_from(line).ok());
+    Complaint { line, proxy: message.proxy, text: message.text }
+}
+
+/// The servers that both processes have.
+fn carried_servers<'a>(before: &'a AppliedState, after: &'a AppliedState) -> Vec<CarriedServer<'a>> {
+    let intent = |server: &AppliedServer| Intent {
+        admin: if server.standing.is_out() { AdminState::Maint } else { AdminState::Ready },
+        weight: server.weight,
+    };
+    let mut carried = Vec::new();
+    for (name, service) in &after.services {
+        let Some(old) = before.services.get(name) else { continue };
+        let switches = Switches::of(&after.base, &service.section);
+        for (server, new) in &service.servers {
+            let Some(old) = old.servers.get(server) else { continue };
+            carried.push(CarriedServer {
+                backend: name.as_str(),
+                name: server.as_str(),
+                address: new.address,
+                checked: switches.health_check || switches.agent_check,
+                disabled: switches.disabled,
+                before: intent(old),
+                after: intent(new),
+            });
+        }
+    }
+    carried
+}
