@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::runtime::{RuntimeConnection, RuntimeError};
-use super::unix_listener::{SocketFile, UnixListener};
+use super::unix_listener::{SocketFile, UnixListener, remove_stale};
 use crate::process::child_command::ChildCommand;
 
 /// The environment variable that names the socket in haproxy.cfg: `stats socket "${PROXYMGR_CONTROL-...}" level admin`.
@@ -31,6 +31,26 @@ pub struct ControlAddress(SocketFile);
 pub struct ControlSocketError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// Removes the control sockets in `runtime_dir` on which no process listens: what an earlier `ProxyMgr` left when it was killed.
+/// Those of a `HAProxy` that still runs stay.
+///
+/// # Errors
+/// When the directory can't be read, or a file can't be removed.
+pub fn remove_stale_control_sockets(runtime_dir: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(runtime_dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let generation = name.to_str().and_then(|name| name.strip_prefix("control-")?.strip_suffix(".sock"));
+        if generation.is_some()
+            && let Err(error) = remove_stale(&entry.path())
+            && error.kind() != io::ErrorKind::AddrInUse
+        {
+            return Err(error);
+        }
+    }
+    Ok(())
 }
 
 impl ControlSocket {
@@ -76,5 +96,40 @@ impl ControlAddress {
     /// When the process ended, is in soft stop, or didn't serve in time.
     pub async fn connect(&self, limit: Duration) -> Result<RuntimeConnection, RuntimeError> {
         RuntimeConnection::connect(self.path(), limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net;
+
+    use super::*;
+
+    #[test]
+    fn the_socket_is_the_owners_and_goes_with_its_last_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = ControlSocket::open(dir.path(), 7).unwrap().started();
+        let path = address.path().to_owned();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        drop(address);
+        assert!(!path.exists());
+        let error = ControlSocket::open(&dir.path().join("missing"), 7).unwrap_err();
+        assert!(error.to_string().contains("must exist"), "{error}");
+    }
+
+    #[test]
+    fn only_dead_control_sockets_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let _live = net::UnixListener::bind(at("control-1-1.sock")).unwrap();
+        drop(net::UnixListener::bind(at("control-1-2.sock")).unwrap());
+        drop(net::UnixListener::bind(at("haproxy.sock")).unwrap());
+        std::fs::write(at("control-notes.sock"), "").unwrap();
+        remove_stale_control_sockets(dir.path()).unwrap();
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["control-1-1.sock", "control-notes.sock", "haproxy.sock"]);
     }
 }

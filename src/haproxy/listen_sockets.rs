@@ -19,7 +19,8 @@ const DEFAULT_BACKLOG: i32 = 4096;
 /// The open listen sockets, by address.
 ///
 /// As with `HAProxy`'s own binds, `[::]` takes IPv4 clients too (unless `net.ipv6.bindv6only` is set), and an address may be opened
-/// beside the wildcard of its port. Other processes can't share a port with us.
+/// beside the wildcard of its port. Another process can't take a share of a port, short of one
+/// of the same user that asks for `SO_REUSEPORT` where addresses of ours stand side by side on a port.
 #[derive(Debug)]
 pub struct ListenSockets {
     sockets: BTreeMap<ListenAddress, ListenSocket>,

@@ -67,8 +67,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Removes the socket file at `path` if nobody listens on it.
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Removes the socket file at `path` if nobody listens on it. `AddrInUse` when somebody does, or when it is no socket.
+pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
