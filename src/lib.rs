@@ -14,3 +14,4 @@
 //! `haproxy` and `watcher` don't know each other. `tests/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod engine;
+
