@@ -16,3 +16,4 @@
 pub mod directory_watch;
 pub mod engine;
 
+pub mod zookeeper;

@@ -1,0 +1,52 @@
+//! Finds the session and the tree that exist already, or starts them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::auth::Auth;
+use super::children::ChildrenWatch;
+use super::connect_string::ConnectString;
+use super::node_path::NodePath;
+use super::session::Session;
+
+/// All ensembles of this process: one session per (servers, credentials), kept while somebody follows a node in it.
+#[derive(Clone, Debug, Default)]
+pub struct Ensembles {
+    sessions: Arc<Mutex<HashMap<SessionKey, Weak<Session>>>>,
+}
+
+/// What tells sessions apart. A shard number joins it once an ensemble is given several sessions, which it needs when the
+/// paths watched by one pass 64 KiB; [`Session::follow`] warns about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct SessionKey {
+    hosts: String,
+    auth: Option<Auth>,
+}
+
+impl Ensembles {
+    /// No session yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Follows the direct children of `path`, which is meant below the chroot of `servers`. The node need not exist yet.
+    ///
+    /// Must be called within a tokio runtime. Dropping all watches of a path ends its watch on the server; dropping all
+    /// watches of a session closes the session.
+    pub fn children_of(
+        &self,
+        servers: &ConnectString,
+        auth: Option<&Auth>,
+        path: &NodePath,
+    ) -> ChildrenWatch {
+        let key = SessionKey { hosts: servers.hosts().to_owned(), auth: auth.cloned() };
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, session| session.strong_count() > 0);
+        let session = sessions.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
+            sessions.insert(key, Arc::downgrade(&session));
+            session
+        });
+        session.follow(servers.full_path(path))
+    }
+}
