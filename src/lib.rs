@@ -16,4 +16,5 @@
 pub mod directory_watch;
 pub mod engine;
 
+pub mod watcher;
 pub mod zookeeper;
