@@ -13,6 +13,7 @@
 //! `service_config` -> `zookeeper`, `process`, `directory_watch`, `config` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
+pub mod bounded_read;
 pub mod directory_watch;
 pub mod engine;
 

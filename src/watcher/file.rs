@@ -1,13 +1,13 @@
 //! Servers are the lines of a file.
 
 use std::convert::Infallible;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tracing::{info, warn};
 
 use super::updates::Updates;
 use super::{WatchError, Watcher, file_format};
+use crate::bounded_read::bounded_read;
 use crate::directory_watch::DirectoryWatch;
 
 /// Some 30000 servers.
@@ -35,7 +35,7 @@ impl Watcher for FileWatcher {
         let mut trouble = None;
         loop {
             // A file that can't be read says nothing about the servers: the last set stays.
-            match read(&self.file) {
+            match bounded_read(&self.file, MAX_BYTES) {
                 Ok(data) => {
                     out.publish(file_format::read(&data));
                     if trouble.take().is_some() {
@@ -54,19 +54,6 @@ impl Watcher for FileWatcher {
             directory.changed().await?;
         }
     }
-}
-
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    // Asked first: opening a pipe would wait for its writer.
-    if !std::fs::metadata(file)?.is_file() {
-        return Err(io::Error::other("it is no regular file"));
-    }
-    let mut data = Vec::new();
-    std::fs::File::open(file)?.take(MAX_BYTES + 1).read_to_end(&mut data)?;
-    if data.len() as u64 > MAX_BYTES {
-        return Err(io::Error::other(format!("it is larger than {MAX_BYTES} bytes")));
-    }
-    Ok(data)
 }
 
 #[cfg(test)]

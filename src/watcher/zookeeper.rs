@@ -37,7 +37,7 @@ impl Watcher for ZookeeperWatcher {
 
 fn server_set(children: &Children) -> ServerSet {
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
-    for (name, node) in children.iter() {
+    for (name, node) in children.nodes.iter() {
         match node_format::read(&node.data) {
             Ok(server) => servers.push(server),
             Err(error) => skipped.push(SkippedEntry::new(name, &error.to_string())),

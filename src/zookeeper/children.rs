@@ -15,8 +15,14 @@ pub struct Node {
     pub data: Arc<[u8]>,
 }
 
-/// The direct children of a node, by name, as of one moment; empty when the node doesn't exist. Cheap to clone.
-pub type Children = Arc<BTreeMap<Arc<str>, Node>>;
+/// The direct children of a node as of one moment. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Children {
+    /// Whether the node itself is there; it has no children when it isn't.
+    pub parent_exists: bool,
+    /// The children by name.
+    pub nodes: Arc<BTreeMap<Arc<str>, Node>>,
+}
 
 /// The children of one node, followed until this is dropped.
 #[derive(Debug)]
@@ -40,7 +46,7 @@ impl ChildrenWatch {
         loop {
             self.snapshots.changed().await.map_err(|_| ZookeeperError::Stopped)?;
             if let Some(children) = &*self.snapshots.borrow_and_update() {
-                return Ok(Arc::clone(children));
+                return Ok(children.clone());
             }
         }
     }

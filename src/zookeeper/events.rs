@@ -16,8 +16,13 @@ pub(super) enum Change {
     Gone,
 }
 
-/// The last word on each child that changed.
-pub(super) type Changes = BTreeMap<Arc<str>, Change>;
+/// What changed, the last word on each.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Whether the node itself came (`true`) or went.
+    pub(super) parent_exists: Option<bool>,
+    pub(super) children: BTreeMap<Arc<str>, Change>,
+}
 
 /// Waits for an event, then takes all that are at hand. Cancel safe: nothing is taken before the first is there.
 ///
@@ -27,7 +32,7 @@ pub(super) async fn at_hand(
     watcher: &mut PersistentWatcher,
     root: &NodePath,
 ) -> Result<Changes, ZookeeperError> {
-    let mut changes = Changes::new();
+    let mut changes = Changes::default();
     let mut event = watcher.changed().await;
     loop {
         note(&event, root, &mut changes)?;
@@ -58,7 +63,9 @@ fn note(event: &WatchedEvent, root: &NodePath, changes: &mut Changes) -> Result<
         }
     };
     if let Some(name) = root.child_name(&event.path) {
-        changes.insert(name.into(), change);
+        changes.children.insert(name.into(), change);
+    } else if event.path == root.as_str() {
+        changes.parent_exists = Some(change == Change::Read);
     }
     Ok(())
 }

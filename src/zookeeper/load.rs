@@ -67,11 +67,11 @@ pub(super) async fn bounded<T>(
     }
 }
 
-/// The names of the children; none when the node doesn't exist.
-pub(super) async fn list(client: &Client, root: &NodePath) -> Result<Vec<Arc<str>>, ZookeeperError> {
+/// The names of the children; `None` when the node doesn't exist.
+pub(super) async fn list(client: &Client, root: &NodePath) -> Result<Option<Vec<Arc<str>>>, ZookeeperError> {
     match bounded(client.list_children(root.as_str())).await {
-        Ok(names) => Ok(names.into_iter().map(Arc::from).collect()),
-        Err(ZookeeperError::Client(Error::NoNode)) => Ok(Vec::new()),
+        Ok(names) => Ok(Some(names.into_iter().map(Arc::from).collect())),
+        Err(ZookeeperError::Client(Error::NoNode)) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -145,7 +145,8 @@ impl Tree {
 
     async fn read_all(&mut self, client: &Client) -> Result<(), ZookeeperError> {
         let names = load::list(client, &self.root).await?;
-        let read = load::read(client, &self.root, names, &mut self.limit).await?;
+        let parent_exists = names.is_some();
+        let read = load::read(client, &self.root, names.unwrap_or_default(), &mut self.limit).await?;
         self.limit.recovered();
         let known = self.publish.borrow().clone().unwrap_or_default();
         let (mut nodes, mut unreadable) = (BTreeMap::new(), BTreeSet::new());
@@ -156,7 +157,7 @@ impl Tree {
                 }
                 Read::Gone => {}
                 Read::NoAuth => {
-                    if let Some(node) = known.get(&name) {
+                    if let Some(node) = known.nodes.get(&name) {
                         nodes.insert(Arc::clone(&name), node.clone());
                     }
                     unreadable.insert(name);
@@ -167,21 +168,22 @@ impl Tree {
             self.warn_unreadable(name);
         }
         self.unreadable = unreadable;
-        self.publish(Arc::new(nodes));
+        self.publish(Children { parent_exists, nodes: Arc::new(nodes) });
         Ok(())
     }
 
     /// One read per created or changed node, none for a deleted one; published as one snapshot.
     async fn apply(&mut self, client: &Client, changes: Changes) -> Result<(), ZookeeperError> {
-        if changes.is_empty() {
+        if changes.children.is_empty() && changes.parent_exists.is_none() {
             return Ok(());
         }
-        let to_read = changes.iter().filter(|(_, change)| **change == Change::Read);
+        let to_read = changes.children.iter().filter(|(_, change)| **change == Change::Read);
         let names = to_read.map(|(name, _)| Arc::clone(name)).collect();
         let read = load::read(client, &self.root, names, &mut self.limit).await?;
         let mut children = self.publish.borrow().clone().unwrap_or_default();
-        let nodes = Arc::make_mut(&mut children);
-        for (name, _) in changes.iter().filter(|(_, change)| **change == Change::Gone) {
+        children.parent_exists = changes.parent_exists.unwrap_or(children.parent_exists);
+        let nodes = Arc::make_mut(&mut children.nodes);
+        for (name, _) in changes.children.iter().filter(|(_, change)| **change == Change::Gone) {
             nodes.remove(name);
             self.unreadable.remove(name);
         }
