@@ -17,5 +17,6 @@ pub mod bounded_read;
 pub mod directory_watch;
 pub mod engine;
 
+pub mod service_config;
 pub mod watcher;
 pub mod zookeeper;
