@@ -18,5 +18,6 @@ pub mod directory_watch;
 pub mod engine;
 
 pub mod service_config;
+pub mod service_manager;
 pub mod watcher;
 pub mod zookeeper;

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 
+use tracing::warn;
+
 use super::node_format;
 use super::server_set::{ServerSet, SkippedEntry};
 use super::updates::Updates;
@@ -28,9 +30,13 @@ impl Watcher for ZookeeperWatcher {
         let servers = ConnectString::parse(&self.server).map_err(ZookeeperError::from)?;
         let path = NodePath::parse(&self.path).map_err(ZookeeperError::from)?;
         let auth = self.registries.auth_for(&servers);
-        let mut children = self.registries.ensembles.children_of(&servers, auth.as_ref(), &path);
+        let mut watch = self.registries.ensembles.children_of(&servers, auth.as_ref(), &path);
         loop {
-            out.publish(server_set(&children.next().await?));
+            let children = watch.next().await?;
+            if !children.parent_exists {
+                warn!(service = %out.service(), ensemble = %servers, %path, "the node of the servers doesn't exist; waiting for it");
+            }
+            out.publish(server_set(&children));
         }
     }
 }

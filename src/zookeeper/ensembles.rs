@@ -50,3 +50,34 @@ impl Ensembles {
         session.follow(servers.full_path(path))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::secret::Secret;
+
+    #[tokio::test]
+    async fn a_session_is_shared_by_ensemble_and_credentials_and_ends_with_its_last_user() {
+        let ensembles = Ensembles::new();
+        let auth = Auth { scheme: "digest".into(), credentials: Secret::new("a:b") };
+        let follow = |servers: &str, auth: Option<&Auth>, path: &str| {
+            ensembles.children_of(
+                &ConnectString::parse(servers).unwrap(),
+                auth,
+                &NodePath::parse(path).unwrap(),
+            )
+        };
+        let alive = || {
+            ensembles.sessions.lock().unwrap().values().filter(|session| session.strong_count() > 0).count()
+        };
+        let one = follow("127.0.0.1:1", None, "/a");
+        let same = [follow("127.0.0.1:1/chroot", None, "/b"), follow("127.0.0.1:1", None, "/a")];
+        assert_eq!(alive(), 1);
+        let other = follow("127.0.0.1:1", Some(&auth), "/a");
+        assert_eq!(alive(), 2);
+        drop((one, other));
+        assert_eq!(alive(), 1);
+        drop(same);
+        assert_eq!(alive(), 0);
+    }
+}
