@@ -7,6 +7,8 @@ use super::listing::Format;
 
 /// The largest document read, in bytes.
 pub(super) const MAX_BYTES: usize = 256 * 1024;
+/// The deepest nesting read; definitions need two levels.
+const MAX_DEPTH: usize = 64;
 
 /// Reads a document whose top level is a map.
 ///
@@ -19,6 +21,9 @@ pub(super) fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, St
     if data.trim_ascii().is_empty() {
         return Err("it is empty".to_owned());
     }
+    if flow_depth(data) > MAX_DEPTH {
+        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+    }
     let Unique(value) = match format {
         Format::Json => serde_json::from_slice(data).map_err(|error| format!("no valid JSON: {error}"))?,
         Format::Yaml => serde_yaml::from_slice(data).map_err(|error| format!("no valid YAML: {error}"))?,
@@ -29,6 +34,21 @@ pub(super) fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, St
             Err("its top level must be a map of keys and values".to_owned())
         }
     }
+}
+
+/// How deep brackets and braces are nested, at most; those inside strings count too, which harms nobody. The YAML scanner's
+/// time grows with the square of it, before its own limit of depth is reached.
+fn flow_depth(data: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for byte in data {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    deepest
 }
 
 /// A value in whose maps each key stands once.
@@ -131,8 +151,16 @@ mod tests {
 
     #[test]
     fn depth_and_size_are_bounded() {
-        assert!(read("[".repeat(100_000).as_bytes(), Format::Json).is_err());
-        assert!(read("[".repeat(100_000).as_bytes(), Format::Yaml).is_err());
+        for format in [Format::Json, Format::Yaml] {
+            for deep in ["[", "{\"a\":", "a: &a [*a,"] {
+                let text = deep.repeat(20_000);
+                assert_eq!(
+                    read(text.as_bytes(), format),
+                    Err("it is nested deeper than 64 levels".to_owned())
+                );
+            }
+        }
+        assert!(read("- ".repeat(100_000).as_bytes(), Format::Yaml).unwrap_err().contains("recursion limit"));
         assert!(read(&vec![b' '; MAX_BYTES + 1], Format::Json).unwrap_err().contains("262145 bytes"));
     }
 }
