@@ -13,9 +13,16 @@
 //! `service_config` -> `zookeeper`, `process`, `directory_watch`, `config` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
+pub mod bounded_read;
 pub mod cli;
 pub mod config;
+pub mod directory_watch;
 pub mod engine;
 pub mod haproxy;
 pub mod logging;
 pub mod process;
+
+pub mod service_config;
+pub mod service_manager;
+pub mod watcher;
+pub mod zookeeper;

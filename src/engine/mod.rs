@@ -14,6 +14,7 @@ pub mod observed;
 pub mod option_line;
 pub mod plan;
 pub mod policy;
+pub mod printable;
 pub mod reconciler;
 pub mod reload_reason;
 pub mod render;

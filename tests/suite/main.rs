@@ -12,4 +12,5 @@ mod engine;
 mod layers;
 mod load_client;
 mod proxymgr_yml;
+mod registry_zookeeper;
 mod support;

@@ -13,3 +13,4 @@ pub mod proc;
 pub mod proxymgr;
 #[expect(dead_code, reason = "used by the tests that drive the binary")]
 pub mod proxymgr_setup;
+pub mod zookeeper;

@@ -1,0 +1,254 @@
+//! Tells when a file or a directory may have changed, by inotify on directories.
+//!
+//! A watch on a file dies with the file (rename over it, Kubernetes' `..data` swap), so directories are watched: the one of
+//! interest, the one that it resolves to through symlinks, and all above them for the next name on the way. The last makes a
+//! missing or re-created directory an ordinary change. Nothing is polled.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use inotify::{EventMask, EventOwned, EventStream, Inotify, StreamExt, WatchDescriptor, WatchMask};
+use tracing::debug;
+
+/// Room for some hundred events; what doesn't fit stays in the kernel.
+const BUFFER_BYTES: usize = 8192;
+
+/// A file or directory that is watched until this is dropped.
+#[derive(Debug)]
+pub struct DirectoryWatch {
+    path: PathBuf,
+    stream: EventStream<Vec<u8>>,
+    armed: HashMap<WatchDescriptor, Interest>,
+}
+
+/// Why nothing can be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryWatchError {
+    /// The kernel gave no inotify instance.
+    #[error("inotify isn't available ({0}); raise fs.inotify.max_user_instances")]
+    Instance(#[source] io::Error),
+    /// Not even the root directory could be watched.
+    #[error("'{path}' can't be watched ({source}); raise fs.inotify.max_user_watches, or check the permissions", path = path.display())]
+    Watch {
+        /// The directory.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// Events can't be read any more.
+    #[error("inotify events can't be read: {0}")]
+    Read(#[source] io::Error),
+}
+
+/// Which names in a directory matter; `everything` for the directory of interest itself.
+#[derive(Debug, Default)]
+struct Interest {
+    everything: bool,
+    names: BTreeSet<OsString>,
+}
+
+impl Interest {
+    fn concerns(&self, name: Option<&OsStr>) -> bool {
+        // An event without a name is about the directory itself.
+        self.everything
+            || name.is_none_or(|name| self.names.contains(name) || name.as_encoded_bytes().starts_with(b".."))
+    }
+}
+
+impl DirectoryWatch {
+    /// Watches `path`, an absolute path to a file or a directory, whether or not it exists. Changes from now on are seen, so
+    /// read the file after this, not before. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses an inotify instance or any watch.
+    pub fn new(path: &Path) -> Result<Self, DirectoryWatchError> {
+        let inotify = Inotify::init().map_err(DirectoryWatchError::Instance)?;
+        let stream =
+            inotify.into_event_stream(vec![0; BUFFER_BYTES]).map_err(DirectoryWatchError::Instance)?;
+        let mut watch = Self { path: path.to_owned(), stream, armed: HashMap::new() };
+        watch.arm()?;
+        Ok(watch)
+    }
+
+    /// Waits until something may have changed; all that is at hand counts as one change. Cancel safe.
+    ///
+    /// # Errors
+    /// When events can't be read, or nothing can be watched any more.
+    pub async fn changed(&mut self) -> Result<(), DirectoryWatchError> {
+        loop {
+            let first = self.stream.next().await;
+            let mut concerned = self.concerned(first)?;
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    event = self.stream.next() => event,
+                    () = std::future::ready(()) => break,
+                };
+                concerned |= self.concerned(event)?;
+            }
+            if concerned {
+                return self.arm();
+            }
+        }
+    }
+
+    fn concerned(&self, event: Option<io::Result<EventOwned>>) -> Result<bool, DirectoryWatchError> {
+        let end = || DirectoryWatchError::Read(io::ErrorKind::UnexpectedEof.into());
+        let event = event.ok_or_else(end)?.map_err(DirectoryWatchError::Read)?;
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            return Ok(true);
+        }
+        // IGNORED only confirms the end of a watch, whose reason came before it.
+        let about_us = !event.mask.contains(EventMask::IGNORED);
+        Ok(about_us
+            && self.armed.get(&event.wd).is_some_and(|interest| interest.concerns(event.name.as_deref())))
+    }
+
+    /// Sets the watches that the file system as it is now calls for. What appears while they are set is found by the second
+    /// look: each level is watched before the next one is looked at.
+    fn arm(&mut self) -> Result<(), DirectoryWatchError> {
+        let mut wanted = HashMap::new();
+        self.arm_way_to(&self.path.clone(), &mut wanted)?;
+        if let Ok(resolved) = self.path.canonicalize()
+            && resolved != self.path
+        {
+            self.arm_way_to(&resolved, &mut wanted)?;
+        }
+        let stale: Vec<_> = self.armed.keys().filter(|wd| !wanted.contains_key(wd)).cloned().collect();
+        for wd in stale {
+            if let Err(error) = self.stream.watches().remove(wd) {
+                debug!(%error, "this inotify watch ended with its directory");
+            }
+        }
+        self.armed = wanted;
+        Ok(())
+    }
+
+    fn arm_way_to(
+        &self,
+        path: &Path,
+        wanted: &mut HashMap<WatchDescriptor, Interest>,
+    ) -> Result<(), DirectoryWatchError> {
+        let mask = WatchMask::CREATE
+            | WatchMask::CLOSE_WRITE
+            | WatchMask::ATTRIB
+            | WatchMask::MOVE
+            | WatchMask::DELETE
+            | WatchMask::DELETE_SELF
+            | WatchMask::MOVE_SELF
+            | WatchMask::ONLYDIR;
+        // A refusal above the deepest directory that exists only hides renames up there.
+        let mut refused = None;
+        let mut way: Vec<_> = path.ancestors().collect();
+        way.reverse();
+        for (level, directory) in way.iter().enumerate() {
+            match self.stream.watches().add(directory, mask) {
+                Ok(wd) => {
+                    refused = None;
+                    let interest: &mut Interest = wanted.entry(wd).or_default();
+                    match way.get(level + 1).and_then(|next| next.file_name()) {
+                        Some(next) => {
+                            interest.names.insert(next.to_owned());
+                        }
+                        None => interest.everything = true,
+                    }
+                }
+                // The end of the way: missing, or the file itself.
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+                {
+                    break;
+                }
+                Err(source) => {
+                    refused = Some(DirectoryWatchError::Watch { path: directory.to_path_buf(), source });
+                }
+            }
+        }
+        refused.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    async fn seen(watch: &mut DirectoryWatch) -> bool {
+        timeout(Duration::from_secs(5), watch.changed()).await.map(Result::unwrap).is_ok()
+    }
+
+    /// Nothing is at hand: a marker written now is the next thing that a second watch sees, and `watch` sees nothing before.
+    async fn silent(watch: &mut DirectoryWatch, elsewhere: &Path) -> bool {
+        let marker = elsewhere.join("marker");
+        let mut other = DirectoryWatch::new(&marker).unwrap();
+        fs::write(&marker, "x").unwrap();
+        assert!(seen(&mut other).await);
+        tokio::select! {
+            biased;
+            _ = watch.changed() => false,
+            () = std::future::ready(()) => true,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_written_renamed_over_or_removed_is_seen_and_its_neighbours_are_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("servers");
+        let mut watch = DirectoryWatch::new(&file).unwrap();
+        for round in 0..3 {
+            fs::write(&file, format!("{round}")).unwrap();
+            assert!(seen(&mut watch).await, "written");
+            fs::write(dir.path().join("new"), "n").unwrap();
+            fs::rename(dir.path().join("new"), &file).unwrap();
+            assert!(seen(&mut watch).await, "renamed over");
+            fs::remove_file(&file).unwrap();
+            assert!(seen(&mut watch).await, "removed");
+        }
+        fs::write(dir.path().join("neighbour"), "n").unwrap();
+        assert!(silent(&mut watch, dir.path()).await);
+    }
+
+    #[tokio::test]
+    async fn a_kubernetes_data_swap_is_seen_again_and_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let swap = |version: &str| {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("web.json"), version).unwrap();
+            symlink(version, at("..data_tmp")).unwrap();
+            fs::rename(at("..data_tmp"), at("..data")).unwrap();
+        };
+        swap("..1");
+        symlink("..data/web.json", at("web.json")).unwrap();
+        let mut file = DirectoryWatch::new(&at("web.json")).unwrap();
+        let mut directory = DirectoryWatch::new(dir.path()).unwrap();
+        for version in ["..2", "..3", "..4"] {
+            swap(version);
+            assert!(seen(&mut file).await && seen(&mut directory).await);
+            assert_eq!(fs::read_to_string(at("web.json")).unwrap(), version);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_made_late_and_made_again_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (top, deep) = (dir.path().join("a"), dir.path().join("a/b/c"));
+        let mut watch = DirectoryWatch::new(&deep).unwrap();
+        for _ in 0..3 {
+            fs::create_dir_all(&deep).unwrap();
+            assert!(seen(&mut watch).await, "made");
+            fs::write(deep.join("x"), "x").unwrap();
+            assert!(seen(&mut watch).await, "written to");
+            fs::rename(&top, dir.path().join("gone")).unwrap();
+            assert!(seen(&mut watch).await, "renamed away above");
+            fs::remove_dir_all(dir.path().join("gone")).unwrap();
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! From the text of a definition to a [`ServiceSpec`], with all that is wrong at once.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::document;
+use super::keys::{KNOWN, LATER, UnknownKey, nearest};
+use super::listing::RawDefinition;
+use super::reader::Reader;
+use crate::engine::option_line::OptionLine;
+use crate::engine::printable::printable;
+use crate::engine::service::{BindAddress, ServiceSpec, WatcherSpec};
+use crate::zookeeper::{ConnectString, NodePath};
+
+const TYPES: &[&str] = &["zookeeper", "file"];
+const LATER_TYPES: &[&str] = &["dns", "consul", "docker"];
+
+/// A definition that was understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// The service.
+    pub spec: ServiceSpec,
+    /// Keys that play no part.
+    pub unknown_keys: Vec<UnknownKey>,
+}
+
+/// All that is wrong with a definition.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Refusal {
+    /// One text for each, for users, printable.
+    pub errors: Vec<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.errors.join("; "))
+    }
+}
+
+/// Reads a definition.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
+    let map =
+        document::read(&raw.data, raw.format).map_err(|error| Refusal { errors: vec![printable(&error)] })?;
+    let mut reader = Reader::new(&map);
+    let mut unknown_keys = Vec::new();
+    for (key, value) in &map {
+        if LATER.contains(&key.as_str()) {
+            if !value.is_null() {
+                reader.error(format!("\"{key}\" is not supported yet: remove it"));
+            }
+        } else if !KNOWN.contains(&key.as_str()) {
+            unknown_keys.push(UnknownKey::new(key));
+        }
+    }
+    let port = reader.port();
+    let bind = reader.parsed("bind", BindAddress::parse);
+    let bind_options = joined(&mut reader, "bind_options");
+    let listen_options = reader.parsed("listen_options", OptionLine::parse);
+    let server_options = joined(&mut reader, "server_options");
+    let watcher = watcher(&mut reader);
+    let errors = reader.finish();
+    match (port, watcher) {
+        (Some(port), Some(watcher)) if errors.is_empty() => {
+            let server_options = server_options.into_iter().collect();
+            let spec = ServiceSpec { port, bind, bind_options, listen_options, server_options, watcher };
+            Ok(Definition { spec, unknown_keys })
+        }
+        (_, _) => Err(Refusal { errors }),
+    }
+}
+
+fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
+    match reader.required("type", "\"zookeeper\" or \"file\"")? {
+        "zookeeper" => {
+            let server = reader.required("server", "the ensemble, such as \"zk1:2181,zk2:2181\"");
+            let path = reader.required("path", "the node whose children are the servers");
+            let server = server.and_then(|text| reader.checked("server", ConnectString::parse(text)));
+            let path = path.and_then(|text| reader.checked("path", NodePath::parse(text)));
+            Some(WatcherSpec::Zookeeper { server: server?.to_string(), path: path?.to_string() })
+        }
+        "file" => {
+            let file = reader.required("file", "the absolute path of the file that lists the servers")?;
+            reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file })
+        }
+        later if LATER_TYPES.contains(&later) => {
+            reader.error(format!("\"type\": \"{later}\" is not supported yet; zookeeper and file are"));
+            None
+        }
+        other => {
+            let hint =
+                nearest(other, TYPES).map(|name| format!(", did you mean \"{name}\"?")).unwrap_or_default();
+            reader.error(format!("\"type\" is \"{}\"{hint}; zookeeper and file are taken", printable(other)));
+            None
+        }
+    }
+}
+
+/// Words that may be spread over a list, in one line.
+fn joined(reader: &mut Reader<'_>, key: &str) -> Option<OptionLine> {
+    let parts = reader.texts(key);
+    let words: Vec<_> =
+        parts.iter().map(|(_, text)| text.trim_matches(' ')).filter(|text| !text.is_empty()).collect();
+    if words.is_empty() {
+        return None;
+    }
+    reader.checked(key, OptionLine::parse(&words.join(" ")))
+}
+
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    if !text.starts_with('/') {
+        return Err(format!("'{}' is no absolute path; write it in full", printable(text)));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(format!("'{}' holds a control character", printable(text)));
+    }
+    Ok(PathBuf::from(text))
+}
+
+#[cfg(test)]
+#[path = "definition_tests.rs"]
+mod tests;

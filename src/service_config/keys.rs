@@ -1,0 +1,72 @@
+//! The keys of a definition.
+
+use std::fmt;
+
+use crate::engine::printable::printable;
+
+/// What is understood.
+pub(super) const KNOWN: &[&str] =
+    &["type", "port", "bind", "bind_options", "listen_options", "server_options", "server", "path", "file"];
+
+/// What is specified but not understood yet: refused, so that nobody relies on what isn't done.
+pub(super) const LATER: &[&str] = &[
+    "backends",
+    "backup_servers",
+    "cookie",
+    "default_servers",
+    "filter",
+    "max_shrink",
+    "max_ttl",
+    "min_ttl",
+    "nameservers",
+    "on_empty",
+    "remote_port",
+    "route",
+    "shrink_hold",
+    "weight_from_node",
+];
+
+/// A key that says nothing to `ProxyMgr`: warned about, never fatal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownKey {
+    /// As written, printable.
+    pub key: String,
+    /// The known key that looks most like it, when one does.
+    pub nearest: Option<&'static str>,
+}
+
+impl UnknownKey {
+    pub(super) fn new(key: &str) -> Self {
+        Self { key: printable(key), nearest: nearest(key, KNOWN) }
+    }
+}
+
+impl fmt::Display for UnknownKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\"", self.key)?;
+        self.nearest.map_or(Ok(()), |nearest| write!(f, " (did you mean \"{nearest}\"?)"))
+    }
+}
+
+/// The one of `names` that `text` is most likely a slip of.
+pub(super) fn nearest(text: &str, names: &[&'static str]) -> Option<&'static str> {
+    let likeness = |name: &&'static str| (strsim::jaro_winkler(text, name), *name);
+    let best = names.iter().map(likeness).max_by(|(a, _), (b, _)| a.total_cmp(b))?;
+    (best.0 > 0.8).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_recognised() {
+        for (key, shown) in [
+            ("prot", "\"prot\" (did you mean \"port\"?)"),
+            ("listen_option", "\"listen_option\" (did you mean \"listen_options\"?)"),
+            ("comment", "\"comment\""),
+        ] {
+            assert_eq!(UnknownKey::new(key).to_string(), shown);
+        }
+    }
+}

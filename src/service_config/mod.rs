@@ -1,0 +1,111 @@
+//! Where the list of services comes from, and what a definition says.
+//!
+//! A source publishes whole listings: the raw definitions by name. Reading a definition is pure ([`parse`]).
+
+mod definition;
+mod document;
+mod file;
+mod keys;
+mod listing;
+mod reader;
+mod zookeeper;
+
+use std::convert::Infallible;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+pub use definition::{Definition, Refusal, parse};
+pub use keys::UnknownKey;
+pub use listing::{Entry, Format, Listing, RawDefinition};
+
+use crate::directory_watch::DirectoryWatchError;
+use crate::engine::backoff::Backoff;
+use crate::engine::printable::printable;
+use crate::zookeeper::{Auth, ConnectString, Ensembles, NodePath, ZookeeperError};
+
+const MIN_WAIT: Duration = Duration::from_millis(100);
+const MAX_WAIT: Duration = Duration::from_secs(5);
+
+/// One source of definitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceSettings {
+    /// The children of a node.
+    Zookeeper {
+        /// The ensemble.
+        servers: ConnectString,
+        /// The parent node, below the chroot.
+        path: NodePath,
+        /// Who we are to it.
+        auth: Option<Auth>,
+    },
+    /// A directory of `NAME.json`, `NAME.yml` or `NAME.yaml`, or one file that maps names to definitions.
+    File {
+        /// The directory or file, absolute.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for SourceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zookeeper { servers, path, auth: _ } => write!(f, "zookeeper {servers} {path}"),
+            Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
+        }
+    }
+}
+
+/// Why a source had to give up for now.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The ensemble.
+    #[error("ZooKeeper: {0}")]
+    Zookeeper(#[from] ZookeeperError),
+    /// The directory can't be watched.
+    #[error(transparent)]
+    DirectoryWatch(#[from] DirectoryWatchError),
+}
+
+/// Where a source publishes; `None` until its first good answer. Equal listings stop here, the latest wins.
+pub type Listings = watch::Sender<Option<Listing>>;
+
+/// Follows a source until dropped. Failures publish nothing and are retried with back-off.
+pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listings) -> Infallible {
+    let mut backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
+    let mut last_reason = String::new();
+    loop {
+        let since = Instant::now();
+        let result = match settings {
+            SourceSettings::Zookeeper { servers, path, auth } => {
+                zookeeper::follow(ensembles, servers, auth.as_ref(), path, out).await
+            }
+            SourceSettings::File { path } => file::follow(path, out).await,
+        };
+        let Err(error) = result;
+        if since.elapsed() > MAX_WAIT {
+            backoff.reset();
+            last_reason.clear();
+        }
+        let reason = error.to_string();
+        if reason != last_reason {
+            warn!(source = %settings, reason, "following the list of services failed; trying on, the last known list stays");
+            last_reason = reason;
+        }
+        sleep(backoff.next_wait()).await;
+    }
+}
+
+/// Publishes `listing` unless it equals the last.
+fn publish(out: &Listings, listing: Listing) {
+    out.send_if_modified(|last| {
+        let differs = last.as_ref() != Some(&listing);
+        if differs {
+            *last = Some(listing);
+        }
+        differs
+    });
+}

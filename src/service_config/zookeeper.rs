@@ -1,0 +1,39 @@
+//! Definitions are the children of a `ZooKeeper` node.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::listing::{Entry, Format, Listing, RawDefinition};
+use super::{Listings, SourceError, publish};
+use crate::engine::printable::printable;
+use crate::zookeeper::{Auth, Children, ConnectString, Ensembles, NodePath};
+
+pub(super) async fn follow(
+    ensembles: &Ensembles,
+    servers: &ConnectString,
+    auth: Option<&Auth>,
+    path: &NodePath,
+    out: &Listings,
+) -> Result<Infallible, SourceError> {
+    let mut watch = ensembles.children_of(servers, auth, path);
+    loop {
+        let children = watch.next().await?;
+        // A missing node is no list: nobody made it yet, or the ensemble lost its data. An empty one is.
+        if children.parent_exists {
+            publish(out, listing(&children, servers, path));
+        } else {
+            warn!(ensemble = %servers, %path, "the node that lists the services doesn't exist; waiting for it, the last known list stays");
+        }
+    }
+}
+
+fn listing(children: &Children, servers: &ConnectString, path: &NodePath) -> Listing {
+    let entry = |name: &str, data: &Arc<[u8]>| {
+        let origin = format!("zookeeper {servers} {path}/{}", printable(name));
+        let definition = RawDefinition { data: Arc::clone(data), format: Format::Json, origin };
+        (name.to_owned(), Entry::Definition(definition))
+    };
+    children.nodes.iter().map(|(name, node)| entry(name, &node.data)).collect()
+}

@@ -1,0 +1,215 @@
+//! The task that owns sources and watchers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::sleep;
+use tracing::{error, info, warn};
+
+use super::RegistryEvent;
+use super::catalog::{Catalog, Step};
+use super::forward::forward;
+use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
+use crate::service_config::{self, Listing, SourceSettings};
+use crate::watcher::{self, Registries, ServerSet, updates};
+
+/// How long a task that panicked stays down.
+const PANIC_WAIT: Duration = Duration::from_secs(5);
+
+/// What sources and watchers say.
+enum Message {
+    Listing { source: usize, listing: Listing },
+    Servers { name: ServiceName, generation: u64, servers: ServerSet },
+}
+
+/// Whose task it is.
+#[derive(Clone)]
+enum Owner {
+    Source(usize),
+    Watcher { name: ServiceName, generation: u64 },
+}
+
+struct Running {
+    /// Tells this watcher's word from that of one before it.
+    generation: u64,
+    spec: WatcherSpec,
+    task: AbortHandle,
+}
+
+pub(super) struct Manager {
+    sources: Vec<Arc<SourceSettings>>,
+    registries: Registries,
+    events: mpsc::Sender<RegistryEvent>,
+    catalog: Catalog,
+    watchers: BTreeMap<ServiceName, Running>,
+    last_generation: u64,
+    tasks: JoinSet<()>,
+    owners: HashMap<Id, Owner>,
+    messages: mpsc::Sender<Message>,
+    inbox: mpsc::Receiver<Message>,
+}
+
+/// The supervisor is gone.
+struct Closed;
+
+impl Manager {
+    pub(super) fn new(sources: Vec<SourceSettings>, events: mpsc::Sender<RegistryEvent>) -> Self {
+        let (messages, inbox) = mpsc::channel(64);
+        let credentials = sources.iter().filter_map(|source| match source {
+            SourceSettings::Zookeeper { servers, path: _, auth } => Some((servers.clone(), auth.clone()?)),
+            SourceSettings::File { path: _ } => None,
+        });
+        Self {
+            registries: Registries { credentials: credentials.collect(), ..Registries::default() },
+            catalog: Catalog::new(sources.len()),
+            sources: sources.into_iter().map(Arc::new).collect(),
+            events,
+            watchers: BTreeMap::new(),
+            last_generation: 0,
+            tasks: JoinSet::new(),
+            owners: HashMap::new(),
+            messages,
+            inbox,
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        for source in 0..self.sources.len() {
+            self.start_source(source, Duration::ZERO);
+        }
+        if let Err(Closed) = self.serve().await {
+            info!("the registries are followed no more");
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), Closed> {
+        let mut listed = self.catalog.is_complete();
+        if listed {
+            self.tell(RegistryEvent::Listed).await?;
+        }
+        loop {
+            tokio::select! {
+                Some(message) = self.inbox.recv() => match message {
+                    Message::Listing { source, listing } => {
+                        for step in self.catalog.update(source, listing) {
+                            self.take(step).await?;
+                        }
+                        if !listed && self.catalog.is_complete() {
+                            listed = true;
+                            self.tell(RegistryEvent::Listed).await?;
+                        }
+                    }
+                    Message::Servers { name, generation, servers } => {
+                        if self.watchers.get(&name).is_some_and(|watcher| watcher.generation == generation) {
+                            self.tell(RegistryEvent::Servers { name, servers }).await?;
+                        }
+                    }
+                },
+                Some(ended) = self.tasks.join_next_with_id() => self.reap(ended),
+                () = self.events.closed() => return Err(Closed),
+            }
+        }
+    }
+
+    async fn tell(&self, event: RegistryEvent) -> Result<(), Closed> {
+        self.events.send(event).await.map_err(|_| Closed)
+    }
+
+    async fn take(&mut self, step: Step) -> Result<(), Closed> {
+        match step {
+            Step::Define { name, spec, origin, unknown_keys } => {
+                info!(service = %name, origin, port = spec.port, "service defined");
+                for key in unknown_keys {
+                    warn!(service = %name, origin, %key, "unknown key in the definition; it plays no part");
+                }
+                self.tell(RegistryEvent::Defined { name: name.clone(), spec: Arc::clone(&spec) }).await?;
+                self.ensure_watcher(name, &spec);
+                Ok(())
+            }
+            Step::Refuse { name, origin, reason } => {
+                warn!(
+                    service = name,
+                    origin, reason, "definition refused; the last good one stays, if there is one"
+                );
+                self.tell(RegistryEvent::Refused { name, reason }).await
+            }
+            Step::Remove { name } => {
+                info!(service = %name, "service removed");
+                if let Some(watcher) = self.watchers.remove(&name) {
+                    watcher.task.abort();
+                }
+                self.tell(RegistryEvent::Removed { name }).await
+            }
+        }
+    }
+
+    /// The watcher goes on when only the rest of the definition changed.
+    fn ensure_watcher(&mut self, name: ServiceName, spec: &ServiceSpec) {
+        if let Some(running) = self.watchers.get(&name) {
+            if running.spec == spec.watcher {
+                return;
+            }
+            running.task.abort();
+        }
+        self.start_watcher(name, spec.watcher.clone(), Duration::ZERO);
+    }
+
+    fn start_watcher(&mut self, name: ServiceName, spec: WatcherSpec, wait: Duration) {
+        self.last_generation += 1;
+        let generation = self.last_generation;
+        let (out, sets) = updates(name.clone());
+        let (registries, messages, watched) = (self.registries.clone(), self.messages.clone(), spec.clone());
+        let owner = Owner::Watcher { name: name.clone(), generation };
+        let tagged = name.clone();
+        let task = self.tasks.spawn(async move {
+            sleep(wait).await;
+            let tag = |servers| Message::Servers { name: tagged.clone(), generation, servers };
+            tokio::select! {
+                never = watcher::run(&watched, registries, &out) => match never {},
+                () = forward(sets, messages, tag) => {}
+            }
+        });
+        self.owners.insert(task.id(), owner);
+        self.watchers.insert(name, Running { generation, spec, task });
+    }
+
+    fn start_source(&mut self, source: usize, wait: Duration) {
+        let Some(settings) = self.sources.get(source).cloned() else { return };
+        let (out, listings) = watch::channel(None);
+        let (ensembles, messages) = (self.registries.ensembles.clone(), self.messages.clone());
+        let task = self.tasks.spawn(async move {
+            sleep(wait).await;
+            tokio::select! {
+                never = service_config::run(&settings, &ensembles, &out) => match never {},
+                () = forward(listings, messages, |listing| Message::Listing { source, listing }) => {}
+            }
+        });
+        self.owners.insert(task.id(), Owner::Source(source));
+    }
+
+    /// Tasks end when they are stopped, or by a defect: then another takes over, and what was said before stays.
+    fn reap(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let id = match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let owner = self.owners.remove(&id);
+        let Some(owner) = owner.filter(|_| ended.is_err_and(|error| error.is_panic())) else { return };
+        match owner {
+            Owner::Source(source) => {
+                error!(source, "following a source of definitions panicked; it is started again");
+                self.start_source(source, PANIC_WAIT);
+            }
+            Owner::Watcher { name, generation } => {
+                let alive = self.watchers.get(&name).filter(|running| running.generation == generation);
+                if let Some(spec) = alive.map(|running| running.spec.clone()) {
+                    error!(service = %name, "a watcher panicked; it is started again");
+                    self.start_watcher(name, spec, PANIC_WAIT);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Keeps one watcher for each defined service, and tells the supervisor what the registries say.
+//!
+//! ```text
+//! sources --whole listings--> Catalog (pure) --Step--> start, restart, stop watchers
+//!                                               |                    | server sets, tagged with the watcher's generation
+//!                                               +-----RegistryEvent--+--> supervisor
+//! ```
+
+mod catalog;
+mod forward;
+mod manager;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::engine::service::{ServiceName, ServiceSpec};
+use crate::service_config::SourceSettings;
+use crate::watcher::ServerSet;
+
+/// What the registries say, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RegistryEvent {
+    /// Every source has answered once; all that they list was told before.
+    Listed,
+    /// A service is there, is different, or is good again after a refusal.
+    Defined {
+        /// Its name.
+        name: ServiceName,
+        /// What it is now.
+        spec: Arc<ServiceSpec>,
+    },
+    /// What is written under this name can't be taken. If the service was defined before, it stays as it was, and its
+    /// watcher goes on.
+    Refused {
+        /// The name as found, printable; it may be no [`ServiceName`].
+        name: String,
+        /// All that is wrong, for users.
+        reason: String,
+    },
+    /// Nothing is written under this name any more; it may have been refused only.
+    Removed {
+        /// Its name.
+        name: ServiceName,
+    },
+    /// All servers of a defined service.
+    Servers {
+        /// Its name.
+        name: ServiceName,
+        /// The whole set.
+        servers: ServerSet,
+    },
+}
+
+/// Follows `sources` (the first that holds a name keeps it) and the watchers of all services, until `events` is closed or
+/// this is dropped, which stops everything.
+pub async fn run(sources: Vec<SourceSettings>, events: mpsc::Sender<RegistryEvent>) {
+    manager::Manager::new(sources, events).run().await;
+}

@@ -1,0 +1,95 @@
+//! Servers are the lines of a file.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+use tracing::{info, warn};
+
+use super::updates::Updates;
+use super::{WatchError, Watcher, file_format};
+use crate::bounded_read::bounded_read;
+use crate::directory_watch::DirectoryWatch;
+
+/// Some 30000 servers.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Follows one file.
+#[derive(Debug)]
+pub struct FileWatcher {
+    file: PathBuf,
+}
+
+impl FileWatcher {
+    /// Follows `file`, an absolute path; it need not exist yet.
+    pub fn new(file: PathBuf) -> Self {
+        Self { file }
+    }
+}
+
+impl Watcher for FileWatcher {
+    async fn watch(&mut self, out: &Updates) -> Result<Infallible, WatchError> {
+        if !self.file.is_absolute() {
+            return Err(WatchError::RelativePath(self.file.clone()));
+        }
+        let mut directory = DirectoryWatch::new(&self.file)?;
+        let mut trouble = None;
+        loop {
+            // A file that can't be read says nothing about the servers: the last set stays.
+            match bounded_read(&self.file, MAX_BYTES) {
+                Ok(data) => {
+                    out.publish(file_format::read(&data));
+                    if trouble.take().is_some() {
+                        info!(service = %out.service(), file = %self.file.display(), "the servers' file can be read again");
+                    }
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    if trouble.as_ref() != Some(&reason) {
+                        warn!(service = %out.service(), file = %self.file.display(), reason,
+                            "the servers' file can't be read; the last known servers stay");
+                    }
+                    trouble = Some(reason);
+                }
+            }
+            directory.changed().await?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use tokio::sync::watch;
+    use tokio::time::timeout;
+
+    use super::super::{ServerSet, drive, updates};
+    use super::*;
+    use crate::engine::service::ServiceName;
+
+    async fn next(sets: &mut watch::Receiver<Option<ServerSet>>) -> Vec<String> {
+        timeout(Duration::from_secs(5), sets.changed()).await.unwrap().unwrap();
+        let set = sets.borrow_and_update().clone().unwrap();
+        set.servers().iter().map(|server| server.name().to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_file_may_come_late_change_go_and_come_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, aside) = (dir.path().join("servers"), dir.path().join("aside"));
+        let (out, mut sets) = updates(ServiceName::parse("web").unwrap());
+        let path = file.clone();
+        let task = tokio::spawn(async move { drive(FileWatcher::new(path), &out).await });
+        fs::write(&file, "1.1.1.1:1\n").unwrap();
+        assert_eq!(next(&mut sets).await, ["1.1.1.1:1"]);
+        fs::write(&aside, "1.1.1.1:1\n2.2.2.2:2\n").unwrap();
+        fs::rename(&aside, &file).unwrap();
+        assert_eq!(next(&mut sets).await, ["1.1.1.1:1", "2.2.2.2:2"]);
+        fs::remove_file(&file).unwrap();
+        fs::write(&aside, "3.3.3.3:3\n").unwrap();
+        fs::rename(&aside, &file).unwrap();
+        assert_eq!(next(&mut sets).await, ["3.3.3.3:3"], "nothing is published while the file is gone");
+        task.abort();
+    }
+}

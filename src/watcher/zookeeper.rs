@@ -1,0 +1,53 @@
+//! Servers are the children of a `ZooKeeper` node.
+
+use std::convert::Infallible;
+
+use tracing::warn;
+
+use super::node_format;
+use super::server_set::{ServerSet, SkippedEntry};
+use super::updates::Updates;
+use super::{Registries, WatchError, Watcher};
+use crate::zookeeper::{Children, ConnectString, NodePath, ZookeeperError};
+
+/// Follows one node.
+#[derive(Debug)]
+pub struct ZookeeperWatcher {
+    registries: Registries,
+    server: String,
+    path: String,
+}
+
+impl ZookeeperWatcher {
+    /// Follows the children of `path` on the ensemble `server`.
+    pub fn new(registries: Registries, server: String, path: String) -> Self {
+        Self { registries, server, path }
+    }
+}
+
+impl Watcher for ZookeeperWatcher {
+    async fn watch(&mut self, out: &Updates) -> Result<Infallible, WatchError> {
+        let servers = ConnectString::parse(&self.server).map_err(ZookeeperError::from)?;
+        let path = NodePath::parse(&self.path).map_err(ZookeeperError::from)?;
+        let auth = self.registries.auth_for(&servers);
+        let mut watch = self.registries.ensembles.children_of(&servers, auth.as_ref(), &path);
+        loop {
+            let children = watch.next().await?;
+            if !children.parent_exists {
+                warn!(service = %out.service(), ensemble = %servers, %path, "the node of the servers doesn't exist; waiting for it");
+            }
+            out.publish(server_set(&children));
+        }
+    }
+}
+
+fn server_set(children: &Children) -> ServerSet {
+    let (mut servers, mut skipped) = (Vec::new(), Vec::new());
+    for (name, node) in children.nodes.iter() {
+        match node_format::read(&node.data) {
+            Ok(server) => servers.push(server),
+            Err(error) => skipped.push(SkippedEntry::new(name, &error.to_string())),
+        }
+    }
+    ServerSet::new(servers, skipped)
+}

@@ -1,0 +1,83 @@
+//! Finds the session and the tree that exist already, or starts them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use super::auth::Auth;
+use super::children::ChildrenWatch;
+use super::connect_string::ConnectString;
+use super::node_path::NodePath;
+use super::session::Session;
+
+/// All ensembles of this process: one session per (servers, credentials), kept while somebody follows a node in it.
+#[derive(Clone, Debug, Default)]
+pub struct Ensembles {
+    sessions: Arc<Mutex<HashMap<SessionKey, Weak<Session>>>>,
+}
+
+/// What tells sessions apart. A shard number joins it once an ensemble is given several sessions, which it needs when the
+/// paths watched by one pass 64 KiB; [`Session::follow`] warns about it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct SessionKey {
+    hosts: String,
+    auth: Option<Auth>,
+}
+
+impl Ensembles {
+    /// No session yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Follows the direct children of `path`, which is meant below the chroot of `servers`. The node need not exist yet.
+    ///
+    /// Must be called within a tokio runtime. Dropping all watches of a path ends its watch on the server; dropping all
+    /// watches of a session closes the session.
+    pub fn children_of(
+        &self,
+        servers: &ConnectString,
+        auth: Option<&Auth>,
+        path: &NodePath,
+    ) -> ChildrenWatch {
+        let key = SessionKey { hosts: servers.hosts().to_owned(), auth: auth.cloned() };
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|_, session| session.strong_count() > 0);
+        let session = sessions.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
+            let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
+            sessions.insert(key, Arc::downgrade(&session));
+            session
+        });
+        session.follow(servers.full_path(path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::secret::Secret;
+
+    #[tokio::test]
+    async fn a_session_is_shared_by_ensemble_and_credentials_and_ends_with_its_last_user() {
+        let ensembles = Ensembles::new();
+        let auth = Auth { scheme: "digest".into(), credentials: Secret::new("a:b") };
+        let follow = |servers: &str, auth: Option<&Auth>, path: &str| {
+            ensembles.children_of(
+                &ConnectString::parse(servers).unwrap(),
+                auth,
+                &NodePath::parse(path).unwrap(),
+            )
+        };
+        let alive = || {
+            ensembles.sessions.lock().unwrap().values().filter(|session| session.strong_count() > 0).count()
+        };
+        let one = follow("127.0.0.1:1", None, "/a");
+        let same = [follow("127.0.0.1:1/chroot", None, "/b"), follow("127.0.0.1:1", None, "/a")];
+        assert_eq!(alive(), 1);
+        let other = follow("127.0.0.1:1", Some(&auth), "/a");
+        assert_eq!(alive(), 2);
+        drop((one, other));
+        assert_eq!(alive(), 1);
+        drop(same);
+        assert_eq!(alive(), 0);
+    }
+}

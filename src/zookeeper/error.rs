@@ -1,0 +1,57 @@
+//! What can go wrong, in words for the log.
+
+use std::time::Duration;
+
+use super::connect_string::ConnectStringError;
+use super::node_path::NodePathError;
+
+/// Why an ensemble can't be followed now.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ZookeeperError {
+    /// The connect string is wrong.
+    #[error(transparent)]
+    ConnectString(#[from] ConnectStringError),
+    /// The path is wrong.
+    #[error(transparent)]
+    Path(#[from] NodePathError),
+    /// No server took the connection.
+    #[error(
+        "no server takes connections (refused or unreachable); check the addresses and that ZooKeeper runs"
+    )]
+    Unreachable,
+    /// No answer in time.
+    #[error("no answer within {} s", .0.as_secs())]
+    NoAnswer(Duration),
+    /// The credentials or the scheme were refused.
+    #[error("authentication failed; check the scheme and the credentials")]
+    AuthFailed,
+    /// The node's ACL doesn't let us read.
+    #[error("not allowed to read; check the node's ACL and the credentials")]
+    NoAuth,
+    /// A server older than 3.6 has no persistent watches.
+    #[error("the server has no persistent watches; ZooKeeper 3.6 or later is needed")]
+    TooOld,
+    /// Anything else the client reports.
+    #[error("{0}")]
+    Client(#[source] zookeeper_client::Error),
+    /// The task that followed the node ended.
+    #[error("following the node ended unexpectedly; it is started again")]
+    Stopped,
+}
+
+impl From<zookeeper_client::Error> for ZookeeperError {
+    fn from(error: zookeeper_client::Error) -> Self {
+        use zookeeper_client::Error;
+        if error == Error::NoHosts {
+            Self::Unreachable
+        } else if error == Error::AuthFailed {
+            Self::AuthFailed
+        } else if error == Error::NoAuth {
+            Self::NoAuth
+        } else if error == Error::Unimplemented {
+            Self::TooOld
+        } else {
+            Self::Client(error)
+        }
+    }
+}

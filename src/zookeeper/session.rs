@@ -1,0 +1,182 @@
+//! One session with an ensemble: a task keeps a client alive and hands it to the trees.
+//!
+//! ```text
+//! connecting --established--> linked --lost--> waiting --the client reconnects--> linked, next epoch
+//!     ^  |refused: back off                       |
+//!     +--+----------- expired, closed, suspect ---+   (a new client)
+//! ```
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::{info, warn};
+use zookeeper_client::{Client, SessionState};
+
+use super::auth::Auth;
+use super::children::ChildrenWatch;
+use super::error::ZookeeperError;
+use super::node_path::NodePath;
+use super::tree::TreeTask;
+use crate::engine::backoff::Backoff;
+
+/// We own no ephemeral nodes, so an early expiry costs one re-read and a late one only hides an outage.
+const SESSION_TIMEOUT: Duration = Duration::from_secs(8);
+/// The longest any single operation may take.
+pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// The client crate loses reconnects when the watched paths pass 128 KiB; warn at half of it.
+const WATCHED_BYTES_LIMIT: usize = 64 * 1024;
+
+/// The client to use now. Each reconnect is a new epoch: watches must be made again and everything read again.
+#[derive(Clone, Debug)]
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) epoch: u64,
+}
+
+/// What a tree needs of its session.
+#[derive(Clone, Debug)]
+pub(super) struct SessionHandle {
+    pub(super) hosts: Arc<str>,
+    /// `None` while disconnected.
+    pub(super) link: watch::Receiver<Option<Link>>,
+    /// The epoch whose client answers that it is at its end.
+    pub(super) suspects: mpsc::Sender<u64>,
+}
+
+#[derive(Debug)]
+pub(super) struct Session {
+    handle: SessionHandle,
+    trees: Mutex<HashMap<NodePath, Weak<TreeTask>>>,
+    keeper: AbortHandle,
+}
+
+impl Session {
+    pub(super) fn start(hosts: String, auth: Option<Auth>) -> Self {
+        let hosts: Arc<str> = hosts.into();
+        let (publish, link) = watch::channel(None);
+        let (suspects, suspected) = mpsc::channel(16);
+        let keeper = Keeper { hosts: Arc::clone(&hosts), auth, publish, suspected, epoch: 0 };
+        let keeper = tokio::spawn(keeper.run()).abort_handle();
+        Self { handle: SessionHandle { hosts, link, suspects }, trees: Mutex::default(), keeper }
+    }
+
+    /// Joins those who follow `path` already, or is the first.
+    pub(super) fn follow(self: &Arc<Self>, path: NodePath) -> ChildrenWatch {
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.retain(|_, tree| tree.strong_count() > 0);
+        let alive = trees.get(&path).and_then(Weak::upgrade).filter(|tree| tree.is_alive());
+        let tree = alive.unwrap_or_else(|| {
+            let tree = Arc::new(TreeTask::start(path.clone(), self.handle.clone(), Arc::clone(self)));
+            let before: usize = trees.keys().map(|path| path.as_str().len()).sum();
+            let now = before + path.as_str().len();
+            if before <= WATCHED_BYTES_LIMIT && now > WATCHED_BYTES_LIMIT {
+                warn!(ensemble = %self.handle.hosts, bytes = now,
+                    "the watched paths pass 64 KiB in one session; past 128 KiB reconnects fail: watch fewer or shorter paths");
+            }
+            trees.insert(path, Arc::downgrade(&tree));
+            tree
+        });
+        tree.subscribe()
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+struct Keeper {
+    hosts: Arc<str>,
+    auth: Option<Auth>,
+    publish: watch::Sender<Option<Link>>,
+    suspected: mpsc::Receiver<u64>,
+    epoch: u64,
+}
+
+impl Keeper {
+    async fn run(mut self) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut outage = false;
+        loop {
+            match self.connect().await {
+                Ok(client) => {
+                    let since = Instant::now();
+                    info!(ensemble = %self.hosts, session = %client.session_id(), "ZooKeeper session established");
+                    let reason = self.keep(client).await;
+                    self.publish.send_replace(None);
+                    warn!(ensemble = %self.hosts, reason, "ZooKeeper session ended; a new one follows, the last known answers stay");
+                    outage = true;
+                    if since.elapsed() > SESSION_TIMEOUT {
+                        backoff.reset();
+                    }
+                }
+                Err(error) => {
+                    if !outage {
+                        warn!(ensemble = %self.hosts, reason = %error, "ZooKeeper can't be reached; trying on");
+                    }
+                    outage = true;
+                }
+            }
+            sleep(backoff.next_wait()).await;
+        }
+    }
+
+    async fn connect(&self) -> Result<Client, ZookeeperError> {
+        let mut connector = Client::connector().with_session_timeout(SESSION_TIMEOUT).with_fail_eagerly();
+        if let Some(auth) = &self.auth {
+            connector = connector.with_auth(&auth.scheme, auth.credentials.expose().as_bytes());
+        }
+        match timeout(OPERATION_TIMEOUT, connector.connect(&self.hosts)).await {
+            Ok(result) => Ok(result?),
+            Err(_elapsed) => Err(ZookeeperError::NoAnswer(OPERATION_TIMEOUT)),
+        }
+    }
+
+    /// Publishes the client and each of its reconnects until it is of no more use; returns why.
+    async fn keep(&mut self, client: Client) -> &'static str {
+        let mut states = client.state_watcher();
+        let mut state = states.peek_state();
+        let mut lost = false;
+        loop {
+            match state {
+                SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
+                    self.epoch += 1;
+                    self.publish.send_replace(Some(Link { client: client.clone(), epoch: self.epoch }));
+                    if lost {
+                        info!(ensemble = %self.hosts, "ZooKeeper answers again, in the same session");
+                    }
+                    lost = false;
+                }
+                SessionState::Disconnected => {
+                    self.publish.send_replace(None);
+                    lost = true;
+                    warn!(ensemble = %self.hosts, "connection to ZooKeeper lost; the last known answers stay");
+                }
+                SessionState::Expired => return "expired",
+                SessionState::AuthFailed => {
+                    return "authentication failed; check the scheme and the credentials";
+                }
+                SessionState::Closed => return "closed",
+            }
+            state = tokio::select! {
+                state = states.changed() => state,
+                () = suspicion(&mut self.suspected, self.epoch) => return "the client ended",
+            };
+        }
+    }
+}
+
+/// Waits until a tree says that the client of `epoch` is at its end.
+async fn suspicion(suspected: &mut mpsc::Receiver<u64>, epoch: u64) {
+    while let Some(suspect) = suspected.recv().await {
+        if suspect == epoch {
+            return;
+        }
+    }
+    std::future::pending::<()>().await;
+}

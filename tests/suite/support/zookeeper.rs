@@ -1,0 +1,132 @@
+//! A real `ZooKeeper` server, alone, on a free port, with its data in a directory of its own.
+#![expect(clippy::disallowed_methods, reason = "the test waits for the server that it started itself")]
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const JARS: &str = "/usr/share/java";
+const JAR_PREFIXES: &[&str] = &[
+    "zookeeper",
+    "slf4j-api",
+    "slf4j-log4j12",
+    "slf4j-reload4j",
+    "log4j-1.2",
+    "reload4j",
+    "netty",
+    "jackson",
+    "commons-cli",
+    "metrics-core",
+    "snappy",
+    "audience",
+];
+
+/// Ends with the value.
+pub struct ZookeeperServer {
+    dir: tempfile::TempDir,
+    port: u16,
+    process: Option<Child>,
+}
+
+impl ZookeeperServer {
+    /// Starts one and waits until it takes connections.
+    pub fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let config = format!(
+            "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
+             maxClientCnxns=0\nminSessionTimeout=1000\nmaxSessionTimeout=60000\n",
+            dir.path().join("data").display()
+        );
+        fs::write(dir.path().join("zoo.cfg"), config).unwrap();
+        let mut server = Self { dir, port, process: None };
+        server.restart();
+        server
+    }
+
+    /// The connect string.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Starts it again, on the same port and data.
+    pub fn restart(&mut self) {
+        self.kill();
+        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
+        let child = Command::new("java")
+            .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
+            .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.forceSync=no", "-cp", &class_path()])
+            .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
+            .arg(self.dir.path().join("zoo.cfg"))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("java runs; install the packages zookeeper and default-jre-headless");
+        self.process = Some(child);
+        let address: SocketAddr = self.address().parse().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
+            assert!(Instant::now() < deadline, "ZooKeeper doesn't start: {}", self.log());
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// SIGKILL, and waits for its end.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Forgets all nodes; the server must be killed.
+    pub fn wipe(&self) {
+        assert!(self.process.is_none());
+        fs::remove_dir_all(self.dir.path().join("data")).unwrap();
+    }
+
+    /// It holds connections but answers nothing.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// It goes on.
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.as_ref().expect("it runs").id();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+}
+
+impl Drop for ZookeeperServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn class_path() -> String {
+    let wanted = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        path.extension().is_some_and(|extension| extension == "jar")
+            && JAR_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let jars = fs::read_dir(Path::new(JARS)).expect("install the package zookeeper");
+    let mut paths: Vec<_> = jars.map(|jar| jar.unwrap().path()).filter(wanted).collect();
+    paths.sort();
+    paths.insert(0, "/etc/zookeeper/conf".into());
+    paths.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>().join(":")
+}
