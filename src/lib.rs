@@ -10,8 +10,8 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
-//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `config` -> `engine` -> `std`.
-//! `haproxy` and `watcher` don't know each other. `tests/layers.rs` reads the `use` lines and fails on a wrong arrow.
+//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `bounded_read`, `config`, `logging` -> `engine` -> `std`.
+//! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod bounded_read;
 pub mod cli;
@@ -24,5 +24,6 @@ pub mod process;
 
 pub mod service_config;
 pub mod service_manager;
+pub mod supervisor;
 pub mod watcher;
 pub mod zookeeper;

@@ -1,6 +1,7 @@
 //! What one types, and what the process says when it ends.
 
 pub mod args;
+pub mod run;
 
 use std::process::{ExitCode, Termination};
 

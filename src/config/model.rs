@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::option_line::OptionLine;
+pub use crate::engine::reconciler::OnEmpty;
 use crate::engine::secret::Secret;
 
 /// The whole of proxymgr.yml.
@@ -94,15 +95,6 @@ pub struct SafetyConfig {
     pub on_empty: OnEmpty,
     /// How long a start waits for first answers.
     pub startup_timeout: Duration,
-}
-
-/// What an empty answer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnEmpty {
-    /// The last servers stay.
-    Keep,
-    /// The servers go.
-    Drain,
 }
 
 /// The end.

@@ -13,6 +13,11 @@ const KEPT_ALERTS: usize = 5;
 /// those in HTTP mode.
 const HARMLESS: &str = "'option idle-close-on-response' ignored for";
 
+/// What `HAProxy` warns of though it only did what it was told: an echo of a command, a proxy that a soft stop ends.
+fn is_echo(text: &str) -> bool {
+    text.starts_with("CLI : ") || (text.starts_with("Proxy ") && text.contains(" stopped (cumulated conns:"))
+}
+
 /// The alerts that a process printed first.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Alerts(Arc<Mutex<Vec<String>>>);
@@ -44,6 +49,7 @@ pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
             match level {
                 LogLevel::Warning if text.contains(HARMLESS) => debug!(target: "haproxy", pid, "{text}"),
                 LogLevel::Debug => debug!(target: "haproxy", pid, "{text}"),
+                LogLevel::Warning if is_echo(text) => info!(target: "haproxy", pid, "{text}"),
                 LogLevel::Notice if text.is_empty() => {}
                 LogLevel::Notice => info!(target: "haproxy", pid, "{text}"),
                 LogLevel::Warning => warn!(target: "haproxy", pid, "{text}"),

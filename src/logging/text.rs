@@ -1,4 +1,4 @@
-//! `2026-11-21T00:40:11.123456Z  INFO message key=value` for people.
+//! `2026-11-21T00:40:11.123456Z  INFO message key=value` for people; `haproxy: ` before what `HAProxy` says.
 
 use std::fmt;
 
@@ -33,6 +33,11 @@ where
             write!(line, " \x1b[{}m{level:>5}\x1b[0m ", colour(level))?;
         } else {
             write!(line, " {level:>5} ")?;
+        }
+        // Said by another: HAProxy, or a library.
+        let target = event.metadata().target();
+        if !target.starts_with("proxymgr") {
+            write!(line, "{target}: ")?;
         }
         context.field_format().format_fields(line.by_ref(), event)?;
         for span in context.event_scope().into_iter().flat_map(tracing_subscriber::registry::Scope::from_root)

@@ -1,0 +1,168 @@
+//! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
+
+pub mod prepare;
+pub mod settings;
+mod signals;
+
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+use tracing::{debug, error, info, warn};
+
+use crate::config::Config;
+use crate::engine::moment::Moment;
+use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
+use crate::haproxy::actor::{Actor, Event, Handle};
+use crate::service_manager::{self, RegistryEvent};
+
+use prepare::{StartError, prepare};
+use settings::{haproxy_settings, reconciler_settings, sources};
+use signals::{Request, Signals};
+
+/// Events of the registries that wait; a full queue only slows the registries down.
+const REGISTRY_QUEUE: usize = 256;
+
+/// Why the loop ended unasked.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Something that must be there at the start isn't.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The task that acts on `HAProxy` is gone.
+    #[error("the HAProxy task ended; this is a defect of ProxyMgr, its log tells more")]
+    HaproxyTask,
+}
+
+/// Runs until it is asked to end, then ends `HAProxy` and returns.
+///
+/// # Errors
+/// When it can't start.
+pub async fn run(config: Config) -> Result<(), RunError> {
+    let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    let prepared = prepare(&config).await?;
+    let sources = sources(&config)?;
+    info!(version = env!("CARGO_PKG_VERSION"), haproxy = %prepared.version, "ProxyMgr starts");
+
+    let clock = Clock(Instant::now());
+    let reconciler = Reconciler::new(reconciler_settings(&config, prepared.version)?, clock.now());
+    let haproxy = Actor::start(haproxy_settings(&config)?, prepared.reaper);
+    let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
+    let registries = tokio::spawn(service_manager::run(sources, registry_events));
+
+    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry };
+    let ended = supervisor.serve(&mut signals).await;
+    registries.abort();
+    ended?;
+    supervisor.end(&config, &mut signals).await;
+    Ok(())
+}
+
+struct Clock(Instant);
+
+impl Clock {
+    fn now(&self) -> Moment {
+        Moment::after_start(self.0.elapsed())
+    }
+}
+
+struct Supervisor {
+    clock: Clock,
+    reconciler: Reconciler,
+    haproxy: Handle,
+    registry: mpsc::Receiver<RegistryEvent>,
+}
+
+impl Supervisor {
+    /// The loop; ends when a signal asks for it.
+    async fn serve(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+        loop {
+            let deadline = self.reconciler.deadline();
+            let input = tokio::select! {
+                request = signals.next() => match request {
+                    Request::End => return Ok(()),
+                    Request::NotYet(what) => {
+                        warn!("{what} is not supported yet by this version; restart ProxyMgr instead");
+                        continue;
+                    }
+                },
+                event = self.haproxy.events.recv() => match event {
+                    Some(Event::Done(outcome)) => Input::Done(outcome),
+                    Some(Event::Died(exit)) => Input::Died { how: exit.to_string() },
+                    None => return Err(RunError::HaproxyTask),
+                },
+                Some(event) = self.registry.recv() => match registry_input(event) {
+                    Some(input) => input,
+                    None => continue,
+                },
+                () = self.clock.sleep_until(deadline) => Input::Tick,
+            };
+            self.handle(input).await?;
+        }
+    }
+
+    async fn handle(&mut self, input: Input) -> Result<(), RunError> {
+        for effect in self.reconciler.handle(input, self.clock.now()) {
+            match effect {
+                Effect::Order(order) => {
+                    self.haproxy.orders.send(order).await.map_err(|_gone| RunError::HaproxyTask)?;
+                }
+                Effect::Notice(notice) => log(&notice),
+                Effect::Ready => info!("ready"),
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets `HAProxy` drain; a second signal ends that.
+    async fn end(self, config: &Config, signals: &mut Signals) {
+        let grace = config.shutdown.grace;
+        info!(?grace, "asked to end; HAProxy drains");
+        let Handle { shutdown, mut task, orders: _orders, events: _events } = self.haproxy;
+        if shutdown.send(grace).is_err() {
+            debug!("the HAProxy task has ended already");
+        }
+        let second_signal = async { while signals.next().await != Request::End {} };
+        tokio::select! {
+            ended = &mut task => if let Err(error) = ended {
+                error!(%error, "the HAProxy task failed while it ended");
+            },
+            () = second_signal => {
+                warn!("asked to end again; connections are cut");
+                // Dropped with its task, each process is killed.
+                task.abort();
+                if let Err(error) = task.await {
+                    debug!(%error, "the HAProxy task is gone");
+                }
+            }
+        }
+        info!("ended");
+    }
+}
+
+impl Clock {
+    async fn sleep_until(&self, deadline: Option<Moment>) {
+        match deadline {
+            Some(deadline) => tokio::time::sleep(deadline - self.now()).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// What the reconciler is told of a registry's event. Refusals and skipped entries are logged where they are found.
+fn registry_input(event: RegistryEvent) -> Option<Input> {
+    match event {
+        RegistryEvent::Listed => Some(Input::Listed),
+        RegistryEvent::Defined { name, spec } => Some(Input::Defined(name, spec)),
+        RegistryEvent::Refused { .. } => None,
+        RegistryEvent::Removed { name } => Some(Input::Removed(name)),
+        RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),
+    }
+}
+
+fn log(notice: &Notice) {
+    if notice.is_trouble() {
+        warn!("{notice}");
+    } else {
+        info!("{notice}");
+    }
+}

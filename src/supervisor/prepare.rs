@@ -1,0 +1,123 @@
+//! What must be there before anything is started.
+
+use std::fmt::Display;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tracing::{debug, warn};
+
+use crate::config::Config;
+use crate::engine::error_text::with_causes;
+use crate::engine::haproxy_version::HaproxyVersion;
+use crate::haproxy::check::{CheckError, discover_version};
+use crate::haproxy::control_socket::remove_stale_control_sockets;
+use crate::process::reaper::{Reaper, ReaperError};
+
+/// Ours alone: sockets and state may hold what others must not see.
+const DIRECTORY_MODE: u32 = 0o700;
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
+/// `.if defined()`, variables with defaults and a `show servers state` that tells all.
+const OLDEST: HaproxyVersion = HaproxyVersion::new(2, 4, 0);
+
+/// Why it can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A value of proxymgr.yml that only its user can judge.
+    #[error("{key}: {problem}")]
+    Value {
+        /// Its path in the file.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No `HAProxy` to be run.
+    #[error("haproxy.path: {}", with_causes(.0))]
+    Haproxy(#[source] CheckError),
+    /// An `HAProxy` that lacks what is needed.
+    #[error("haproxy.path: HAProxy {0} is too old; install {OLDEST} or later")]
+    TooOld(HaproxyVersion),
+    /// A directory that can't be made.
+    #[error("{key}: '{}' can't be made; create it for this user, or name another", path.display())]
+    Directory {
+        /// Its path in the file.
+        key: &'static str,
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The reaper.
+    #[error(transparent)]
+    Reaper(#[from] ReaperError),
+    /// Signals can't be listened for.
+    #[error("signals can't be listened for")]
+    Signals(#[source] io::Error),
+}
+
+impl StartError {
+    pub(super) fn value(key: &'static str, problem: &impl Display) -> Self {
+        Self::Value { key, problem: problem.to_string() }
+    }
+}
+
+/// What a start needs.
+#[derive(Debug)]
+pub struct Prepared {
+    /// Starts and collects processes.
+    pub reaper: Reaper,
+    /// The installed `HAProxy`.
+    pub version: HaproxyVersion,
+}
+
+/// Makes the directories, raises the limit of open files, and finds `HAProxy`.
+///
+/// # Errors
+/// When one of these can't be had.
+pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
+    let found = find_haproxy(config).await?;
+    make_directory("runtime_dir", &config.runtime_dir)?;
+    make_directory("state_dir", &config.state_dir)?;
+    if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
+        warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
+    }
+    raise_file_limit();
+    Ok(found)
+}
+
+/// Starts the reaper and asks `HAProxy` for its version.
+///
+/// # Errors
+/// When there is none, or it is too old.
+pub async fn find_haproxy(config: &Config) -> Result<Prepared, StartError> {
+    let reaper = Reaper::start()?;
+    let version =
+        discover_version(&reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
+    if version < OLDEST {
+        return Err(StartError::TooOld(version));
+    }
+    Ok(Prepared { reaper, version })
+}
+
+fn make_directory(key: &'static str, path: &Path) -> Result<(), StartError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)
+        .map_err(|source| StartError::Directory { key, path: path.to_owned(), source })
+}
+
+/// Each listen socket takes up to three files here, each connection two in `HAProxy`, which inherits the limit.
+fn raise_file_limit() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        debug!(soft, hard, "limit of open files");
+        if soft < hard { setrlimit(Resource::RLIMIT_NOFILE, hard, hard) } else { Ok(()) }
+    });
+    if let Err(error) = raised {
+        warn!(%error, "the limit of open files can't be raised");
+    }
+}

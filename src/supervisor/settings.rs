@@ -1,0 +1,84 @@
+//! proxymgr.yml as each part needs it.
+
+use std::sync::Arc;
+
+use super::prepare::StartError;
+use crate::config::{Config, SourceConfig};
+use crate::engine::capability::Capability;
+use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::reconciler;
+use crate::engine::section::Base;
+use crate::engine::service::{BindAddress, UnixPath};
+use crate::haproxy::actor;
+use crate::service_config::SourceSettings;
+use crate::zookeeper::{Auth, ConnectString, NodePath};
+
+/// What decides.
+///
+/// # Errors
+/// When a value can't be used.
+pub fn reconciler_settings(
+    config: &Config,
+    version: HaproxyVersion,
+) -> Result<reconciler::Settings, StartError> {
+    let base = Base {
+        global: config.haproxy.global.clone(),
+        defaults: config.haproxy.defaults.clone(),
+        bind_address: config.haproxy.bind_address,
+        operators_socket: Some(operators_socket(config)?),
+    };
+    Ok(reconciler::Settings {
+        base: Arc::new(base),
+        capability: Capability { version, runtime_updates: config.haproxy.runtime_updates },
+        min_interval: config.reload.min_interval,
+        startup_timeout: config.safety.startup_timeout,
+        on_empty: config.safety.on_empty,
+    })
+}
+
+/// What acts.
+///
+/// # Errors
+/// When a value can't be used.
+pub fn haproxy_settings(config: &Config) -> Result<actor::Settings, StartError> {
+    Ok(actor::Settings {
+        binary: config.haproxy.path.clone(),
+        config_path: config.haproxy.config_path.clone(),
+        operators_socket: Some(operators_socket(config)?),
+        state_dir: config.state_dir.clone(),
+        runtime_dir: config.runtime_dir.clone(),
+        drain_timeout: config.reload.drain_timeout,
+        max_draining: config.reload.max_draining.get(),
+    })
+}
+
+/// Where services come from.
+///
+/// # Errors
+/// When a value can't be used.
+pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
+    config.service_config.iter().map(source).collect()
+}
+
+fn source(config: &SourceConfig) -> Result<SourceSettings, StartError> {
+    match config {
+        SourceConfig::Zookeeper { servers, path, auth } => Ok(SourceSettings::Zookeeper {
+            servers: ConnectString::parse(servers)
+                .map_err(|error| StartError::value("service_config.servers", &error))?,
+            path: NodePath::parse(path).map_err(|error| StartError::value("service_config.path", &error))?,
+            auth: auth
+                .as_ref()
+                .map(|auth| Auth { scheme: auth.scheme.clone(), credentials: auth.credentials.clone() }),
+        }),
+        SourceConfig::File { path } => Ok(SourceSettings::File { path: path.clone() }),
+    }
+}
+
+fn operators_socket(config: &Config) -> Result<UnixPath, StartError> {
+    let text = format!("unix@{}", config.haproxy.socket_path.display());
+    match BindAddress::parse(&text) {
+        Ok(BindAddress::Unix(path)) => Ok(path),
+        Ok(BindAddress::Ip(_)) => Err(StartError::value("haproxy.socket_path", &"it is no path")),
+        Err(error) => Err(StartError::value("haproxy.socket_path", &error)),
+    }
+}
