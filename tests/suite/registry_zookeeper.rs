@@ -1,13 +1,15 @@
 //! The registry side against a real `ZooKeeper` server: nothing that happens to the server may lose or invent a change.
+
 use std::time::{Duration, Instant};
 
-use crate::support::zookeeper::ZookeeperServer;
 use proxymgr::service_config::SourceSettings;
 use proxymgr::service_manager::{self, RegistryEvent};
 use proxymgr::zookeeper::{Auth, Children, ChildrenWatch, ConnectString, Ensembles, NodePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
+
+use super::support::zookeeper::ZookeeperServer;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
