@@ -13,7 +13,6 @@
 //! `service_config` -> `zookeeper`, `process`, `directory_watch`, `bounded_read`, `config`, `logging` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
-pub mod bounded_read;
 pub mod cli;
 pub mod config;
 pub mod directory_watch;
@@ -21,7 +20,6 @@ pub mod engine;
 pub mod haproxy;
 pub mod logging;
 pub mod process;
-
 pub mod service_config;
 pub mod service_manager;
 pub mod supervisor;

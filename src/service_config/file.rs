@@ -13,8 +13,7 @@ use tracing::{info, warn};
 use super::document::{self, MAX_BYTES};
 use super::listing::{Entry, Format, Listing, RawDefinition};
 use super::{Listings, SourceError, publish};
-use crate::bounded_read::bounded_read;
-use crate::directory_watch::DirectoryWatch;
+use crate::directory_watch::{DirectoryWatch, bounded_read};
 use crate::engine::printable::printable;
 
 pub(super) async fn follow(path: &Path, out: &Listings) -> Result<Infallible, SourceError> {

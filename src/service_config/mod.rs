@@ -8,11 +8,10 @@ mod file;
 mod keys;
 mod listing;
 mod reader;
+mod settings;
 mod zookeeper;
 
 use std::convert::Infallible;
-use std::fmt;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -22,42 +21,14 @@ use tracing::warn;
 pub use definition::{Definition, Refusal, parse};
 pub use keys::UnknownKey;
 pub use listing::{Entry, Format, Listing, RawDefinition};
+pub use settings::SourceSettings;
 
 use crate::directory_watch::DirectoryWatchError;
 use crate::engine::backoff::Backoff;
-use crate::engine::printable::printable;
-use crate::zookeeper::{Auth, ConnectString, Ensembles, NodePath, ZookeeperError};
+use crate::zookeeper::{Ensembles, ZookeeperError};
 
 const MIN_WAIT: Duration = Duration::from_millis(100);
 const MAX_WAIT: Duration = Duration::from_secs(5);
-
-/// One source of definitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SourceSettings {
-    /// The children of a node.
-    Zookeeper {
-        /// The ensemble.
-        servers: ConnectString,
-        /// The parent node, below the chroot.
-        path: NodePath,
-        /// Who we are to it.
-        auth: Option<Auth>,
-    },
-    /// A directory of `NAME.json`, `NAME.yml` or `NAME.yaml`, or one file that maps names to definitions.
-    File {
-        /// The directory or file, absolute.
-        path: PathBuf,
-    },
-}
-
-impl fmt::Display for SourceSettings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Zookeeper { servers, path, auth: _ } => write!(f, "zookeeper {servers} {path}"),
-            Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
-        }
-    }
-}
 
 /// Why a source had to give up for now.
 #[derive(Debug, thiserror::Error)]

@@ -7,8 +7,7 @@ use tracing::{info, warn};
 
 use super::updates::Updates;
 use super::{WatchError, Watcher, file_format};
-use crate::bounded_read::bounded_read;
-use crate::directory_watch::DirectoryWatch;
+use crate::directory_watch::{DirectoryWatch, bounded_read};
 
 /// Some 30000 servers.
 const MAX_BYTES: u64 = 1024 * 1024;

@@ -1,13 +1,15 @@
 //! The registry side against a real `ZooKeeper` server: nothing that happens to the server may lose or invent a change.
+
 use std::time::{Duration, Instant};
 
-use crate::support::zookeeper::ZookeeperServer;
 use proxymgr::service_config::SourceSettings;
 use proxymgr::service_manager::{self, RegistryEvent};
 use proxymgr::zookeeper::{Auth, Children, ChildrenWatch, ConnectString, Ensembles, NodePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
+
+use super::support::zookeeper::ZookeeperServer;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -282,6 +284,39 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     assert!(matches!(event(&mut events).await, RegistryEvent::Removed { name } if name.as_str() == "web"));
     drop(events);
     timeout(DEADLINE, manager).await.expect("the manager ends with its receiver").unwrap();
+}
+
+#[tokio::test]
+async fn an_ensemble_that_lost_its_data_removes_no_service() {
+    let mut server = ZookeeperServer::start();
+    let definition =
+        format!(r#"{{"type":"zookeeper","server":"{}","path":"/web","port":8080}}"#, server.address());
+    let fill = async |zk: &Client, address: &str| {
+        put(zk, "/config", "").await;
+        put(zk, "/config/web", &definition).await;
+        put(zk, "/web", "").await;
+        put(zk, "/web/a", &format!(r#"{{"address":"{address}","port":80}}"#)).await;
+    };
+    fill(&client(&server).await, "1.1.1.1").await;
+    let (sender, mut events) = mpsc::channel(16);
+    let path = NodePath::parse("/config").unwrap();
+    let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
+    let manager = tokio::spawn(service_manager::run(vec![source], sender));
+    assert!(matches!(event(&mut events).await, RegistryEvent::Defined { .. }));
+    assert_eq!(event(&mut events).await, RegistryEvent::Listed);
+    assert_eq!(addresses(&mut events).await, ["1.1.1.1:80"]);
+    server.kill();
+    server.wipe();
+    server.restart();
+    // The service's own node is gone too: that it has no servers is told, and judged elsewhere.
+    assert_eq!(addresses(&mut events).await, [""; 0]);
+    fill(&client(&server).await, "2.2.2.2").await;
+    assert_eq!(
+        addresses(&mut events).await,
+        ["2.2.2.2:80"],
+        "neither a removal nor a definition came between"
+    );
+    manager.abort();
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
 //! A real `ZooKeeper` server, alone, on a free port, with its data in a directory of its own.
-#![expect(clippy::disallowed_methods, reason = "the test waits for the server that it started itself")]
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use super::deadline::eventually;
+use super::ports::free_port;
 
 const JARS: &str = "/usr/share/java";
 const JAR_PREFIXES: &[&str] = &[
@@ -38,7 +39,7 @@ impl ZookeeperServer {
     /// Starts one and waits until it takes connections.
     pub fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let config = format!(
             "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
              maxClientCnxns=0\nminSessionTimeout=1000\nmaxSessionTimeout=60000\n",
@@ -71,14 +72,13 @@ impl ZookeeperServer {
             .expect("java runs; install the packages zookeeper and default-jre-headless");
         self.process = Some(child);
         let address: SocketAddr = self.address().parse().unwrap();
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err() {
-            assert!(Instant::now() < deadline, "ZooKeeper doesn't start: {}", self.log());
-            sleep(Duration::from_millis(20));
-        }
+        eventually(Duration::from_secs(30), "ZooKeeper takes connections", || {
+            TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| (error, self.log()))
+        });
     }
 
     /// SIGKILL, and waits for its end.
+    #[expect(clippy::disallowed_methods, reason = "a test's own child")]
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();

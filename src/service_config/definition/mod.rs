@@ -120,5 +120,4 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
 }
 
 #[cfg(test)]
-#[path = "definition_tests.rs"]
 mod tests;

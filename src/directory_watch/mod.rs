@@ -4,6 +4,8 @@
 //! interest, the one that it resolves to through symlinks, and all above them for the next name on the way. The last makes a
 //! missing or re-created directory an ordinary change. Nothing is polled.
 
+mod bounded_read;
+
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use inotify::{EventMask, EventOwned, EventStream, Inotify, StreamExt, WatchDescriptor, WatchMask};
 use tracing::debug;
+
+pub use bounded_read::bounded_read;
 
 /// Room for some hundred events; what doesn't fit stays in the kernel.
 const BUFFER_BYTES: usize = 8192;

@@ -1,0 +1,74 @@
+//! What a source needs to know.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::config::SourceConfig;
+use crate::engine::printable::printable;
+use crate::zookeeper::{Auth, ConnectString, NodePath, ZookeeperError};
+
+/// One source of definitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceSettings {
+    /// The children of a node.
+    Zookeeper {
+        /// The ensemble.
+        servers: ConnectString,
+        /// The parent node, below the chroot.
+        path: NodePath,
+        /// Who we are to it.
+        auth: Option<Auth>,
+    },
+    /// A directory of `NAME.json`, `NAME.yml` or `NAME.yaml`, or one file that maps names to definitions.
+    File {
+        /// The directory or file, absolute.
+        path: PathBuf,
+    },
+}
+
+impl fmt::Display for SourceSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zookeeper { servers, path, auth: _ } => write!(f, "zookeeper {servers} {path}"),
+            Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
+        }
+    }
+}
+
+impl TryFrom<&SourceConfig> for SourceSettings {
+    type Error = ZookeeperError;
+
+    /// Reads the texts of proxymgr.yml.
+    fn try_from(config: &SourceConfig) -> Result<Self, ZookeeperError> {
+        Ok(match config {
+            SourceConfig::Zookeeper { servers, path, auth } => Self::Zookeeper {
+                servers: ConnectString::parse(servers)?,
+                path: NodePath::parse(path)?,
+                auth: auth
+                    .as_ref()
+                    .map(|auth| Auth { scheme: auth.scheme.clone(), credentials: auth.credentials.clone() }),
+            },
+            SourceConfig::File { path } => Self::File { path: path.clone() },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::AuthConfig;
+    use crate::engine::secret::Secret;
+
+    #[test]
+    fn the_texts_of_the_file_are_checked_and_credentials_stay_hidden() {
+        let config = |servers: &str| SourceConfig::Zookeeper {
+            servers: servers.to_owned(),
+            path: "/services".to_owned(),
+            auth: Some(AuthConfig { scheme: "digest".to_owned(), credentials: Secret::new("me:hunter2") }),
+        };
+        let settings = SourceSettings::try_from(&config("zk1,zk2:99/prod")).unwrap();
+        assert_eq!(settings.to_string(), "zookeeper zk1:2181,zk2:99/prod /services");
+        assert!(!format!("{settings} {settings:?}").contains("hunter2"));
+        assert!(SourceSettings::try_from(&config("zk1,,zk2")).is_err());
+    }
+}
