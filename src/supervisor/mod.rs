@@ -15,7 +15,7 @@ use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
 use crate::haproxy::actor::{Actor, Event, Handle};
 use crate::service_manager::{self, RegistryEvent};
 
-use prepare::{StartError, prepare};
+use prepare::{StartError, check_base, prepare};
 use settings::{haproxy_settings, reconciler_settings, sources};
 use signals::{Request, Signals};
 
@@ -43,8 +43,11 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let sources = sources(&config)?;
     info!(version = env!("CARGO_PKG_VERSION"), haproxy = %prepared.version, "ProxyMgr starts");
 
+    let settings = reconciler_settings(&config, prepared.version)?;
+    check_base(&config, settings.base.clone(), &prepared.reaper).await?;
+
     let clock = Clock(Instant::now());
-    let reconciler = Reconciler::new(reconciler_settings(&config, prepared.version)?, clock.now());
+    let reconciler = Reconciler::new(settings, clock.now());
     let haproxy = Actor::start(haproxy_settings(&config)?, prepared.reaper);
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
     let registries = tokio::spawn(service_manager::run(sources, registry_events));

@@ -1,10 +1,12 @@
 //! What must be there before anything is started.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -13,12 +15,19 @@ use tracing::{debug, warn};
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
-use crate::haproxy::check::{CheckError, discover_version};
+use crate::engine::render::Renderer;
+use crate::engine::section::Base;
+use crate::engine::state::{AppliedState, DesiredState};
+use crate::haproxy::check::{CheckError, check_config, discover_version};
+use crate::haproxy::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
 use crate::haproxy::control_socket::remove_stale_control_sockets;
+use crate::haproxy::listen_sockets::ListenSockets;
+use crate::haproxy::log_line::LogLevel;
 use crate::process::reaper::{Reaper, ReaperError};
 
 /// Ours alone: sockets and state may hold what others must not see.
 const DIRECTORY_MODE: u32 = 0o700;
+const CHECK_LIMIT: Duration = Duration::from_secs(30);
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 /// `.if defined()`, variables with defaults and a `show servers state` that tells all.
 const OLDEST: HaproxyVersion = HaproxyVersion::new(2, 4, 0);
@@ -40,6 +49,9 @@ pub enum StartError {
     /// An `HAProxy` that lacks what is needed.
     #[error("haproxy.path: HAProxy {0} is too old; install {OLDEST} or later")]
     TooOld(HaproxyVersion),
+    /// `HAProxy` refuses a configuration without any service.
+    #[error("haproxy.global or haproxy.defaults: HAProxy refuses them: {0}")]
+    BaseRefused(String),
     /// A directory that can't be made.
     #[error("{key}: '{}' can't be made; create it for this user, or name another", path.display())]
     Directory {
@@ -51,6 +63,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// A candidate can't be written.
+    #[error("runtime_dir")]
+    Candidate(#[source] ConfigFileError),
     /// The reaper.
     #[error(transparent)]
     Reaper(#[from] ReaperError),
@@ -72,6 +87,28 @@ pub struct Prepared {
     pub reaper: Reaper,
     /// The installed `HAProxy`.
     pub version: HaproxyVersion,
+}
+
+/// Asks `HAProxy` about the `global` and `defaults` sections alone: what is wrong there is no service's fault.
+///
+/// # Errors
+/// When it refuses them, or can't be asked.
+pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Result<(), StartError> {
+    let nothing = DesiredState { base, services: BTreeMap::new() };
+    let rendered = Renderer::default().render(&AppliedState::loaded(&nothing, None));
+    let path = config.runtime_dir.join("base.cfg.candidate");
+    write_atomically(&path, &rendered.text, CONFIG_MODE).map_err(StartError::Candidate)?;
+    let sockets = ListenSockets::new(None);
+    let report = check_config(reaper, &config.haproxy.path, &path, &sockets, CHECK_LIMIT).await;
+    if let Err(error) = std::fs::remove_file(&path) {
+        debug!(%error, "a candidate stays behind in runtime_dir");
+    }
+    let report = report.map_err(StartError::Haproxy)?;
+    if report.accepted {
+        return Ok(());
+    }
+    let alerts = report.messages.into_iter().filter(|message| message.level == LogLevel::Alert);
+    Err(StartError::BaseRefused(alerts.map(|alert| alert.text).collect::<Vec<_>>().join(" | ")))
 }
 
 /// Makes the directories, raises the limit of open files, and finds `HAProxy`.
