@@ -15,6 +15,9 @@ use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
 use crate::process::spawn::{Child, ChildSignal, SpawnError};
 
+/// How long `haproxy -c` may take.
+pub const CHECK_LIMIT: Duration = Duration::from_secs(30);
+
 /// What `haproxy -c` said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {

@@ -10,6 +10,7 @@ mod draining;
 mod generation;
 pub mod listen_sockets;
 pub mod log_line;
+pub mod memory_file;
 mod output_log;
 mod reload;
 pub mod reply;

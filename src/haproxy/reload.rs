@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::actor::Actor;
-use super::check::check_config;
-use super::check_message::CheckMessage;
+use super::check::{CHECK_LIMIT, check_config};
 use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
 use super::generation::{Launch, start};
 use super::log_line::LogLevel;
@@ -19,13 +18,11 @@ use super::server_state::{CarriedServer, Intent, carry_over};
 use crate::engine::capability::Switches;
 use crate::engine::command::RuntimeCommand;
 use crate::engine::error_text::with_causes;
-use crate::engine::reconciler::{Complaint, ReloadFailure};
+use crate::engine::reconciler::ReloadFailure;
 use crate::engine::render::Rendered;
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedServer, AppliedState};
 
-/// How long `haproxy -c` may take.
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
 /// A state file that says nothing (management guide, 9.3 "show servers state": the version's line).
 const NO_STATE: &str = "1\n";
 
@@ -132,7 +129,7 @@ impl Actor {
             return Ok(());
         }
         let alerts = report.messages.into_iter().filter(|message| message.level == LogLevel::Alert);
-        Err(ReloadFailure::Refused(alerts.map(|alert| complaint(alert, &candidate)).collect()))
+        Err(ReloadFailure::Refused(alerts.map(|alert| alert.into_complaint(&candidate)).collect()))
     }
 
     /// Writes what the new process takes over about its servers, and gives the file's path.
@@ -178,13 +175,6 @@ impl Actor {
 
 fn not_serving(error: &(dyn std::error::Error + 'static)) -> ReloadFailure {
     ReloadFailure::NotServing(with_causes(error))
-}
-
-/// A message of `haproxy -c`; its line counts only when it is one of ours.
-fn complaint(message: CheckMessage, candidate: &std::path::Path) -> Complaint {
-    let ours = message.file.as_deref().is_some_and(|file| candidate == std::path::Path::new(file));
-    let line = message.line.filter(|_| ours).and_then(|line| usize::try_from(line).ok());
-    Complaint { line, proxy: message.proxy, text: message.text }
 }
 
 /// The servers that both processes have.

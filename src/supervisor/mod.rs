@@ -1,5 +1,6 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
+pub mod dry_run;
 pub mod prepare;
 pub mod settings;
 mod signals;
@@ -60,6 +61,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
+#[derive(Debug)]
 struct Clock(Instant);
 
 impl Clock {

@@ -18,7 +18,7 @@ use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::render::Renderer;
 use crate::engine::section::Base;
 use crate::engine::state::{AppliedState, DesiredState};
-use crate::haproxy::check::{CheckError, check_config, discover_version};
+use crate::haproxy::check::{CHECK_LIMIT, CheckError, check_config, discover_version};
 use crate::haproxy::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
 use crate::haproxy::control_socket::remove_stale_control_sockets;
 use crate::haproxy::listen_sockets::ListenSockets;
@@ -27,7 +27,6 @@ use crate::process::reaper::{Reaper, ReaperError};
 
 /// Ours alone: sockets and state may hold what others must not see.
 const DIRECTORY_MODE: u32 = 0o700;
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 /// `.if defined()`, variables with defaults and a `show servers state` that tells all.
 const OLDEST: HaproxyVersion = HaproxyVersion::new(2, 4, 0);
