@@ -86,7 +86,6 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         StartError::Haproxy(_)
         | StartError::TooOld(_)
         | StartError::BaseRefused(_)
-        | StartError::Candidate(_)
         | StartError::Directory { .. }
         | StartError::Reaper(_)
         | StartError::Signals(_) => report.haproxy.messages.push(with_causes(error)),

@@ -1,15 +1,14 @@
 //! What `HAProxy` says about a dry run's configuration, told apart by service.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use crate::engine::reconciler::Complaint;
 use crate::engine::service::ServiceName;
-use crate::haproxy::check::{CHECK_LIMIT, CheckError, check_config};
+use crate::haproxy::check::CheckError;
+use crate::haproxy::check_text::check_text;
 use crate::haproxy::listen_sockets::ListenSockets;
 use crate::haproxy::log_line::LogLevel;
-use crate::haproxy::memory_file::MemoryFile;
 use crate::process::reaper::Reaper;
 use crate::supervisor::dry_run::DryRun;
 
@@ -36,34 +35,22 @@ pub(super) struct Remarks {
     pub(super) warnings: Vec<String>,
 }
 
-/// Why there is no verdict.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NoVerdict {
-    #[error("the configuration can't be handed to HAProxy")]
-    Memory(#[source] io::Error),
-    #[error(transparent)]
-    Check(#[from] CheckError),
-}
-
 /// Runs `haproxy -c`, and again without the services that it refuses: what it says first may hide the rest.
-pub(super) async fn ask(dry_run: &mut DryRun, reaper: &Reaper, haproxy: &Path) -> Result<Verdict, NoVerdict> {
+pub(super) async fn ask(
+    dry_run: &mut DryRun,
+    reaper: &Reaper,
+    haproxy: &Path,
+) -> Result<Verdict, CheckError> {
     // Without sockets handed over, the configuration names plain addresses, which a check doesn't open.
     let sockets = ListenSockets::new(None);
     let mut verdict = Verdict::default();
     loop {
-        let file = MemoryFile::new(&dry_run.config.text).map_err(NoVerdict::Memory)?;
-        let report = check_config(reaper, haproxy, &file.path(), &sockets, CHECK_LIMIT).await?;
-        let mut alerts = Vec::new();
-        for message in report.messages {
-            let level = message.level;
-            let complaint = message.into_complaint(&file.path());
-            verdict.take(level, &complaint, complaint.accused(&dry_run.config));
-            if level == LogLevel::Alert {
-                alerts.push(complaint);
-            }
+        let report = check_text(reaper, haproxy, &dry_run.config.text, &sockets).await?;
+        for (level, complaint) in &report.remarks {
+            verdict.take(*level, complaint, complaint.accused(&dry_run.config));
         }
         verdict.accepted = report.accepted;
-        if report.accepted || !dry_run.leave_out(alerts) {
+        if report.accepted || !dry_run.leave_out(report.alerts().cloned().collect()) {
             return Ok(verdict);
         }
     }

@@ -36,6 +36,9 @@ pub enum CheckError {
     /// No file left for the sockets it inherits.
     #[error("the listen sockets can't be handed over; raise the limit of open files (ulimit -n)")]
     Inherit(#[source] io::Error),
+    /// No memory, or no file, for the text that it is asked about.
+    #[error("the configuration can't be handed to HAProxy")]
+    Memory(#[source] io::Error),
     /// It didn't end in time and was killed.
     #[error(
         "'{program} {option}' didn't end within {limit:?}; is the machine overloaded, or a name in the configuration slow to resolve?"

@@ -18,11 +18,10 @@ use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::render::Renderer;
 use crate::engine::section::Base;
 use crate::engine::state::{AppliedState, DesiredState};
-use crate::haproxy::check::{CHECK_LIMIT, CheckError, check_config, discover_version};
-use crate::haproxy::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
+use crate::haproxy::check::{CheckError, discover_version};
+use crate::haproxy::check_text::check_text;
 use crate::haproxy::control_socket::remove_stale_control_sockets;
 use crate::haproxy::listen_sockets::ListenSockets;
-use crate::haproxy::log_line::LogLevel;
 use crate::process::reaper::{Reaper, ReaperError};
 
 /// Ours alone: sockets and state may hold what others must not see.
@@ -62,9 +61,6 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
-    /// A candidate can't be written.
-    #[error("runtime_dir")]
-    Candidate(#[source] ConfigFileError),
     /// The reaper.
     #[error(transparent)]
     Reaper(#[from] ReaperError),
@@ -95,19 +91,15 @@ pub struct Prepared {
 pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Result<(), StartError> {
     let nothing = DesiredState { base, services: BTreeMap::new() };
     let rendered = Renderer::default().render(&AppliedState::loaded(&nothing, None));
-    let path = config.runtime_dir.join("base.cfg.candidate");
-    write_atomically(&path, &rendered.text, CONFIG_MODE).map_err(StartError::Candidate)?;
     let sockets = ListenSockets::new(None);
-    let report = check_config(reaper, &config.haproxy.path, &path, &sockets, CHECK_LIMIT).await;
-    if let Err(error) = std::fs::remove_file(&path) {
-        debug!(%error, "a candidate stays behind in runtime_dir");
-    }
+    let report = check_text(reaper, &config.haproxy.path, &rendered.text, &sockets).await;
     let report = report.map_err(StartError::Haproxy)?;
     if report.accepted {
         return Ok(());
     }
-    let alerts = report.messages.into_iter().filter(|message| message.level == LogLevel::Alert);
-    Err(StartError::BaseRefused(alerts.map(|alert| alert.text).collect::<Vec<_>>().join(" | ")))
+    Err(StartError::BaseRefused(
+        report.alerts().map(|alert| alert.text.clone()).collect::<Vec<_>>().join(" | "),
+    ))
 }
 
 /// Makes the directories, raises the limit of open files, and finds `HAProxy`.
