@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::server::{Server, ServerName, Weight};
 use super::service::ServiceName;
+use super::side_by_side::{Held, side_by_side};
 use super::state::{
     AppliedServer, AppliedService, AppliedState, Checks, DesiredService, DesiredState, Frontend, OptionWeight,
 };
@@ -74,20 +75,17 @@ impl ServiceChange {
     fn between(applied: &AppliedState, running: &AppliedService, wanted: &DesiredService) -> Option<Self> {
         let option_weight = OptionWeight::of(&applied.base, &running.section);
         let mut servers = Vec::new();
-        for (name, server) in wanted.servers.iter() {
-            match running.servers.get(name) {
-                None => servers.push((name.clone(), ServerChange::New(server.clone()))),
-                Some(known) => {
+        for (name, held) in side_by_side(&running.servers, &wanted.servers) {
+            match held {
+                Held::Right(server) => servers.push((name.clone(), ServerChange::New(server.clone()))),
+                Held::Both(known, server) => {
                     let changes = ServerChange::between(known, server, option_weight.of_server(server));
                     servers.extend(changes.into_iter().flatten().map(|change| (name.clone(), change)));
                 }
+                Held::Left(known) if known.standing.is_out() => {}
+                Held::Left(_) => servers.push((name.clone(), ServerChange::Gone)),
             }
         }
-        let gone = running
-            .servers
-            .iter()
-            .filter(|(name, server)| !server.standing.is_out() && !wanted.servers.contains_key(*name));
-        servers.extend(gone.map(|(name, _)| (name.clone(), ServerChange::Gone)));
         if !Arc::ptr_eq(&running.section, &wanted.section) && running.section != wanted.section {
             Some(Self::Section(servers))
         } else if servers.is_empty() {

@@ -23,6 +23,7 @@ pub mod section;
 pub mod server;
 pub mod server_id;
 pub mod service;
+mod side_by_side;
 pub mod sink;
 pub mod state;
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 /// `HAProxy`'s range of weights (configuration manual, 5.2 `weight`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,17 +37,17 @@ impl fmt::Display for Weight {
 ///
 /// The port always ends the name, so IPv6 needs no brackets (which `HAProxy` doesn't take in names).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServerName(String);
+pub struct ServerName(Arc<str>);
 
 impl ServerName {
     /// The name of the server at `address`.
     pub fn of(address: SocketAddr) -> Self {
-        Self(format!("{}:{}", address.ip(), address.port()))
+        Self(format!("{}:{}", address.ip(), address.port()).into())
     }
 
     /// A name as `HAProxy` reports it, which may belong to a server that isn't ours.
     pub fn reported(name: &str) -> Self {
-        Self(name.to_owned())
+        Self(name.into())
     }
 
     /// The name's text.

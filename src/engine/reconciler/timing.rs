@@ -142,10 +142,11 @@ impl Timing {
         wait
     }
 
-    /// Servers left: when they are to be deleted.
+    /// Servers left: when they are to be deleted. Those that left before don't wait longer for it.
     pub(super) fn sweep_soon(&mut self, now: Moment) {
         self.sweep.reset();
-        self.sweep_at = Some(now + self.sweep.next_wait());
+        let soon = now + self.sweep.next_wait();
+        self.sweep_at = Some(self.sweep_at.map_or(soon, |due| due.min(soon)));
     }
 
     pub(super) fn sweep_again(&mut self, now: Moment) {

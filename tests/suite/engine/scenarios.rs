@@ -30,6 +30,17 @@ fn a_server_that_is_gone_goes_into_maintenance_and_is_deleted_later() {
 }
 
 #[test]
+fn servers_that_left_are_deleted_however_often_others_follow() {
+    let mut world = web();
+    for port in 1..100 {
+        world.servers("web", &[&format!("3.3.3.3:{port}")]);
+        world.settle(MOMENT);
+    }
+    let deleted = world.commands.iter().filter(|command| command.starts_with("del server ")).count();
+    assert!(deleted > 80, "{deleted} of 100 servers are deleted after 2 s of churn");
+}
+
+#[test]
 fn a_server_that_is_back_is_enabled() {
     let mut world = web();
     world.servers("web", &["2.2.2.2:2"]);

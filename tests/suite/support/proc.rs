@@ -68,8 +68,18 @@ impl Process {
 
     /// Resident memory in bytes: `VmRSS`.
     pub fn memory(self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        self.bytes("status", "VmRSS:")
+    }
+
+    /// Resident memory in bytes, of shared pages only its share: `Pss`.
+    pub fn proportional_memory(self) -> u64 {
+        self.bytes("smaps_rollup", "Pss:")
+    }
+
+    /// A field in kB of one of its files in `/proc`; 0 when there is none.
+    fn bytes(self, file: &str, field: &str) -> u64 {
+        let text = fs::read_to_string(format!("/proc/{}/{file}", self.pid)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix(field));
         line.and_then(|rest| rest.trim().strip_suffix(" kB"))
             .and_then(|kb| kb.parse::<u64>().ok())
             .unwrap_or(0)
@@ -94,6 +104,7 @@ fn a_child_is_found_alive_and_then_gone() {
     assert_eq!(Process::with_pid(child.pid), Some(child));
     assert!(own.descendants().contains(&child));
     assert!(own.memory() > 100_000);
+    assert!((100_000..=own.memory()).contains(&own.proportional_memory()));
     child.signal(Signal::SIGKILL);
     #[expect(clippy::disallowed_methods, reason = "a test's own child")]
     sleeper.wait().unwrap();

@@ -1,0 +1,285 @@
+//! What the engine's decisions cost: `cargo bench --bench engine`.
+//!
+//! 1000 services of 50 servers each is a large installation; every server is checked, as most are.
+
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark that can't go on has nothing to tell")]
+
+use std::collections::BTreeSet;
+use std::hint::black_box;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use criterion::{BatchSize, Criterion};
+
+use proxymgr::engine::capability::Capability;
+use proxymgr::engine::command::Verdict;
+use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::moment::Moment;
+use proxymgr::engine::observed::{Observed, ObservedServer};
+use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::plan::{Plan, plan, replay};
+use proxymgr::engine::reconciler::{Effect, Input, OnEmpty, Order, Outcome, Reconciler, Settings};
+use proxymgr::engine::render::Renderer;
+use proxymgr::engine::section::{Base, Section};
+use proxymgr::engine::server::Server;
+use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
+use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState};
+
+const CAPABILITY: Capability = Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates: true };
+/// Of its service, the server that changes.
+const CHANGED: u16 = 25;
+
+/// How many services, and how many servers each has.
+#[derive(Clone, Copy)]
+struct Size {
+    services: u16,
+    servers: u16,
+}
+
+const LARGE: Size = Size { services: 1000, servers: 50 };
+const ONE_BACKEND: Size = Size { services: 1, servers: 10_000 };
+
+fn main() {
+    let mut criterion = Criterion::default()
+        .configure_from_args()
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(3))
+        .sample_size(30);
+    planning(&mut criterion, "1000 services x 50 servers", LARGE);
+    planning(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
+    rendering(&mut criterion);
+    reconciling(&mut criterion, "1000 services x 50 servers", LARGE);
+    reconciling(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
+    criterion.final_summary();
+}
+
+fn planning(criterion: &mut Criterion, size_name: &str, size: Size) {
+    let mut group = criterion.benchmark_group(format!("plan(), {size_name}"));
+    let desired = size.desired();
+    let applied = AppliedState::loaded(&desired, None);
+    let refuses_servers = BTreeSet::new();
+    let mut measure = |name: &str, wanted: &DesiredState| {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| plan(black_box(&applied), black_box(wanted), CAPABILITY, &refuses_servers));
+        });
+    };
+    measure("one server replaced", &size.with_one_replaced(&desired));
+    measure("nothing changed", &desired);
+    group.finish();
+}
+
+fn rendering(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Renderer::render(), 1000 services x 50 servers");
+    let desired = LARGE.desired();
+    let applied = AppliedState::loaded(&desired, None);
+    let wanted = LARGE.with_one_replaced(&desired);
+    let way = plan(&applied, &wanted, CAPABILITY, &BTreeSet::new());
+    assert!(matches!(way, Plan::Runtime(_)), "a server is replaced without a reload: {way:?}");
+    let after = replay(&way, &applied, &wanted);
+    group.bench_function("one server replaced", |bencher| {
+        let mut renderer = Renderer::default();
+        renderer.render(&applied);
+        let mut states = [&after, &applied].into_iter().cycle();
+        bencher.iter(|| renderer.render(states.next().expect("an endless cycle")));
+    });
+    group.bench_function("all new", |bencher| {
+        bencher.iter_batched_ref(
+            Renderer::default,
+            |renderer| renderer.render(&applied),
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// From a watcher's answer to the order for `HAProxy`, without the waits for more changes.
+fn reconciling(criterion: &mut Criterion, size_name: &str, size: Size) {
+    let mut group = criterion.benchmark_group(format!("Reconciler, {size_name}"));
+    let mut running = Running::start(size);
+    group.bench_function("one server replaced, until the order", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| running.replace_one().until_order).sum());
+    });
+    group.bench_function("one server replaced, until its outcome is taken", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| running.replace_one().until_taken).sum());
+    });
+    group.finish();
+}
+
+/// A reconciler whose `HAProxy` does all it is told, at once.
+struct Running {
+    size: Size,
+    reconciler: Reconciler,
+    now: Moment,
+    rounds: u8,
+}
+
+struct Took {
+    until_order: Duration,
+    until_taken: Duration,
+}
+
+impl Running {
+    fn start(size: Size) -> Self {
+        let settings = Settings {
+            base: base(),
+            capability: CAPABILITY,
+            min_interval: Duration::ZERO,
+            startup_timeout: Duration::from_secs(10),
+            on_empty: OnEmpty::Keep,
+        };
+        let now = Moment::START;
+        let mut running = Self { size, reconciler: Reconciler::new(settings, now), now, rounds: 0 };
+        for service in 0..size.services {
+            running.tell(Input::Defined(service_name(service), Arc::new(spec(service))));
+        }
+        for service in 0..size.services {
+            running.tell(Input::Servers(service_name(service), size.servers_of(service, 0)));
+        }
+        let effects = running.tell(Input::Listed);
+        running.settle(effects);
+        running
+    }
+
+    fn tell(&mut self, input: Input) -> Vec<Effect> {
+        self.reconciler.handle(input, self.now)
+    }
+
+    fn replace_one(&mut self) -> Took {
+        self.rounds = self.rounds % 200 + 1;
+        let servers = self.size.servers_of(0, self.rounds);
+        let began = Instant::now();
+        let mut effects = self.tell(Input::Servers(service_name(0), servers));
+        while order_in(&effects).is_none() {
+            effects = self.tick();
+        }
+        let until_order = began.elapsed();
+        let outcome = outcome(order_in(&effects).expect("an order"), self.reconciler.applied());
+        let before = began.elapsed();
+        let effects = self.tell(Input::Done(outcome));
+        let until_taken = until_order + (began.elapsed() - before);
+        self.settle(effects);
+        Took { until_order, until_taken }
+    }
+
+    /// What is due next.
+    fn tick(&mut self) -> Vec<Effect> {
+        self.now = self.reconciler.deadline().expect("something is due").max(self.now);
+        self.tell(Input::Tick)
+    }
+
+    /// Lets all that follows happen, such as the deletion of servers that left, until nothing is due soon.
+    fn settle(&mut self, mut effects: Vec<Effect>) {
+        loop {
+            if let Some(order) = order_in(&effects) {
+                let outcome = outcome(order, self.reconciler.applied());
+                effects = self.tell(Input::Done(outcome));
+            } else if self.reconciler.deadline().is_some_and(|due| due - self.now < Duration::from_secs(1)) {
+                effects = self.tick();
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+fn order_in(effects: &[Effect]) -> Option<&Order> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Order(order) => Some(order),
+        Effect::Notice(_) | Effect::Ready => None,
+    })
+}
+
+fn outcome(order: &Order, applied: Option<&AppliedState>) -> Outcome {
+    match order {
+        Order::Reload { .. } => Outcome::Reloaded { took: Duration::ZERO },
+        Order::Apply { commands, .. } => {
+            let verdicts = commands.iter().map(|_| Verdict::Done).collect();
+            Outcome::Applied { verdicts, config_error: None }
+        }
+        Order::Compare => Outcome::Compared(observed(applied.expect("a process serves"))),
+    }
+}
+
+/// What `HAProxy` tells when it holds just what was applied.
+fn observed(applied: &AppliedState) -> Observed {
+    let services = applied.services.iter().map(|(name, service)| {
+        let servers = service.servers.iter().map(|(name, server)| {
+            let seen = ObservedServer {
+                id: server.id,
+                address: Some(server.address),
+                weight: server.weight,
+                in_maintenance: server.standing.is_out(),
+                checks: server.checks,
+            };
+            (name.clone(), seen)
+        });
+        (name.as_str().to_owned(), servers.collect())
+    });
+    services.collect()
+}
+
+impl Size {
+    fn desired(self) -> DesiredState {
+        let base = base();
+        let services = (0..self.services).map(|service| {
+            let section = Arc::new(Section::of(&spec(service), base.bind_address));
+            let servers = self.servers_of(service, 0);
+            (service_name(service), Arc::new(DesiredService::new(section, servers)))
+        });
+        DesiredState { services: services.collect(), base: base.clone() }
+    }
+
+    /// The same, made anew as after each change, with another server in the middle.
+    fn with_one_replaced(self, desired: &DesiredState) -> DesiredState {
+        let mut changed = desired.clone();
+        for service in changed.services.values_mut() {
+            *service = Arc::new((**service).clone());
+        }
+        let middle = self.services / 2;
+        let service = changed.services.get_mut(&service_name(middle)).expect("a service of this number");
+        *service = Arc::new(DesiredService::new(service.section.clone(), self.servers_of(middle, 1)));
+        changed
+    }
+
+    /// The servers of a service; of [`CHANGED`] the address tells the `version`.
+    fn servers_of(self, service: u16, version: u8) -> Vec<Server> {
+        let [high, low] = service.to_be_bytes();
+        let address = |server: u16| {
+            let version = if server == CHANGED { version } else { 0 };
+            SocketAddr::from((Ipv4Addr::new(10 + version, high, low, 1), 10_000 + server))
+        };
+        (0..self.servers).map(|server| Server::at(address(server)).expect("a port")).collect()
+    }
+}
+
+fn service_name(service: u16) -> ServiceName {
+    ServiceName::parse(&format!("service-{service:04}")).expect("a good name")
+}
+
+fn line(text: &str) -> OptionLine {
+    OptionLine::parse(text).expect("a good line")
+}
+
+fn base() -> Arc<Base> {
+    Arc::new(Base {
+        global: vec![line("maxconn 4096")],
+        defaults: ["mode http", "timeout connect 2s", "timeout client 30s", "timeout server 30s"]
+            .map(line)
+            .into(),
+        bind_address: Ipv4Addr::UNSPECIFIED.into(),
+        operators_socket: None,
+    })
+}
+
+fn spec(service: u16) -> ServiceSpec {
+    ServiceSpec {
+        port: NonZeroU16::new(10_000 + service).expect("not zero"),
+        bind: Vec::new(),
+        bind_options: None,
+        listen_options: vec![line("balance leastconn"), line("option httpchk GET /health")],
+        server_options: vec![line("check inter 2s fall 3")],
+        watcher: WatcherSpec::File { file: "/servers".into() },
+    }
+}

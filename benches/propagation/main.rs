@@ -1,0 +1,56 @@
+//! How long a change takes from its registry to the clients, and what `ProxyMgr` costs meanwhile:
+//! `cargo bench --bench propagation`. It needs the packages haproxy and zookeeper, and an idle machine.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a measurement that can't go on has nothing to tell"
+)]
+
+mod changes;
+mod crash;
+mod figures;
+mod large;
+mod probe;
+mod registry;
+#[path = "../../tests/suite/support/mod.rs"]
+#[expect(dead_code, reason = "the tests use the rest")]
+mod support;
+
+use std::fs;
+use std::process::Command;
+
+use support::haproxy;
+
+const METHOD: &str = "\
+How it is measured
+  A real ZooKeeper, the real HAProxy and the release binary of ProxyMgr run on this machine. A client sends one request
+  after the other to the service, each on a connection of its own (0.1 to 0.3 ms each), and notes which server answered.
+  The clock starts before the call that changes the registry (ZooKeeper's create or delete, or the rename of a file) and
+  stops when the first answer of the new server, or the last one of the old, has come; each round takes a server
+  with another port. 'after the reply': the same, counted from the reply to that call, when the change is durable.
+";
+
+fn main() {
+    println!("{METHOD}");
+    println!("{}", haproxy_version());
+    println!("load average at the start: {}", load_average());
+    figures::print_head();
+    changes::in_zookeeper();
+    changes::in_files();
+    crash::gap_after_kill();
+    large::a_thousand_services();
+    println!("load average at the end: {} (this measurement is part of it)", load_average());
+}
+
+#[expect(clippy::disallowed_methods, reason = "no reaper runs here")]
+fn haproxy_version() -> String {
+    let said = Command::new(haproxy::binary()).arg("-v").output().unwrap().stdout;
+    String::from_utf8(said).unwrap().lines().next().unwrap_or_default().to_owned()
+}
+
+fn load_average() -> String {
+    fs::read_to_string("/proc/loadavg").unwrap().split(' ').take(3).collect::<Vec<_>>().join(" ")
+}
