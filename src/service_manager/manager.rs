@@ -143,6 +143,15 @@ impl Manager {
                 }
                 self.tell(RegistryEvent::Removed { name }).await
             }
+            Step::KeepThoughEmpty { source, names } => {
+                let source = self.sources.get(source).map(ToString::to_string);
+                warn!(
+                    source = source.as_deref(),
+                    services = names.join(", "),
+                    "the source lists no service any more, as if it had lost its data; its last ones stay until it lists one again"
+                );
+                Ok(())
+            }
         }
     }
 
