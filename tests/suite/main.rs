@@ -11,6 +11,11 @@
 mod engine;
 mod layers;
 mod load_client;
+mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;
 mod support;
+mod zookeeper_auth;
+mod zookeeper_bad_input;
+mod zookeeper_changes;
+mod zookeeper_outage;

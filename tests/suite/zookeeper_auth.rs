@@ -25,7 +25,7 @@ fn start(zookeeper: &ZookeeperServer, credentials: &str) -> Proxymgr {
     setup.section("safety", json!({"startup_timeout": "1s"})).start()
 }
 
-/// Neither the log, nor arguments, nor files, nor anything of HAProxy holds the password.
+/// Neither the log, nor arguments, nor files, nor anything of `HAProxy` holds the password.
 #[track_caller]
 fn nothing_tells_the_password(proxymgr: &Proxymgr) {
     let holds = |text: &[u8]| text.windows(PASSWORD.len()).any(|window| window == PASSWORD.as_bytes());

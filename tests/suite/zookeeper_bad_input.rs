@@ -128,7 +128,11 @@ fn bad_server_nodes_are_skipped_one_by_one_and_the_others_go_on() {
         ("words", br#"{"address": "127.0.0.1 check", "port": 80}"#.to_vec(), "IPv4"),
         ("highport", br#"{"address": "127.0.0.1", "port": 99999}"#.to_vec(), "99999; it must be 1 to 65535"),
         ("noport", br#"{"address": "127.0.0.1"}"#.to_vec(), "is missing"),
-        ("hostname", br#"{"address": "web.example", "port": 80}"#.to_vec(), "host names are not resolved yet"),
+        (
+            "hostname",
+            br#"{"address": "web.example", "port": 80}"#.to_vec(),
+            "host names are not resolved yet",
+        ),
         ("nowhere", br#"{"address": "0.0.0.0", "port": 80}"#.to_vec(), "no address to connect to"),
         ("huge1", vec![b'x'; HUGE], "the node holds 1000000 bytes"),
         ("huge2", vec![b' '; HUGE], "the node holds 1000000 bytes"),

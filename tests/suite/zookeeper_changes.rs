@@ -48,14 +48,16 @@ fn two_hundred_replacements_and_ten_new_services_under_load() {
     let replace_hundred = |active: &mut VecDeque<_>, idle: &mut VecDeque<_>| {
         nodes.write(async |session| {
             for _ in 0..100 {
-                let (new, old): (&Backend, &Backend) = (idle.pop_front().unwrap(), active.pop_front().unwrap());
+                let (new, old): (&Backend, &Backend) =
+                    (idle.pop_front().unwrap(), active.pop_front().unwrap());
                 session.put(&server_path("web", new), server_data(new.address).as_bytes()).await;
                 session.delete(&server_path("web", old)).await;
                 active.push_back(new);
                 idle.push_back(old);
             }
         });
-        let wanted: BTreeSet<String> = active.iter().map(|server: &&Backend| server.address.to_string()).collect();
+        let wanted: BTreeSet<String> =
+            active.iter().map(|server: &&Backend| server.address.to_string()).collect();
         eventually(SOON, "the last replacement is in force", || match serving(&proxymgr, "web") {
             Ok(found) if found == wanted => Ok(()),
             other => Err(other),
@@ -94,7 +96,12 @@ fn two_hundred_replacements_and_ten_new_services_under_load() {
     for server in &pool {
         let runs = active.iter().any(|active| active.port() == server.port());
         let section = config.split("listen web").nth(1).unwrap().split("\nlisten ").next().unwrap();
-        assert_eq!(section.contains(&format!(" {} ", server.address)), runs, "{} in {section}", server.address);
+        assert_eq!(
+            section.contains(&format!(" {} ", server.address)),
+            runs,
+            "{} in {section}",
+            server.address
+        );
     }
 }
 
@@ -127,7 +134,7 @@ impl World {
         self.nodes.put(&definition_path("web"), definition.to_string());
     }
 
-    /// Waits until HAProxy was started `count` times, and it is shown that no further start follows.
+    /// Waits until `HAProxy` was started `count` times, and it is shown that no further start follows.
     #[track_caller]
     fn settles_at(&self, count: usize) {
         eventually(SOON, "the reload", || {

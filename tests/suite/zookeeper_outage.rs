@@ -39,9 +39,8 @@ impl World {
         let proxymgr = Setup::new().zookeeper(&zookeeper.address(), "/service_config").start();
         wait_for_backends(ports[0], &["web1", "web2"]);
         wait_for_backends(ports[1], &["api1"]);
-        let loads = ports.map(|port| {
-            Load::to(([127, 0, 0, 1], port).into()).short(2).keep_alive(2).rate(150).start()
-        });
+        let loads = ports
+            .map(|port| Load::to(([127, 0, 0, 1], port).into()).short(2).keep_alive(2).rate(150).start());
         eventually(SOON, "the first answers", || {
             if loads.iter().all(|load| load.so_far().successes > 0) { Ok(()) } else { Err(()) }
         });
