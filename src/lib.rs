@@ -10,7 +10,7 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
-//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `bounded_read`, `config`, `logging` -> `engine` -> `std`.
+//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `config`, `logging` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod cli;

@@ -7,6 +7,46 @@ use clap::{Args, Parser, Subcommand};
 
 use super::Exit;
 
+const AFTER_HELP: &str = "\
+Without a command it does what `run` does: `proxymgr -c FILE`.
+
+Exit codes:
+  0   done, or asked to end
+  64  a command line that can't be understood
+  69  HAProxy is missing or too old
+  78  proxymgr.yml is bad
+  1   anything else; each command's --help tells its own";
+
+const AFTER_CHECK: &str = "\
+Prints one line for each service: ok, refused or unanswered, and what is wrong below it. What HAProxy itself refuses is \
+found with `haproxy -c`. Nothing is changed: no file is written and no port opened, so it can run beside `proxymgr run`. \
+It waits for the registries for safety.startup_timeout at the most (10s unless set). It can't see ports that other \
+programs hold.
+
+Exit codes:
+  0   all is good; server entries that are skipped and HAProxy's warnings are shown and do no harm
+  1   a service is refused or unanswered; `run` would start with the others
+  69  HAProxy is missing or too old, or gave no verdict
+  78  proxymgr.yml is bad, or HAProxy refuses its global or defaults lines
+
+With --json one object, whose keys stay as they are:
+  ok          true when the exit code is 0
+  config      {file, errors: [{line, column, key, message}]}
+  registries  {answered, problems: [text]}
+  services    [{name, status: \"ok\"|\"refused\"|\"unanswered\", servers: number, problems: [text]}]
+  haproxy     {version, accepted, messages: [text]}; null when it wasn't asked";
+
+const AFTER_RENDER: &str = "\
+A dry run: it asks the registries for safety.startup_timeout at the most (10s unless set), and changes nothing. Services \
+that are refused are left out and told on stderr, one line each. HAProxy doesn't check the text; `proxymgr check` does \
+that, and `run` then leaves out what HAProxy refuses.
+
+Exit codes:
+  0   the text, or the difference, is on stdout; also when there is a difference, and when services are refused
+  1   a registry did not answer, so that the text lacks what it holds
+  69  HAProxy is missing or too old: its version decides what is written
+  78  proxymgr.yml is bad";
+
 /// Keeps one `HAProxy` in step with service registries, without losing a connection.
 #[derive(Debug, Parser)]
 #[command(
@@ -15,8 +55,7 @@ use super::Exit;
     about = "Keeps one HAProxy in step with service registries, without losing a connection",
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Without a command it does what `run` does. Exit codes: 0 done or asked to end, 64 usage, \
-                  69 HAProxy missing or too old, 78 bad proxymgr.yml, 1 anything else."
+    after_help = AFTER_HELP
 )]
 struct CommandLine {
     #[command(subcommand)]
@@ -31,11 +70,15 @@ pub enum Command {
     /// `run`.
     #[command(about = "Run HAProxy and keep it in step")]
     Run(RunArgs),
-    /// `check`.
-    #[command(about = "Read proxymgr.yml and every service, and ask HAProxy to check the result")]
+    /// `check`. Exit codes: 0 all good, 1 a service is refused or unanswered, 69, 78 (also when `HAProxy` refuses `global` or
+    /// `defaults`).
+    #[command(
+        about = "Read proxymgr.yml and every service, and ask HAProxy to check the result",
+        after_help = AFTER_CHECK
+    )]
     Check(CheckArgs),
-    /// `render`.
-    #[command(about = "Print the haproxy.cfg that would be written now")]
+    /// `render`. Exit codes: 0, also when something differs, 1 a registry did not answer, 69, 78.
+    #[command(about = "Print the haproxy.cfg that would be written now", after_help = AFTER_RENDER)]
     Render(RenderArgs),
 }
 
@@ -67,7 +110,7 @@ pub struct RenderArgs {
     /// The configuration file, proxymgr.yml
     #[arg(short, long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Print only what differs from the running one
+    /// Print only what differs from the haproxy.cfg on disk, as a unified diff
     #[arg(long)]
     pub diff: bool,
 }

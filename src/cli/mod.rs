@@ -1,7 +1,14 @@
 //! What one types, and what the process says when it ends.
 
 pub mod args;
+pub mod check;
+mod output;
+pub mod render;
+mod report;
+mod report_text;
 pub mod run;
+mod trouble;
+mod verdict;
 
 use std::process::{ExitCode, Termination};
 

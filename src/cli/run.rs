@@ -59,7 +59,7 @@ pub(super) fn exit_of(error: &RunError) -> Exit {
 
 pub(super) fn exit_of_start(error: &StartError) -> Exit {
     match error {
-        StartError::Value { .. } => Exit::BadConfig,
+        StartError::Value { .. } | StartError::BaseRefused(_) => Exit::BadConfig,
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
         StartError::Directory { .. } | StartError::Reaper(_) | StartError::Signals(_) => Exit::Failure,
     }

@@ -40,7 +40,7 @@ pub fn plan(
     if changes.is_empty() {
         return Plan::Unchanged;
     }
-    let mut planner = Planner::new(applied, capability, refuses_servers);
+    let mut planner = Planner::new(applied, desired, capability, refuses_servers);
     if changes.base {
         planner.reasons.insert(ReloadReason::Base);
     }
@@ -75,6 +75,7 @@ pub fn replay_commands(commands: &[RuntimeCommand], applied: &AppliedState) -> A
 
 struct Planner<'a> {
     applied: &'a AppliedState,
+    desired: &'a DesiredState,
     capability: Capability,
     refuses_servers: &'a BTreeSet<ServiceName>,
     reasons: BTreeSet<ReloadReason>,
@@ -85,11 +86,12 @@ struct Planner<'a> {
 impl<'a> Planner<'a> {
     fn new(
         applied: &'a AppliedState,
+        desired: &'a DesiredState,
         capability: Capability,
         refuses_servers: &'a BTreeSet<ServiceName>,
     ) -> Self {
         let (adding, removing) = (Vec::new(), Vec::new());
-        Self { applied, capability, refuses_servers, reasons: BTreeSet::new(), adding, removing }
+        Self { applied, desired, capability, refuses_servers, reasons: BTreeSet::new(), adding, removing }
     }
 
     fn service(&mut self, name: &ServiceName, change: &ServiceChange) {
@@ -97,6 +99,8 @@ impl<'a> Planner<'a> {
             ServiceChange::New => {
                 self.reasons.insert(ReloadReason::NewService(name.clone()));
             }
+            // A successor takes over its address in the reload that it brings; until then nobody may be refused there.
+            ServiceChange::Gone if self.has_successor(name) => {}
             ServiceChange::Gone if self.capability.updates() => {
                 self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone()));
             }
@@ -111,6 +115,14 @@ impl<'a> Planner<'a> {
             }
             ServiceChange::Servers(servers) => self.servers(name, servers.iter()),
         }
+    }
+
+    /// Whether another service is to listen where this one does.
+    fn has_successor(&self, name: &ServiceName) -> bool {
+        let Some(gone) = self.applied.services.get(name) else { return false };
+        let wanted =
+            |address| self.desired.services.values().any(|service| service.section.listen.contains(address));
+        gone.section.listen.iter().any(wanted)
     }
 
     fn servers<'c>(

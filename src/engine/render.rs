@@ -32,6 +32,11 @@ impl Rendered {
         let after = self.sections.partition_point(|(first, _)| *first <= line);
         self.sections.get(after.checked_sub(1)?).map(|(_, service)| service)
     }
+
+    /// Whether `service` has a section.
+    pub fn holds(&self, service: &ServiceName) -> bool {
+        self.sections.iter().any(|(_, held)| held == service)
+    }
 }
 
 /// Renders states; keeps the text of services that did not change since.

@@ -15,6 +15,9 @@ use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
 use crate::process::spawn::{Child, ChildSignal, SpawnError};
 
+/// How long `haproxy -c` may take.
+pub const CHECK_LIMIT: Duration = Duration::from_secs(30);
+
 /// What `haproxy -c` said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {
@@ -33,6 +36,9 @@ pub enum CheckError {
     /// No file left for the sockets it inherits.
     #[error("the listen sockets can't be handed over; raise the limit of open files (ulimit -n)")]
     Inherit(#[source] io::Error),
+    /// No memory, or no file, for the text that it is asked about.
+    #[error("the configuration can't be handed to HAProxy")]
+    Memory(#[source] io::Error),
     /// It didn't end in time and was killed.
     #[error(
         "'{program} {option}' didn't end within {limit:?}; is the machine overloaded, or a name in the configuration slow to resolve?"

@@ -1,6 +1,9 @@
 //! Reading what `haproxy -c` prints. Pure.
 
+use std::path::Path;
+
 use super::log_line::{LogLevel, parse_log_line};
+use crate::engine::reconciler::Complaint;
 
 /// One complaint.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +18,15 @@ pub struct CheckMessage {
     pub proxy: Option<String>,
     /// What `HAProxy` says, without its prefixes.
     pub text: String,
+}
+
+impl CheckMessage {
+    /// The message as the engine takes it; its line counts only when it is one of `checked`, the file that was checked.
+    pub fn into_complaint(self, checked: &Path) -> Complaint {
+        let ours = self.file.as_deref().is_some_and(|file| checked == Path::new(file));
+        let line = self.line.filter(|_| ours).and_then(|line| usize::try_from(line).ok());
+        Complaint { line, proxy: self.proxy, text: self.text }
+    }
 }
 
 /// Lines that every run, or every failed run, prints.

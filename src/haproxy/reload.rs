@@ -9,23 +9,20 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::actor::Actor;
-use super::check::check_config;
-use super::check_message::CheckMessage;
+use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
 use super::generation::{Launch, start};
-use super::log_line::LogLevel;
 use super::reply::AdminState;
 use super::server_state::{CarriedServer, Intent, carry_over};
 use crate::engine::capability::Switches;
 use crate::engine::command::RuntimeCommand;
 use crate::engine::error_text::with_causes;
-use crate::engine::reconciler::{Complaint, ReloadFailure};
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::reconciler::ReloadFailure;
 use crate::engine::render::Rendered;
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedServer, AppliedState};
 
-/// How long `haproxy -c` may take.
-const CHECK_LIMIT: Duration = Duration::from_secs(30);
 /// A state file that says nothing (management guide, 9.3 "show servers state": the version's line).
 const NO_STATE: &str = "1\n";
 
@@ -94,10 +91,7 @@ impl Actor {
     }
 
     /// Opens what `after` listens on and isn't open; all of it, or nothing.
-    fn open_sockets(
-        &mut self,
-        after: &AppliedState,
-    ) -> Result<Vec<crate::engine::listen_address::ListenAddress>, ReloadFailure> {
+    fn open_sockets(&mut self, after: &AppliedState) -> Result<Vec<ListenAddress>, ReloadFailure> {
         let open: BTreeSet<_> = self.sockets.addresses().cloned().collect();
         let mut opened = Vec::new();
         let mut failed: Vec<(ServiceName, String)> = Vec::new();
@@ -116,23 +110,19 @@ impl Actor {
         Err(ReloadFailure::Listen(failed))
     }
 
-    fn close_sockets_among(&mut self, opened: &[crate::engine::listen_address::ListenAddress]) {
+    fn close_sockets_among(&mut self, opened: &[ListenAddress]) {
         for address in opened {
             self.sockets.close(address);
         }
     }
 
     async fn check(&self, config: &Rendered) -> Result<(), ReloadFailure> {
-        let candidate = self.settings.runtime_dir.join("haproxy.cfg.candidate");
-        write_atomically(&candidate, &config.text, CONFIG_MODE).map_err(|error| not_serving(&error))?;
-        let check =
-            check_config(&self.reaper, &self.settings.binary, &candidate, &self.sockets, CHECK_LIMIT).await;
+        let check = check_text(&self.reaper, &self.settings.binary, &config.text, &self.sockets).await;
         let report = check.map_err(|error| not_serving(&error))?;
         if report.accepted {
             return Ok(());
         }
-        let alerts = report.messages.into_iter().filter(|message| message.level == LogLevel::Alert);
-        Err(ReloadFailure::Refused(alerts.map(|alert| complaint(alert, &candidate)).collect()))
+        Err(ReloadFailure::Refused(report.alerts().cloned().collect()))
     }
 
     /// Writes what the new process takes over about its servers, and gives the file's path.
@@ -178,13 +168,6 @@ impl Actor {
 
 fn not_serving(error: &(dyn std::error::Error + 'static)) -> ReloadFailure {
     ReloadFailure::NotServing(with_causes(error))
-}
-
-/// A message of `haproxy -c`; its line counts only when it is one of ours.
-fn complaint(message: CheckMessage, candidate: &std::path::Path) -> Complaint {
-    let ours = message.file.as_deref().is_some_and(|file| candidate == std::path::Path::new(file));
-    let line = message.line.filter(|_| ours).and_then(|line| usize::try_from(line).ok());
-    Complaint { line, proxy: message.proxy, text: message.text }
 }
 
 /// The servers that both processes have.

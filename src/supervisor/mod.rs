@@ -1,5 +1,6 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
+pub mod dry_run;
 pub mod prepare;
 pub mod settings;
 mod signals;
@@ -15,7 +16,7 @@ use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
 use crate::haproxy::actor::{Actor, Event, Handle};
 use crate::service_manager::{self, RegistryEvent};
 
-use prepare::{StartError, prepare};
+use prepare::{StartError, check_base, prepare};
 use settings::{haproxy_settings, reconciler_settings, sources};
 use signals::{Request, Signals};
 
@@ -43,8 +44,11 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let sources = sources(&config)?;
     info!(version = env!("CARGO_PKG_VERSION"), haproxy = %prepared.version, "ProxyMgr starts");
 
+    let settings = reconciler_settings(&config, prepared.version)?;
+    check_base(&config, settings.base.clone(), &prepared.reaper).await?;
+
     let clock = Clock(Instant::now());
-    let reconciler = Reconciler::new(reconciler_settings(&config, prepared.version)?, clock.now());
+    let reconciler = Reconciler::new(settings, clock.now());
     let haproxy = Actor::start(haproxy_settings(&config)?, prepared.reaper);
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
     let registries = tokio::spawn(service_manager::run(sources, registry_events));
@@ -57,6 +61,7 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     Ok(())
 }
 
+#[derive(Debug)]
 struct Clock(Instant);
 
 impl Clock {

@@ -1,11 +1,13 @@
 //! What must be there before anything is started.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -14,8 +16,13 @@ use tracing::{debug, warn};
 use crate::config::{Config, SourceConfig};
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::render::Renderer;
+use crate::engine::section::Base;
+use crate::engine::state::{AppliedState, DesiredState};
 use crate::haproxy::check::{CheckError, discover_version};
+use crate::haproxy::check_text::check_text;
 use crate::haproxy::control_socket::remove_stale_control_sockets;
+use crate::haproxy::listen_sockets::ListenSockets;
 use crate::process::reaper::{Reaper, ReaperError};
 
 /// Ours alone: sockets and state may hold what others must not see.
@@ -41,6 +48,9 @@ pub enum StartError {
     /// An `HAProxy` that lacks what is needed.
     #[error("haproxy.path: HAProxy {0} is too old; install {OLDEST} or later")]
     TooOld(HaproxyVersion),
+    /// `HAProxy` refuses a configuration without any service.
+    #[error("haproxy.global or haproxy.defaults: HAProxy refuses them: {0}")]
+    BaseRefused(String),
     /// A directory that can't be made.
     #[error("{key}: '{}' can't be made; create it for this user, or name another", path.display())]
     Directory {
@@ -73,6 +83,24 @@ pub struct Prepared {
     pub reaper: Reaper,
     /// The installed `HAProxy`.
     pub version: HaproxyVersion,
+}
+
+/// Asks `HAProxy` about the `global` and `defaults` sections alone: what is wrong there is no service's fault.
+///
+/// # Errors
+/// When it refuses them, or can't be asked.
+pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Result<(), StartError> {
+    let nothing = DesiredState { base, services: BTreeMap::new() };
+    let rendered = Renderer::default().render(&AppliedState::loaded(&nothing, None));
+    let sockets = ListenSockets::new(None);
+    let report = check_text(reaper, &config.haproxy.path, &rendered.text, &sockets).await;
+    let report = report.map_err(StartError::Haproxy)?;
+    if report.accepted {
+        return Ok(());
+    }
+    Err(StartError::BaseRefused(
+        report.alerts().map(|alert| alert.text.clone()).collect::<Vec<_>>().join(" | "),
+    ))
 }
 
 /// Makes the directories, raises the limit of open files, and finds `HAProxy`.

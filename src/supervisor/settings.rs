@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::prepare::StartError;
-use crate::config::{Config, SourceConfig};
+use crate::config::Config;
 use crate::engine::capability::Capability;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::reconciler;
@@ -11,7 +11,6 @@ use crate::engine::section::Base;
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::service_config::SourceSettings;
-use crate::zookeeper::{Auth, ConnectString, NodePath};
 
 /// What decides.
 ///
@@ -57,21 +56,10 @@ pub fn haproxy_settings(config: &Config) -> Result<actor::Settings, StartError> 
 /// # Errors
 /// When a value can't be used.
 pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
+    let source = |config| {
+        SourceSettings::try_from(config).map_err(|error| StartError::value("service_config", &error))
+    };
     config.service_config.iter().map(source).collect()
-}
-
-fn source(config: &SourceConfig) -> Result<SourceSettings, StartError> {
-    match config {
-        SourceConfig::Zookeeper { servers, path, auth } => Ok(SourceSettings::Zookeeper {
-            servers: ConnectString::parse(servers)
-                .map_err(|error| StartError::value("service_config.servers", &error))?,
-            path: NodePath::parse(path).map_err(|error| StartError::value("service_config.path", &error))?,
-            auth: auth
-                .as_ref()
-                .map(|auth| Auth { scheme: auth.scheme.clone(), credentials: auth.credentials.clone() }),
-        }),
-        SourceConfig::File { path } => Ok(SourceSettings::File { path: path.clone() }),
-    }
 }
 
 fn operators_socket(config: &Config) -> Result<UnixPath, StartError> {

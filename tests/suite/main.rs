@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod cli;
 mod engine;
 mod layers;
 mod load_client;

@@ -122,6 +122,15 @@ pub struct Complaint {
     pub text: String,
 }
 
+impl Complaint {
+    /// The service of `config` that it is about, by line or by proxy; `None` when it is about what all share.
+    pub fn accused(&self, config: &Rendered) -> Option<ServiceName> {
+        let by_line = self.line.and_then(|line| config.service_at(line)).cloned();
+        let by_name = || ServiceName::parse(self.proxy.as_deref()?).ok().filter(|name| config.holds(name));
+        by_line.or_else(by_name)
+    }
+}
+
 /// Something to tell the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {

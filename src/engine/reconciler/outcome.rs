@@ -167,13 +167,11 @@ impl Reconciler {
     }
 }
 
-/// The services that `HAProxy`'s complaints name, by line or by proxy, each with its first complaint.
+/// The services that `HAProxy`'s complaints name, each with its first complaint.
 fn guilty(complaints: &[Complaint], config: &Rendered) -> BTreeMap<ServiceName, String> {
     let mut guilty = BTreeMap::new();
     for complaint in complaints {
-        let by_line = complaint.line.and_then(|line| config.service_at(line)).cloned();
-        let by_name = || complaint.proxy.as_deref().and_then(|proxy| ServiceName::parse(proxy).ok());
-        if let Some(service) = by_line.or_else(by_name) {
+        if let Some(service) = complaint.accused(config) {
             guilty.entry(service).or_insert_with(|| format!("HAProxy says: {}", complaint.text));
         }
     }

@@ -94,6 +94,17 @@ fn a_service_that_is_gone_is_shut_down_without_a_reload() {
 }
 
 #[test]
+fn a_service_that_is_renamed_keeps_its_port_open() {
+    let mut world = web();
+    world.tell(Input::Removed(name("web")));
+    world.define("shop", 80, &[]);
+    world.servers("shop", &["1.1.1.1:1"]);
+    world.settle(LONG);
+    assert_eq!((world.commands.len(), world.reloads), (0, 1), "nothing is shut down before the reload");
+    assert_eq!(served(&world, "shop"), ["1.1.1.1:1"]);
+}
+
+#[test]
 fn the_same_again_in_any_order_is_nothing() {
     let mut world = web();
     world.define("web", 80, &[]);

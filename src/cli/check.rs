@@ -1,0 +1,104 @@
+//! `proxymgr check`.
+
+use std::io::{self, IsTerminal as _};
+
+use super::args::CheckArgs;
+use super::output::{answer, block_on};
+use super::report::{ConfigErrorReport, Report};
+use super::report_text;
+use super::run::exit_of_start;
+use super::trouble::Troubles;
+use super::{Exit, verdict};
+use crate::config::Config;
+use crate::engine::error_text::with_causes;
+use crate::supervisor::dry_run::DryRun;
+use crate::supervisor::prepare::{StartError, find_haproxy};
+
+/// Reads proxymgr.yml and every service, asks `HAProxy` about the result, and tells what is wrong.
+pub fn check(args: &CheckArgs) -> Exit {
+    let config = match Config::load(&args.config, &|name| std::env::var(name).ok()) {
+        Ok(config) => config,
+        Err(errors) if args.json => return print_json(&Report::of_config_errors(&args.config, &errors)),
+        Err(errors) => {
+            eprintln!("{errors}");
+            return Exit::BadConfig;
+        }
+    };
+    let report = match block_on(examine(args, &config)) {
+        Ok(report) => report,
+        Err(exit) => return exit,
+    };
+    if args.json {
+        return print_json(&report);
+    }
+    for error in &report.config.errors {
+        eprintln!("{}: {}: {}", report.config.file, error.key, error.message);
+    }
+    if report.haproxy.accepted.is_none() {
+        for message in &report.haproxy.messages {
+            eprintln!("proxymgr: {message}");
+        }
+        return report.exit;
+    }
+    if let Some(last) = report.registries.problems.last().filter(|_| !report.registries.answered) {
+        eprintln!("proxymgr: {last}");
+    }
+    answer(&report_text::text(&report, io::stdout().is_terminal()), report.exit)
+}
+
+async fn examine(args: &CheckArgs, config: &Config) -> Report {
+    let (troubles, _collecting) = Troubles::collect(!args.json);
+    let found = match find_haproxy(config).await {
+        Ok(found) => found,
+        Err(error) => return not_started(args, &error),
+    };
+    let mut dry_run = match DryRun::collect(config, found.version).await {
+        Ok(dry_run) => dry_run,
+        Err(error) => return not_started(args, &error),
+    };
+    match verdict::ask(&mut dry_run, &found.reaper, &config.haproxy.path).await {
+        Ok(verdict) => Report::of_dry_run(
+            &args.config,
+            found.version,
+            &dry_run,
+            &troubles.seen(),
+            &verdict,
+            config.safety.startup_timeout,
+        ),
+        Err(error) => {
+            let mut report = Report::early(&args.config, Exit::HaproxyUnavailable);
+            report.haproxy.version = Some(found.version.to_string());
+            report.haproxy.messages.push(with_causes(&error));
+            report
+        }
+    }
+}
+
+fn not_started(args: &CheckArgs, error: &StartError) -> Report {
+    let mut report = Report::early(&args.config, exit_of_start(error));
+    match error {
+        StartError::Value { key, problem } => report.config.errors.push(ConfigErrorReport {
+            line: None,
+            column: None,
+            key: (*key).to_owned(),
+            message: problem.clone(),
+        }),
+        StartError::Haproxy(_)
+        | StartError::TooOld(_)
+        | StartError::BaseRefused(_)
+        | StartError::Directory { .. }
+        | StartError::Reaper(_)
+        | StartError::Signals(_) => report.haproxy.messages.push(with_causes(error)),
+    }
+    report
+}
+
+fn print_json(report: &Report) -> Exit {
+    match serde_json::to_string_pretty(report) {
+        Ok(json) => answer(&(json + "\n"), report.exit),
+        Err(error) => {
+            eprintln!("proxymgr: the answer can't be written as JSON: {error}");
+            Exit::Failure
+        }
+    }
+}

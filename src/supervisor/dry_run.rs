@@ -1,0 +1,136 @@
+//! What a start would do now, without doing any of it.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::prepare::StartError;
+use super::settings::{reconciler_settings, sources};
+use super::{Clock, REGISTRY_QUEUE, registry_input};
+use crate::config::Config;
+use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::policy::Obstacle;
+use crate::engine::reconciler::{
+    Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure,
+};
+use crate::engine::render::Rendered;
+use crate::engine::service::ServiceName;
+use crate::service_manager::{self, RegistryEvent};
+use crate::watcher::ServerSet;
+
+/// What the registries said within `safety.startup_timeout`, and the haproxy.cfg that follows from it.
+#[derive(Debug)]
+pub struct DryRun {
+    /// What would be written.
+    pub config: Rendered,
+    /// Whether every source of services answered.
+    pub listed: bool,
+    /// Services by name, as found; some may be no [`ServiceName`].
+    pub services: BTreeMap<String, Found>,
+    clock: Clock,
+    reconciler: Reconciler,
+}
+
+/// What became of one service.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// Why its definition is refused.
+    pub refusal: Option<String>,
+    /// Its registry's answer; `None` when there was none in time, or nothing to ask.
+    pub servers: Option<ServerSet>,
+}
+
+impl DryRun {
+    /// Asks the registries and waits until all answered, or for `safety.startup_timeout`.
+    ///
+    /// # Errors
+    /// When a value of proxymgr.yml can't be used.
+    pub async fn collect(config: &Config, version: HaproxyVersion) -> Result<Self, StartError> {
+        let clock = Clock(Instant::now());
+        let reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
+        let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
+        let registries = tokio::spawn(service_manager::run(sources(config)?, events));
+
+        let mut collecting = Collecting { reconciler, listed: false, services: BTreeMap::new() };
+        let config = loop {
+            let input = tokio::select! {
+                Some(event) = registry.recv() => {
+                    collecting.note(&event);
+                    match registry_input(event) {
+                        Some(input) => input,
+                        None => continue,
+                    }
+                }
+                () = clock.sleep_until(collecting.reconciler.deadline()) => Input::Tick,
+            };
+            if let Some(config) = proposal(collecting.reconciler.handle(input, clock.now())).config {
+                break config;
+            }
+        };
+        registries.abort();
+        let Collecting { reconciler, listed, services } = collecting;
+        Ok(Self { config, listed, services, clock, reconciler })
+    }
+
+    /// Why services that were understood don't go ahead.
+    pub fn obstacles(&self) -> &BTreeMap<ServiceName, Obstacle> {
+        self.reconciler.obstacles()
+    }
+
+    /// Takes what `HAProxy` has against the configuration, and leaves the services out that are to blame. `false` when no
+    /// service is: then there is nothing left to try.
+    pub fn leave_out(&mut self, complaints: Vec<Complaint>) -> bool {
+        let failure = Outcome::ReloadFailed(ReloadFailure::Refused(complaints));
+        let next = proposal(self.reconciler.handle(Input::Done(failure), self.clock.now()));
+        let Some(config) = next.config.filter(|_| !next.given_up) else { return false };
+        self.config = config;
+        true
+    }
+}
+
+struct Collecting {
+    reconciler: Reconciler,
+    listed: bool,
+    services: BTreeMap<String, Found>,
+}
+
+impl Collecting {
+    fn note(&mut self, event: &RegistryEvent) {
+        match event {
+            RegistryEvent::Listed => self.listed = true,
+            RegistryEvent::Defined { name, spec: _ } => self.found(name.as_str()).refusal = None,
+            RegistryEvent::Refused { name, reason } => self.found(name).refusal = Some(reason.clone()),
+            RegistryEvent::Removed { name } => {
+                self.services.remove(name.as_str());
+            }
+            RegistryEvent::Servers { name, servers } => {
+                self.found(name.as_str()).servers = Some(servers.clone());
+            }
+        }
+    }
+
+    fn found(&mut self, name: &str) -> &mut Found {
+        self.services.entry(name.to_owned()).or_default()
+    }
+}
+
+/// What the reconciler wants next.
+#[derive(Default)]
+struct Proposal {
+    config: Option<Rendered>,
+    /// It waits for something to change by itself.
+    given_up: bool,
+}
+
+fn proposal(effects: Vec<Effect>) -> Proposal {
+    let mut proposal = Proposal::default();
+    for effect in effects {
+        match effect {
+            Effect::Order(Order::Reload { config, .. }) => proposal.config = Some(config),
+            Effect::Notice(Notice::ReloadFailed(_)) => proposal.given_up = true,
+            Effect::Order(Order::Apply { .. } | Order::Compare) | Effect::Notice(_) | Effect::Ready => {}
+        }
+    }
+    proposal
+}
