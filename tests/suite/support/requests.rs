@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::deadline::eventually;
@@ -43,10 +43,14 @@ pub fn wait_for_backends(port: u16, names: &[&str]) {
     });
 }
 
-/// Waits until nobody takes connections on `port`.
+/// Waits until connections to `port` are refused. One that only hangs is not: somebody still holds the port.
 #[track_caller]
 pub fn wait_until_closed(port: u16) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
     eventually(DEADLINE, &format!("{port} is closed"), || {
-        TcpStream::connect(("127.0.0.1", port)).map_or(Ok(()), |_| Err("it takes connections"))
+        match TcpStream::connect_timeout(&address, TIMEOUT) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(()),
+            other => Err(other),
+        }
     });
 }
