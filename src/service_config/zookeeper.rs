@@ -20,11 +20,12 @@ pub(super) async fn follow(
     let mut watch = ensembles.children_of(servers, auth, path);
     loop {
         let children = watch.next().await?;
-        // A missing node is no list: nobody made it yet, or the ensemble lost its data.
-        if children.parent_exists {
+        // A node that nobody made yet is no list; one that is gone is an empty one.
+        if children.parent_exists || out.borrow().is_some() {
             publish(out, listing(&children, servers, path));
-        } else {
-            warn!(ensemble = %servers, %path, "the node that lists the services doesn't exist; waiting for it, the last known list stays");
+        }
+        if !children.parent_exists {
+            warn!(ensemble = %servers, %path, "the node that lists the services doesn't exist; waiting for it, the services known stay");
         }
     }
 }
