@@ -5,8 +5,9 @@
 //! [`Reaper`]s (one per test) share it.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::io;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -30,7 +31,8 @@ fn children() -> MutexGuard<'static, Children> {
 /// The right to start children: whoever holds it knows that exit codes are collected.
 #[derive(Clone, Debug)]
 pub struct Reaper {
-    _started: (),
+    /// Variables of the environment that no child gets.
+    pub(super) hidden: Arc<[OsString]>,
 }
 
 /// Why the reaper can't work.
@@ -57,7 +59,13 @@ impl Reaper {
         }
         let ended = signal(SignalKind::child()).map_err(ReaperError::Signal)?;
         tokio::spawn(collect_for_ever(ended));
-        Ok(Self { _started: () })
+        Ok(Self { hidden: Arc::default() })
+    }
+
+    /// The same, but no child it starts gets the `variables`.
+    #[must_use]
+    pub fn hiding(self, variables: Vec<OsString>) -> Self {
+        Self { hidden: variables.into() }
     }
 
     /// How many processes were collected that nobody here had started.

@@ -68,8 +68,11 @@ impl Reaper {
     ///
     /// # Errors
     /// When the program is missing or the kernel has no process or file left.
-    pub fn spawn(&self, command: ChildCommand) -> Result<Child, SpawnError> {
+    pub fn spawn(&self, mut command: ChildCommand) -> Result<Child, SpawnError> {
         let program = command.program().to_owned();
+        for variable in &*self.hidden {
+            command.env_remove(variable);
+        }
         Self::try_spawn(command).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
                 SpawnError::NotFound { program }

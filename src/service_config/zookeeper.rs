@@ -18,17 +18,14 @@ pub(super) async fn follow(
     out: &Listings,
 ) -> Result<Infallible, SourceError> {
     let mut watch = ensembles.children_of(servers, auth, path);
-    let mut lost = false;
     loop {
         let children = watch.next().await?;
-        // A missing node is no list: nobody made it yet, or the ensemble lost its data. An empty one is, unless it is the
-        // beginning of a lost one's return.
-        if !children.parent_exists {
-            lost = out.borrow().is_some();
-            warn!(ensemble = %servers, %path, "the node that lists the services doesn't exist; waiting for it, the last known list stays");
-        } else if !lost || !children.nodes.is_empty() {
-            lost = false;
+        // A node that nobody made yet is no list; one that is gone is an empty one.
+        if children.parent_exists || out.borrow().is_some() {
             publish(out, listing(&children, servers, path));
+        }
+        if !children.parent_exists {
+            warn!(ensemble = %servers, %path, "the node that lists the services doesn't exist; waiting for it, the services known stay");
         }
     }
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{error, info, warn};
 
 use super::RegistryEvent;
-use super::catalog::{Catalog, Step};
+use super::catalog::{Catalog, RESTORE_TIME, Step};
 use super::forward::forward;
+use crate::engine::moment::Moment;
 use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
 use crate::service_config::{self, Listing, SourceSettings};
 use crate::watcher::{self, Registries, ServerSet, updates};
@@ -40,6 +41,7 @@ struct Running {
 }
 
 pub(super) struct Manager {
+    started: Instant,
     sources: Vec<Arc<SourceSettings>>,
     registries: Registries,
     events: mpsc::Sender<RegistryEvent>,
@@ -63,6 +65,7 @@ impl Manager {
             SourceSettings::File { path: _ } => None,
         });
         Self {
+            started: Instant::now(),
             registries: Registries { credentials: credentials.collect(), ..Registries::default() },
             catalog: Catalog::new(sources.len()),
             sources: sources.into_iter().map(Arc::new).collect(),
@@ -91,12 +94,12 @@ impl Manager {
             self.tell(RegistryEvent::Listed).await?;
         }
         loop {
+            let deadline = self.catalog.deadline().map(|deadline| self.started + deadline.since_start());
             tokio::select! {
                 Some(message) = self.inbox.recv() => match message {
                     Message::Listing { source, listing } => {
-                        for step in self.catalog.update(source, listing) {
-                            self.take(step).await?;
-                        }
+                        let steps = self.catalog.update(source, listing, self.now());
+                        self.take_all(steps).await?;
                         if !listed && self.catalog.is_complete() {
                             listed = true;
                             self.tell(RegistryEvent::Listed).await?;
@@ -108,6 +111,10 @@ impl Manager {
                         }
                     }
                 },
+                () = until(deadline) => {
+                    let steps = self.catalog.expire(self.now());
+                    self.take_all(steps).await?;
+                }
                 Some(ended) = self.tasks.join_next_with_id() => self.reap(ended),
                 () = self.events.closed() => return Err(Closed),
             }
@@ -116,6 +123,17 @@ impl Manager {
 
     async fn tell(&self, event: RegistryEvent) -> Result<(), Closed> {
         self.events.send(event).await.map_err(|_| Closed)
+    }
+
+    fn now(&self) -> Moment {
+        Moment::after_start(self.started.elapsed())
+    }
+
+    async fn take_all(&mut self, steps: Vec<Step>) -> Result<(), Closed> {
+        for step in steps {
+            self.take(step).await?;
+        }
+        Ok(())
     }
 
     async fn take(&mut self, step: Step) -> Result<(), Closed> {
@@ -143,7 +161,25 @@ impl Manager {
                 }
                 self.tell(RegistryEvent::Removed { name }).await
             }
+            Step::KeepThoughEmpty { source, names } => {
+                warn!(
+                    source = self.source(source),
+                    services = names.join(", "),
+                    "the source lists no service any more, as if it had lost its data; its last ones stay until it lists one again"
+                );
+                Ok(())
+            }
+            Step::KeepThoughMissing { source, names } => {
+                warn!(source = self.source(source), services = names.join(", "), within = ?RESTORE_TIME,
+                    "the source lists services again, but not all that it had; the others stay if they come back in time");
+                Ok(())
+            }
         }
+    }
+
+    /// The name of a source, for the log.
+    fn source(&self, source: usize) -> Option<String> {
+        self.sources.get(source).map(ToString::to_string)
     }
 
     /// The watcher goes on when only the rest of the definition changed.
@@ -211,5 +247,12 @@ impl Manager {
                 }
             }
         }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }

@@ -1,6 +1,7 @@
 //! What must be there before anything is started.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
 use std::fs::DirBuilder;
 use std::io;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tracing::{debug, warn};
 
-use crate::config::Config;
+use crate::config::{Config, SourceConfig};
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::render::Renderer;
@@ -122,13 +123,29 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
 /// # Errors
 /// When there is none, or it is too old.
 pub async fn find_haproxy(config: &Config) -> Result<Prepared, StartError> {
-    let reaper = Reaper::start()?;
+    let reaper = Reaper::start()?.hiding(variables_with_passwords(config));
     let version =
         discover_version(&reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
     if version < OLDEST {
         return Err(StartError::TooOld(version));
     }
     Ok(Prepared { reaper, version })
+}
+
+/// `HAProxy` replaces `"${NAME}"` in its configuration, so a definition could show any variable that it has: it must not have
+/// those that hold a password of proxymgr.yml. For `user:password` that is what follows the colon.
+fn variables_with_passwords(config: &Config) -> Vec<OsString> {
+    let credentials = config.service_config.iter().filter_map(|source| match source {
+        SourceConfig::Zookeeper { auth, .. } => Some(auth.as_ref()?.credentials.expose()),
+        SourceConfig::File { .. } => None,
+    });
+    let passwords: Vec<&str> =
+        credentials.map(|text| text.split_once(':').map_or(text, |(_user, password)| password)).collect();
+    let holds_one = |value: &OsStr| {
+        let value = value.to_string_lossy();
+        passwords.iter().any(|password| !password.is_empty() && value.contains(password))
+    };
+    std::env::vars_os().filter(|(_, value)| holds_one(value)).map(|(name, _)| name).collect()
 }
 
 fn make_directory(key: &'static str, path: &Path) -> Result<(), StartError> {

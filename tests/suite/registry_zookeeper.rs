@@ -280,6 +280,10 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     assert!(matches!(event(&mut events).await, RegistryEvent::Defined { .. }));
     assert_eq!(addresses(&mut events).await, ["9.9.9.9:80"]);
     put(&zk, "/web/c", r#"{"address":"3.3.3.3","port":80}"#).await;
+    // Another one first: the last one of a source would stay.
+    put(&zk, "/config/other", &definition("/web2", r#","port":8081"#)).await;
+    assert!(matches!(event(&mut events).await, RegistryEvent::Defined { .. }));
+    assert_eq!(addresses(&mut events).await, ["9.9.9.9:80"]);
     delete(&zk, "/config/web").await;
     assert!(matches!(event(&mut events).await, RegistryEvent::Removed { name } if name.as_str() == "web"));
     drop(events);

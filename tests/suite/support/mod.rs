@@ -13,4 +13,6 @@ pub mod proc;
 pub mod proxymgr;
 #[expect(dead_code, reason = "used by the tests that drive the binary")]
 pub mod proxymgr_setup;
+pub mod requests;
 pub mod zookeeper;
+pub mod zookeeper_nodes;

@@ -25,9 +25,10 @@ pub struct Proxymgr {
 }
 
 impl Proxymgr {
-    pub(super) fn start(paths: Paths, directory: Rc<TempDir>) -> Self {
+    pub(super) fn start(paths: Paths, directory: Rc<TempDir>, environment: &[(String, String)]) -> Self {
         let log = File::options().create(true).append(true).open(&paths.log).unwrap();
         let mut command = command();
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("run").arg("-c").arg(&paths.proxymgr_yml).current_dir(&paths.root).stdin(Stdio::null());
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
         let process = Process::of_child(&child);
@@ -62,6 +63,11 @@ impl Proxymgr {
             let found = log.lines().find(|line| line.contains(text)).map(str::to_owned);
             found.ok_or_else(|| tail(&log, 1))
         })
+    }
+
+    /// How many times it has started a `HAProxy` so far, the first start included.
+    pub fn reloads(&self) -> usize {
+        self.log().matches("reloading HAProxy").count()
     }
 
     /// Waits until `ProxyMgr` ends by itself.

@@ -17,6 +17,7 @@ pub struct Setup {
     directory: Rc<TempDir>,
     haproxy: Map<String, Value>,
     sections: Map<String, Value>,
+    environment: Vec<(String, String)>,
 }
 
 /// Where everything of one setup is.
@@ -43,7 +44,13 @@ impl Setup {
             fs::create_dir(made).unwrap();
         }
         let services = paths.services.clone();
-        let setup = Self { paths, directory: Rc::new(directory), haproxy: Map::new(), sections: Map::new() };
+        let setup = Self {
+            paths,
+            directory: Rc::new(directory),
+            haproxy: Map::new(),
+            sections: Map::new(),
+            environment: Vec::new(),
+        };
         setup
             .haproxy_key("path", json!(haproxy::binary()))
             .global(&["maxconn 4096"])
@@ -83,6 +90,12 @@ impl Setup {
         self
     }
 
+    /// A variable in the environment of `ProxyMgr`.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The text of proxymgr.yml.
     pub fn yaml(&self) -> String {
         let mut haproxy = self.haproxy.clone();
@@ -97,8 +110,13 @@ impl Setup {
 
     /// Writes proxymgr.yml and starts `proxymgr run` on it. May be called again once the first has ended.
     pub fn start(&self) -> Proxymgr {
-        fs::write(&self.paths.proxymgr_yml, self.yaml()).unwrap();
-        Proxymgr::start(self.paths.clone(), Rc::clone(&self.directory))
+        self.start_with(&self.yaml())
+    }
+
+    /// The same with another text of proxymgr.yml.
+    pub fn start_with(&self, yaml: &str) -> Proxymgr {
+        fs::write(&self.paths.proxymgr_yml, yaml).unwrap();
+        Proxymgr::start(self.paths.clone(), Rc::clone(&self.directory), &self.environment)
     }
 }
 
