@@ -86,7 +86,7 @@ pub async fn check_config(
 ) -> Result<CheckReport, CheckError> {
     let mut command = ChildCommand::new(haproxy);
     command.arg("-c").arg("-f").arg(config);
-    sockets.hand_to(&mut command).map_err(CheckError::Inherit)?;
+    sockets.hand_to(&mut command, |_| true).map_err(CheckError::Inherit)?;
     let (exit, lines) = run(reaper, command, "-c", limit).await?;
     match exit {
         Exit::Code(code) => Ok(CheckReport { accepted: code == 0, messages: parse_check_output(&lines) }),

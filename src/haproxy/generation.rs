@@ -12,6 +12,7 @@
 //! Each state is a type, so that no step can be taken from the wrong one: [`start`] gives a [`Serving`] or ends the process,
 //! [`Serving::drain`] gives a [`Draining`]. `Gone` is the absence of both.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,7 @@ use super::listen_sockets::ListenSockets;
 use super::output_log::log_output;
 use super::reply::parse_show_info;
 use super::runtime::{RuntimeConnection, RuntimeError};
+use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::SERVER_STATE_VARIABLE;
 use crate::process::child_command::ChildCommand;
 use crate::process::exit::{Exit, ExitWatch};
@@ -45,7 +47,10 @@ pub(super) struct Launch<'a> {
     pub(super) server_state: &'a Path,
     pub(super) runtime_dir: &'a Path,
     pub(super) number: u64,
-    pub(super) sockets: [&'a ListenSockets; 2],
+    pub(super) sockets: &'a ListenSockets,
+    /// The addresses of `sockets` that the configuration names.
+    pub(super) listen: &'a BTreeSet<&'a ListenAddress>,
+    pub(super) operators: &'a ListenSockets,
 }
 
 /// Why a process doesn't serve.
@@ -96,9 +101,11 @@ pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
     let mut command = ChildCommand::new(launch.binary);
     command.arg("-db").arg("-f").arg(launch.config);
     command.env(SERVER_STATE_VARIABLE, OsString::from(PathBuf::from(launch.server_state)));
-    for sockets in launch.sockets {
-        sockets.hand_to(&mut command).map_err(StartError::Inherit)?;
-    }
+    launch
+        .sockets
+        .hand_to(&mut command, |address| launch.listen.contains(address))
+        .map_err(StartError::Inherit)?;
+    launch.operators.hand_to(&mut command, |_| true).map_err(StartError::Inherit)?;
     control.hand_to(&mut command).map_err(StartError::Inherit)?;
     let child = launch.reaper.spawn(command)?;
     let control = control.started();

@@ -106,12 +106,18 @@ impl ListenSockets {
         self.sockets.get(address).map(AsFd::as_fd)
     }
 
-    /// Lets `command` inherit every socket, and names each in its environment ([`ListenAddress::env_name`]).
+    /// Lets `command` inherit the `needed` sockets, and names each in its environment ([`ListenAddress::env_name`]).
+    ///
+    /// A process that inherits one its configuration doesn't name keeps it open and never accepts: clients would hang there.
     ///
     /// # Errors
     /// When no further file can be opened: each socket takes one more until the child has started.
-    pub fn hand_to(&self, command: &mut ChildCommand) -> io::Result<()> {
-        for (address, socket) in &self.sockets {
+    pub fn hand_to(
+        &self,
+        command: &mut ChildCommand,
+        needed: impl Fn(&ListenAddress) -> bool,
+    ) -> io::Result<()> {
+        for (address, socket) in self.sockets.iter().filter(|(address, _)| needed(address)) {
             let number = command.inherit(socket.as_fd())?;
             command.env(address.env_name(), format!("fd@{number}"));
         }

@@ -37,12 +37,12 @@ impl Actor {
         let began = Instant::now();
         self.execute(first).await;
         let opened = self.open_sockets(after)?;
-        let started = self.start_generation(config, before, after).await;
+        let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
+        let started = self.start_generation(config, before, after, &needed).await;
         if started.is_err() {
             self.close_sockets_among(&opened);
             return started.map(|()| began.elapsed());
         }
-        let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
         self.close_sockets(|address| needed.contains(address));
         Ok(began.elapsed())
     }
@@ -52,6 +52,7 @@ impl Actor {
         config: &Rendered,
         before: Option<&AppliedState>,
         after: &AppliedState,
+        listen: &BTreeSet<&ListenAddress>,
     ) -> Result<(), ReloadFailure> {
         if self.last_good.as_deref() != Some(&*config.text) {
             self.check(config).await?;
@@ -67,7 +68,9 @@ impl Actor {
             server_state: &server_state,
             runtime_dir: &self.settings.runtime_dir,
             number: self.generations,
-            sockets: [&self.sockets, &self.operators],
+            sockets: &self.sockets,
+            listen,
+            operators: &self.operators,
         };
         match start(launch).await {
             Ok(serving) => {
