@@ -14,4 +14,7 @@ mod layers;
 mod load_client;
 mod proxymgr_yml;
 mod registry_zookeeper;
+mod reloads;
+mod replacements;
+mod static_balance;
 mod support;

@@ -9,8 +9,7 @@ pub mod load_report;
 pub mod paths;
 pub mod ports;
 pub mod proc;
-#[expect(dead_code, reason = "used by the tests that drive the binary")]
 pub mod proxymgr;
-#[expect(dead_code, reason = "used by the tests that drive the binary")]
 pub mod proxymgr_setup;
+pub mod running;
 pub mod zookeeper;
