@@ -9,6 +9,7 @@
 )]
 
 mod cli;
+mod crashes;
 mod engine;
 mod layers;
 mod load_client;
