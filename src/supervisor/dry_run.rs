@@ -128,7 +128,7 @@ fn proposal(effects: Vec<Effect>) -> Proposal {
     for effect in effects {
         match effect {
             Effect::Order(Order::Reload { config, .. }) => proposal.config = Some(config),
-            Effect::Notice(Notice::ReloadFailed(_)) => proposal.given_up = true,
+            Effect::Notice(Notice::ReloadFailed { .. }) => proposal.given_up = true,
             Effect::Order(Order::Apply { .. } | Order::Compare) | Effect::Notice(_) | Effect::Ready => {}
         }
     }

@@ -9,12 +9,16 @@
 )]
 
 mod cli;
+mod crashes;
 mod engine;
 mod layers;
 mod load_client;
 mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;
+mod reloads;
+mod replacements;
+mod static_balance;
 mod support;
 mod zookeeper_auth;
 mod zookeeper_bad_input;

@@ -150,7 +150,12 @@ pub enum Notice {
     /// The new process serves.
     Reloaded(Duration),
     /// A reload failed.
-    ReloadFailed(String),
+    ReloadFailed {
+        /// Why.
+        why: String,
+        /// Whether the old process serves on.
+        serves_on: bool,
+    },
     /// A command got an unexpected reply.
     Unexpected {
         /// The command's text.
@@ -190,7 +195,7 @@ impl Notice {
         match self {
             Self::Cleared(_) | Self::Reloading(_) | Self::Reloaded(_) | Self::Applying(_) => false,
             Self::Obstructed { .. }
-            | Self::ReloadFailed(_)
+            | Self::ReloadFailed { .. }
             | Self::Unexpected { .. }
             | Self::ConfigUnwritten(_)
             | Self::Differs(_)
@@ -213,7 +218,12 @@ impl fmt::Display for Notice {
             Self::Cleared(service) => write!(f, "service {service} goes ahead"),
             Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
             Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
-            Self::ReloadFailed(why) => write!(f, "reload failed, what runs serves on: {why}"),
+            Self::ReloadFailed { why, serves_on: true } => {
+                write!(f, "reload failed, what runs serves on: {why}")
+            }
+            Self::ReloadFailed { why, serves_on: false } => {
+                write!(f, "HAProxy can't be started, clients wait; trying again: {why}")
+            }
             Self::Unexpected { command, reply } => {
                 write!(f, "unexpected reply of HAProxy to '{command}', comparing: {reply:?}")
             }

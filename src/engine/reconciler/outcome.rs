@@ -130,15 +130,13 @@ impl Reconciler {
                 let anew = guilty.iter().any(|(service, _)| self.is_new_definition(service, desired));
                 if !anew {
                     let texts: Vec<_> = complaints.into_iter().map(|complaint| complaint.text).collect();
-                    effects.push(Effect::Notice(Notice::ReloadFailed(texts.join(" | "))));
-                    self.timing.reload_failed(now);
+                    self.reload_failed(texts.join(" | "), now, effects);
                     return;
                 }
                 guilty
             }
             ReloadFailure::NotServing(why) => {
-                effects.push(Effect::Notice(Notice::ReloadFailed(why)));
-                self.timing.reload_failed(now);
+                self.reload_failed(why, now, effects);
                 return;
             }
         };
@@ -146,6 +144,16 @@ impl Reconciler {
             self.refuse(&service, desired, reason, None);
         }
         self.timing.reload_without_waiting(now);
+    }
+
+    fn reload_failed(&mut self, why: String, now: Moment, effects: &mut Vec<Effect>) {
+        let serves_on = self.phase == Phase::Running;
+        effects.push(Effect::Notice(Notice::ReloadFailed { why, serves_on }));
+        if serves_on {
+            self.timing.reload_failed(now);
+        } else {
+            self.timing.start_failed(now);
+        }
     }
 
     /// Whether what `desired` holds of `service` is its current definition, so that quarantine changes something.

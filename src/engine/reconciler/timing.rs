@@ -120,8 +120,12 @@ impl Timing {
     /// A reload failed in a way that may pass: when it is tried again.
     pub(super) fn reload_failed(&mut self, now: Moment) {
         self.reload_allowed_at = now + self.retry_reload.next_wait();
-        self.start_at = self.reload_allowed_at;
         self.reload_wanted = true;
+    }
+
+    /// No process serves and none could be started: the next try comes as soon as after a death.
+    pub(super) fn start_failed(&mut self, now: Moment) {
+        self.start_at = now + self.restart.next_wait();
     }
 
     /// The guilty services are left out: the others don't wait for them.

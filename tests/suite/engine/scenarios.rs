@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use proxymgr::engine::reconciler::{Input, Notice};
 
-use super::world::{World, name, server, settings};
+use super::world::{Luck, START_FAILS, World, name, server, settings};
 
 const MOMENT: Duration = Duration::from_millis(20);
 const LONG: Duration = Duration::from_secs(30);
@@ -214,6 +214,28 @@ fn a_dead_haproxy_is_started_at_once_and_later_when_it_keeps_dying() {
     world.die();
     world.settle(Duration::from_millis(200));
     assert!(world.running.is_some() && died < world.now);
+}
+
+/// Every new process ends before it serves.
+struct StartsFail;
+
+impl Luck for StartsFail {
+    fn strikes(&mut self, n: u64) -> bool {
+        n == START_FAILS
+    }
+}
+
+#[test]
+fn a_haproxy_that_can_not_be_started_is_tried_every_five_seconds_at_the_longest() {
+    let mut world = web();
+    world.die();
+    world.settle_with(LONG, &mut StartsFail);
+    world.settle_with(LONG, &mut StartsFail);
+    let failed = |notice: &&Notice| matches!(notice, Notice::ReloadFailed { serves_on: false, .. });
+    let tries = world.notices.iter().filter(failed).count();
+    assert!((12..=20).contains(&tries), "{tries} tries in a minute");
+    world.settle(Duration::from_millis(5200));
+    assert!(world.running.is_some());
 }
 
 #[test]

@@ -29,6 +29,9 @@ pub trait Luck {
     fn strikes(&mut self, n: u64) -> bool;
 }
 
+/// How seldom a new process ends before it serves, which tells that fault from the others.
+pub const START_FAILS: u64 = 8;
+
 /// Nothing goes wrong.
 pub struct NoFaults;
 
@@ -217,7 +220,7 @@ impl World {
 
     fn reload(&mut self, config: &str, service: Option<&ServiceName>, luck: &mut impl Luck) -> Outcome {
         self.now = self.now + Duration::from_millis(80);
-        if luck.strikes(8) {
+        if luck.strikes(START_FAILS) {
             return Outcome::ReloadFailed(ReloadFailure::NotServing("exited with 1".into()));
         }
         if let (Some(service), true) = (service, luck.strikes(10)) {

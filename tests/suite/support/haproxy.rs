@@ -1,6 +1,6 @@
 //! A real `HAProxy`: its binary, its checker, a process of it, and questions to a stats socket.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::os::unix::net::UnixStream;
@@ -29,6 +29,14 @@ impl Haproxy {
     pub fn start(config: &Path) -> Self {
         let mut command = Command::new(binary());
         command.arg("-db").arg("-f").arg(config).stdin(Stdio::null());
+        Self(command.spawn().unwrap())
+    }
+
+    /// The same, with variables that the config takes its addresses from.
+    pub fn start_elsewhere(config: &Path, variables: &[(String, String)]) -> Self {
+        let mut command = Command::new(binary());
+        command.envs(variables.iter().cloned());
+        command.arg("-db").arg("-f").arg(config).stdin(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
     }
 }
@@ -80,6 +88,14 @@ impl ServerRow {
 /// All servers that the `HAProxy` behind `socket` has.
 pub fn servers(socket: &Path) -> io::Result<Vec<ServerRow>> {
     Ok(parse_servers_state(&ask(socket, "show servers state")?))
+}
+
+/// The frontends that take no connections any more: management guide, section 9.1, fields 1, 2 and 18.
+pub fn stopped_frontends(socket: &Path) -> io::Result<BTreeSet<String>> {
+    let rows = ask(socket, "show stat -1 1 -1")?;
+    let fields = rows.lines().map(|row| row.split(',').collect::<Vec<_>>());
+    let stopped = fields.filter(|row| row.get(17) == Some(&"STOP"));
+    Ok(stopped.map(|row| row[0].to_owned()).collect())
 }
 
 fn parse_servers_state(reply: &str) -> Vec<ServerRow> {

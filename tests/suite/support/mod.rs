@@ -9,10 +9,9 @@ pub mod load_report;
 pub mod paths;
 pub mod ports;
 pub mod proc;
-#[expect(dead_code, reason = "used by the tests that drive the binary")]
 pub mod proxymgr;
-#[expect(dead_code, reason = "used by the tests that drive the binary")]
 pub mod proxymgr_setup;
 pub mod requests;
+pub mod running;
 pub mod zookeeper;
 pub mod zookeeper_nodes;
