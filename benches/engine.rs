@@ -19,8 +19,9 @@ use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::observed::{Observed, ObservedServer};
 use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
 use proxymgr::engine::plan::{Plan, plan, replay};
-use proxymgr::engine::reconciler::{Effect, Input, OnEmpty, Order, Outcome, Reconciler, Settings};
+use proxymgr::engine::reconciler::{Effect, Input, Order, Outcome, Reconciler, Settings};
 use proxymgr::engine::render::Renderer;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::Server;
@@ -127,7 +128,11 @@ impl Running {
             capability: CAPABILITY,
             min_interval: Duration::ZERO,
             startup_timeout: Duration::from_secs(10),
-            on_empty: OnEmpty::Keep,
+            outage: OutageRules {
+                on_empty: OnEmpty::Keep,
+                max_shrink: Percent::THREE_QUARTERS,
+                shrink_hold: Duration::from_secs(30),
+            },
         };
         let now = Moment::START;
         let mut running = Self { size, reconciler: Reconciler::new(settings, now), now, rounds: 0 };
@@ -281,5 +286,6 @@ fn spec(service: u16) -> ServiceSpec {
         listen_options: vec![line("balance leastconn"), line("option httpchk GET /health")],
         server_options: vec![line("check inter 2s fall 3")],
         watcher: WatcherSpec::File { file: "/servers".into() },
+        outage: OwnOutageRules::default(),
     }
 }

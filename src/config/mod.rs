@@ -14,10 +14,12 @@ use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use model::{
-    AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, OnEmpty, ReloadConfig, SafetyConfig,
+    AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, ReloadConfig, SafetyConfig,
     ShutdownConfig, SourceConfig,
 };
 
+use crate::engine::duration_text::duration;
+use crate::engine::outage_rules::{OnEmpty, OutageRules, Percent};
 use reader::{Reader, Value};
 
 /// More than any configuration needs, in bytes.
@@ -92,11 +94,9 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
 fn read_reload(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> ReloadConfig {
     let mut section = reader.open(value);
     let config = ReloadConfig {
-        min_interval: reader
-            .read(section.get("min_interval"), value::duration)
-            .unwrap_or(Duration::from_secs(1)),
+        min_interval: reader.read(section.get("min_interval"), duration).unwrap_or(Duration::from_secs(1)),
         drain_timeout: reader
-            .read(section.get("drain_timeout"), value::duration)
+            .read(section.get("drain_timeout"), duration)
             .unwrap_or(Duration::from_secs(600)),
         max_draining: reader.read(section.get("max_draining"), value::count).unwrap_or(DEFAULT_MAX_DRAINING),
     };
@@ -106,21 +106,23 @@ fn read_reload(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> ReloadConfi
 
 fn read_safety(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> SafetyConfig {
     let mut section = reader.open(value);
-    let on_empty = |text: &str| value::word(text, &[("keep", OnEmpty::Keep), ("drain", OnEmpty::Drain)]);
-    let config = SafetyConfig {
+    let on_empty = |text: &str| value::word(text, &OnEmpty::WORDS);
+    let outage = OutageRules {
         on_empty: reader.read(section.get("on_empty"), on_empty).unwrap_or(OnEmpty::Keep),
-        startup_timeout: reader
-            .read(section.get("startup_timeout"), value::duration)
-            .unwrap_or(Duration::from_secs(10)),
+        max_shrink: reader.read(section.get("max_shrink"), Percent::parse).unwrap_or(Percent::THREE_QUARTERS),
+        shrink_hold: reader.read(section.get("shrink_hold"), duration).unwrap_or(Duration::from_secs(30)),
     };
-    section.refuse_later(&["max_shrink", "shrink_hold", "allow_options"]);
+    let startup_timeout =
+        reader.read(section.get("startup_timeout"), duration).unwrap_or(Duration::from_secs(10));
+    let config = SafetyConfig { outage, startup_timeout };
+    section.refuse_later(&["allow_options"]);
     reader.close(&section);
     config
 }
 
 fn read_shutdown(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> ShutdownConfig {
     let mut section = reader.open(value);
-    let grace = reader.read(section.get("grace"), value::duration).unwrap_or(Duration::from_secs(8));
+    let grace = reader.read(section.get("grace"), duration).unwrap_or(Duration::from_secs(8));
     reader.close(&section);
     ShutdownConfig { grace }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::option_line::OptionLine;
-pub use crate::engine::reconciler::OnEmpty;
+use crate::engine::outage_rules::OutageRules;
 use crate::engine::secret::Secret;
 
 /// The whole of proxymgr.yml.
@@ -91,8 +91,8 @@ pub struct ReloadConfig {
 /// What a registry's mistake may not break.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SafetyConfig {
-    /// What becomes of a service whose registry says that it has no servers.
-    pub on_empty: OnEmpty,
+    /// What a registry's answer may do to the servers of a service.
+    pub outage: OutageRules,
     /// How long a start waits for first answers.
     pub startup_timeout: Duration,
 }

@@ -3,42 +3,9 @@
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use crate::engine::option_line::{OptionLine, OptionLineError};
 use crate::engine::service::{BindAddress, BindAddressError};
-
-/// Longer is a mistake, and would overflow clocks.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// A number with its unit, such as `500ms`, `10s`, `5m`, `2h` or `1d`; `0` needs none.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
-    const FORMS: &str = "write a whole number and its unit: 500ms, 10s, 5m, 2h or 1d";
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = text.get(digits.len()..).unwrap_or_default();
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(format!("is no duration; {FORMS}"));
-    }
-    let seconds_per_unit = match unit {
-        "ms" => None,
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(60 * 60),
-        "d" => Some(24 * 60 * 60),
-        "" if digits.bytes().all(|b| b == b'0') => Some(0),
-        "" => return Err("has no unit; write it with one, such as 500ms, 10s, 5m, 2h or 1d".to_owned()),
-        _ => return Err(format!("has an unknown unit; {FORMS}")),
-    };
-    digits
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| match seconds_per_unit {
-            None => Some(Duration::from_millis(number)),
-            Some(seconds) => number.checked_mul(seconds).map(Duration::from_secs),
-        })
-        .filter(|duration| *duration <= LONGEST)
-        .ok_or_else(|| "is too long; at most 365d are taken".to_owned())
-}
 
 /// A whole number of at least 1.
 pub(super) fn count(text: &str) -> Result<NonZeroUsize, String> {

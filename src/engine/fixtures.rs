@@ -5,6 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::option_line::OptionLine;
+use super::outage_rules::OwnOutageRules;
 use super::section::{Base, Section};
 use super::server::Server;
 use super::service::{ServiceName, ServiceSpec, WatcherSpec};
@@ -30,6 +31,7 @@ pub(super) fn spec(port: u16) -> ServiceSpec {
         listen_options: Vec::new(),
         server_options: Vec::new(),
         watcher: WatcherSpec::File { file: "/servers".into() },
+        outage: OwnOutageRules::default(),
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::option_line::OptionLine;
+use super::outage_rules::OwnOutageRules;
 
 /// The name of a service, and of its `listen` section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -154,6 +155,8 @@ pub struct ServiceSpec {
     pub server_options: Vec<OptionLine>,
     /// Where its servers come from.
     pub watcher: WatcherSpec,
+    /// What a registry's answer may do to its servers, where that differs from the rules for all.
+    pub outage: OwnOutageRules,
 }
 
 #[cfg(test)]

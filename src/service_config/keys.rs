@@ -5,8 +5,20 @@ use std::fmt;
 use crate::engine::printable::printable;
 
 /// What is understood.
-pub(super) const KNOWN: &[&str] =
-    &["type", "port", "bind", "bind_options", "listen_options", "server_options", "server", "path", "file"];
+pub(super) const KNOWN: &[&str] = &[
+    "type",
+    "port",
+    "bind",
+    "bind_options",
+    "listen_options",
+    "server_options",
+    "server",
+    "path",
+    "file",
+    "on_empty",
+    "max_shrink",
+    "shrink_hold",
+];
 
 /// What is specified but not understood yet: refused, so that nobody relies on what isn't done.
 pub(super) const LATER: &[&str] = &[
@@ -15,14 +27,11 @@ pub(super) const LATER: &[&str] = &[
     "cookie",
     "default_servers",
     "filter",
-    "max_shrink",
     "max_ttl",
     "min_ttl",
     "nameservers",
-    "on_empty",
     "remote_port",
     "route",
-    "shrink_hold",
     "weight_from_node",
 ];
 

@@ -56,6 +56,12 @@ impl<'a> Reader<'a> {
         self.text(key, value?)
     }
 
+    /// A string, read by `parse`, which says what is wrong as the end of a sentence that begins with the value.
+    pub(super) fn one<T>(&mut self, key: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = self.text(key, self.value(key)?)?;
+        parse(text).map_err(|error| self.error(format!("\"{key}\": '{}' {error}", printable(text)))).ok()
+    }
+
     /// A string or a list of strings, each with its key path. None when the key is absent.
     pub(super) fn texts(&mut self, key: &str) -> Vec<(String, &'a str)> {
         match self.value(key) {

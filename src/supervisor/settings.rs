@@ -31,7 +31,7 @@ pub fn reconciler_settings(
         capability: Capability { version, runtime_updates: config.haproxy.runtime_updates },
         min_interval: config.reload.min_interval,
         startup_timeout: config.safety.startup_timeout,
-        on_empty: config.safety.on_empty,
+        outage: config.safety.outage,
     })
 }
 

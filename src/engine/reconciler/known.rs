@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::OnEmpty;
+use crate::engine::moment::Moment;
+use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
 use crate::engine::policy::Candidate;
 use crate::engine::section::Section;
-use crate::engine::server::{Server, ServerName};
+use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 
 /// All services that have a good definition.
@@ -23,7 +25,9 @@ pub(super) struct KnownServices {
 struct Known {
     section: Arc<Section>,
     /// `None` until the first answer.
-    servers: Option<Arc<BTreeMap<ServerName, Server>>>,
+    servers: Option<Arc<Servers>>,
+    held: Option<HeldLoss>,
+    outage: OwnOutageRules,
     /// The rank of its claim to its addresses.
     since: u64,
 }
@@ -34,6 +38,11 @@ pub(super) enum Answer {
     Changed,
     Same,
     KeptThoughEmpty(usize),
+    /// So many are missing and stay; for how long, when the wait begins now.
+    Held {
+        missing: usize,
+        hold: Option<Duration>,
+    },
 }
 
 impl KnownServices {
@@ -41,21 +50,26 @@ impl KnownServices {
     pub(super) fn define(&mut self, service: &ServiceName, spec: &ServiceSpec, bind_address: IpAddr) -> bool {
         let section = Section::of(spec, bind_address);
         self.definitions += 1;
-        match self.services.get_mut(service) {
-            None => {
-                let known = Known { section: Arc::new(section), servers: None, since: self.definitions };
-                self.services.insert(service.clone(), known);
-                true
-            }
-            Some(known) if *known.section == section => false,
-            Some(known) => {
-                if known.section.listen != section.listen {
-                    known.since = self.definitions;
-                }
-                known.section = Arc::new(section);
-                true
-            }
+        let Some(known) = self.services.get_mut(service) else {
+            let known = Known {
+                section: Arc::new(section),
+                servers: None,
+                held: None,
+                outage: spec.outage,
+                since: self.definitions,
+            };
+            self.services.insert(service.clone(), known);
+            return true;
+        };
+        known.outage = spec.outage;
+        if *known.section == section {
+            return false;
         }
+        if known.section.listen != section.listen {
+            known.since = self.definitions;
+        }
+        known.section = Arc::new(section);
+        true
     }
 
     pub(super) fn remove(&mut self, service: &ServiceName) -> bool {
@@ -66,21 +80,51 @@ impl KnownServices {
         &mut self,
         service: &ServiceName,
         servers: Vec<Server>,
-        on_empty: OnEmpty,
+        rules: OutageRules,
+        now: Moment,
     ) -> Answer {
         let Some(known) = self.services.get_mut(service) else { return Answer::Same };
-        let servers: BTreeMap<_, _> = servers.into_iter().map(|server| (server.name(), server)).collect();
-        let answer = match &known.servers {
-            None => Answer::First,
-            Some(before) if **before == servers => return Answer::Same,
-            Some(before) if servers.is_empty() => match on_empty {
-                OnEmpty::Keep => return Answer::KeptThoughEmpty(before.len()),
-                OnEmpty::Drain => Answer::Changed,
-            },
-            Some(_) => Answer::Changed,
+        let servers: Servers = servers.into_iter().map(|server| (server.name(), server)).collect();
+        let Some(before) = &known.servers else {
+            known.servers = Some(Arc::new(servers));
+            return Answer::First;
         };
-        known.servers = Some(Arc::new(servers));
-        answer
+        match known.outage.or(rules).judge(before, known.held.as_ref(), servers, now) {
+            Ruling::KeepThoughEmpty => {
+                known.held = None;
+                Answer::KeptThoughEmpty(before.len())
+            }
+            Ruling::Take(servers) => {
+                let changed = **before != *servers;
+                known.servers = Some(servers);
+                known.held = None;
+                if changed { Answer::Changed } else { Answer::Same }
+            }
+            Ruling::Hold(servers, loss) => {
+                let missing = loss.missing;
+                let hold = known.held.is_none().then(|| loss.until - now);
+                known.servers = Some(servers);
+                known.held = Some(loss);
+                Answer::Held { missing, hold }
+            }
+        }
+    }
+
+    /// When the next loss that is held has lasted.
+    pub(super) fn next_lasting_loss(&self) -> Option<Moment> {
+        self.services.values().filter_map(|known| Some(known.held.as_ref()?.until)).min()
+    }
+
+    /// Takes the losses that have lasted; each service with how many servers it lost.
+    pub(super) fn take_lasting_losses(&mut self, now: Moment) -> Vec<(ServiceName, usize)> {
+        let mut taken = Vec::new();
+        for (name, known) in &mut self.services {
+            if let Some(loss) = known.held.take_if(|loss| loss.until <= now) {
+                known.servers = Some(loss.believed());
+                taken.push((name.clone(), loss.missing));
+            }
+        }
+        taken
     }
 
     pub(super) fn section(&self, service: &ServiceName) -> Option<Arc<Section>> {

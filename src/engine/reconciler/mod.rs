@@ -28,6 +28,7 @@ use timing::Timing;
 
 use super::capability::Capability;
 use super::moment::Moment;
+use super::outage_rules::OutageRules;
 use super::policy::{Obstacle, Quarantine};
 use super::render::Renderer;
 use super::section::Base;
@@ -45,17 +46,8 @@ pub struct Settings {
     pub min_interval: Duration,
     /// The longest wait for first answers.
     pub startup_timeout: Duration,
-    /// What an empty answer does.
-    pub on_empty: OnEmpty,
-}
-
-/// What an empty answer of a registry does to a service that had servers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnEmpty {
-    /// The last servers stay.
-    Keep,
-    /// They leave.
-    Drain,
+    /// What a registry's answer may do, where a service has no rules of its own.
+    pub outage: OutageRules,
 }
 
 /// The decider.
@@ -129,6 +121,7 @@ impl Reconciler {
             Input::Died { how } => self.take_death(how, now, &mut effects),
             Input::Tick => {}
         }
+        self.take_lasting_losses(now, &mut effects);
         self.decide(now, &mut effects);
         effects
     }
@@ -143,6 +136,9 @@ impl Reconciler {
             Phase::Starting | Phase::Down => Some(self.timing.start_at),
             Phase::Running => self.running_deadline(),
         }
+        .into_iter()
+        .chain(self.known.next_lasting_loss())
+        .min()
     }
 
     /// What the serving process holds.
@@ -162,13 +158,28 @@ impl Reconciler {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        match self.known.take_servers(service, servers, self.settings.on_empty) {
+        match self.known.take_servers(service, servers, self.settings.outage, now) {
             known::Answer::First => self.timing.topology_changed(now),
             known::Answer::Changed => self.timing.servers_changed(now),
             known::Answer::Same => {}
             known::Answer::KeptThoughEmpty(servers) => {
                 effects.push(Effect::Notice(Notice::KeptThoughEmpty { service: service.clone(), servers }));
             }
+            known::Answer::Held { missing, hold } => {
+                self.timing.servers_changed(now);
+                if let Some(hold) = hold {
+                    let service = service.clone();
+                    effects.push(Effect::Notice(Notice::LossHeld { service, missing, hold }));
+                }
+            }
+        }
+    }
+
+    /// Believes the losses that lasted.
+    fn take_lasting_losses(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        for (service, missing) in self.known.take_lasting_losses(now) {
+            self.timing.servers_changed(now);
+            effects.push(Effect::Notice(Notice::LossTaken { service, missing }));
         }
     }
 

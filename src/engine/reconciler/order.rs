@@ -185,6 +185,22 @@ pub enum Notice {
         /// How many servers stay.
         servers: usize,
     },
+    /// Most servers are missing in a registry's answer, and stay for now.
+    LossHeld {
+        /// The service.
+        service: ServiceName,
+        /// How many are missing.
+        missing: usize,
+        /// How long they stay.
+        hold: Duration,
+    },
+    /// The loss lasted, and the servers leave.
+    LossTaken {
+        /// The service.
+        service: ServiceName,
+        /// How many leave.
+        missing: usize,
+    },
     /// Not every service has had its first answer in time.
     StartsWithout(Vec<ServiceName>),
 }
@@ -202,6 +218,8 @@ impl Notice {
             | Self::CompareFailed(_)
             | Self::Died { .. }
             | Self::KeptThoughEmpty { .. }
+            | Self::LossHeld { .. }
+            | Self::LossTaken { .. }
             | Self::StartsWithout(_) => true,
         }
     }
@@ -244,6 +262,17 @@ impl fmt::Display for Notice {
                 f,
                 "service {service}: its registry lists no server any more; the last {servers} stay (on_empty: keep)"
             ),
+            Self::LossHeld { service, missing, hold } => write!(
+                f,
+                "service {service}: {missing} servers are missing in its registry; they stay for {} s, and leave if the loss lasts (max_shrink, shrink_hold)",
+                hold.as_secs()
+            ),
+            Self::LossTaken { service, missing } => {
+                write!(
+                    f,
+                    "service {service}: the loss of {missing} servers has lasted for shrink_hold; they leave"
+                )
+            }
             Self::StartsWithout(services) => {
                 write!(f, "starting though these services have had no answer yet: {}", join(services))
             }

@@ -7,7 +7,9 @@ use super::document;
 use super::keys::{KNOWN, LATER, UnknownKey, nearest};
 use super::listing::RawDefinition;
 use super::reader::Reader;
+use crate::engine::duration_text::duration;
 use crate::engine::option_line::OptionLine;
+use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
 use crate::engine::service::{BindAddress, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
@@ -61,11 +63,17 @@ pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
     let listen_options = reader.parsed("listen_options", OptionLine::parse);
     let server_options = joined(&mut reader, "server_options");
     let watcher = watcher(&mut reader);
+    let outage = OwnOutageRules {
+        on_empty: reader.one("on_empty", on_empty),
+        max_shrink: reader.one("max_shrink", Percent::parse),
+        shrink_hold: reader.one("shrink_hold", duration),
+    };
     let errors = reader.finish();
     match (port, watcher) {
         (Some(port), Some(watcher)) if errors.is_empty() => {
             let server_options = server_options.into_iter().collect();
-            let spec = ServiceSpec { port, bind, bind_options, listen_options, server_options, watcher };
+            let spec =
+                ServiceSpec { port, bind, bind_options, listen_options, server_options, watcher, outage };
             Ok(Definition { spec, unknown_keys })
         }
         (_, _) => Err(Refusal { errors }),
@@ -107,6 +115,11 @@ fn joined(reader: &mut Reader<'_>, key: &str) -> Option<OptionLine> {
         return None;
     }
     reader.checked(key, OptionLine::parse(&words.join(" ")))
+}
+
+fn on_empty(text: &str) -> Result<OnEmpty, String> {
+    let word = OnEmpty::WORDS.iter().find(|(word, _)| *word == text);
+    word.map(|(_, meaning)| *meaning).ok_or_else(|| "must be \"keep\" or \"drain\"".to_owned())
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {

@@ -11,8 +11,9 @@ use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::observed::{Observed, ObservedServer};
 use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
 use proxymgr::engine::reconciler::{
-    Complaint, Effect, Input, Notice, OnEmpty, Order, Outcome, Reconciler, ReloadFailure, Settings,
+    Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure, Settings,
 };
 use proxymgr::engine::section::Base;
 use proxymgr::engine::server::{Server, ServerName, Weight};
@@ -68,6 +69,7 @@ pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
         listen_options: listen_options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
         server_options: vec![OptionLine::parse("check inter 2s").unwrap()],
         watcher: WatcherSpec::File { file: "/servers".into() },
+        outage: OwnOutageRules::default(),
     }
 }
 
@@ -87,7 +89,11 @@ pub fn settings(runtime_updates: bool) -> Settings {
         capability: Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates },
         min_interval: Duration::from_secs(1),
         startup_timeout: Duration::from_secs(10),
-        on_empty: OnEmpty::Keep,
+        outage: OutageRules {
+            on_empty: OnEmpty::Keep,
+            max_shrink: Percent::THREE_QUARTERS,
+            shrink_hold: Duration::from_secs(30),
+        },
     }
 }
 

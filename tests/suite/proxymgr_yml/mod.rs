@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proxymgr::config::{Config, LogFormat, LogLevel, OnEmpty, SourceConfig};
+use proxymgr::config::{Config, LogFormat, LogLevel, SourceConfig};
+use proxymgr::engine::outage_rules::OnEmpty;
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -77,7 +78,7 @@ fn the_commented_example_is_the_defaults() {
     assert_eq!(example.reload.min_interval, Duration::from_secs(1));
     assert_eq!(example.reload.drain_timeout, Duration::from_secs(600));
     assert_eq!(example.reload.max_draining.get(), 8);
-    assert_eq!(example.safety.on_empty, OnEmpty::Keep);
+    assert_eq!(example.safety.outage.on_empty, OnEmpty::Keep);
     assert_eq!(example.safety.startup_timeout, Duration::from_secs(10));
     assert_eq!(example.shutdown.grace, Duration::from_secs(8));
     assert_eq!((example.log.format, example.log.level), (LogFormat::Text, LogLevel::Info));
