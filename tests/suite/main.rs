@@ -8,11 +8,14 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod bad_input;
 mod cli;
 mod crashes;
 mod engine;
 mod layers;
+mod lifecycle;
 mod load_client;
+mod no_change;
 mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;

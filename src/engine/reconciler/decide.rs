@@ -8,6 +8,7 @@ use crate::engine::moment::Moment;
 use crate::engine::plan::{Plan, plan, replay, replay_commands};
 use crate::engine::policy::admit;
 use crate::engine::reload_reason::ReloadReason;
+use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
 
 impl Reconciler {
@@ -158,9 +159,17 @@ impl Reconciler {
     }
 
     /// Tries to delete the servers that left; haproxy.cfg doesn't hold them any more.
+    ///
+    /// Where none can be added they stay until the next reload: one that comes back would need a reload of its own.
     fn sweep(&mut self, effects: &mut Vec<Effect>) {
         self.timing.sweep_at = None;
-        let leaving = self.applied.iter().flat_map(AppliedState::leaving);
+        let Some(applied) = &self.applied else { return };
+        let capability = self.settings.capability;
+        let takes_servers = |service: &ServiceName| {
+            let section = applied.services.get(service).map(|service| &service.section);
+            section.is_some_and(|section| capability.dynamic_server(&applied.base, section).is_ok())
+        };
+        let leaving = applied.leaving().filter(|(service, _)| takes_servers(service));
         let commands: Vec<_> = leaving
             .map(|(service, server)| RuntimeCommand::server(service, server, ServerAction::Delete))
             .collect();

@@ -159,6 +159,9 @@ fn under_a_static_algorithm_only_new_servers_need_a_reload() {
     world.servers("web", &["2.2.2.2:2"]);
     world.settle(LONG);
     assert_eq!(world.reloads, 1);
+    world.servers("web", &["1.1.1.1:1", "2.2.2.2:2"]);
+    world.settle(LONG);
+    assert_eq!((served(&world, "web").len(), world.reloads), (2, 1), "one that is back needs none");
     world.servers("web", &["2.2.2.2:2", "3.3.3.3:3"]);
     world.settle(LONG);
     assert_eq!(world.reloads, 2);
