@@ -1,5 +1,6 @@
 //! What each kind of change in `ZooKeeper` costs, and that none costs a request.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -113,6 +114,8 @@ struct World {
     backends: Backends,
     port: u16,
     proxymgr: Proxymgr,
+    /// See [`World::settles_at`]. They live on, since one that is removed may still have a request to answer.
+    markers: RefCell<Vec<Backend>>,
 }
 
 impl World {
@@ -125,7 +128,15 @@ impl World {
         nodes.define("web", port);
         let proxymgr = Setup::new().zookeeper(&zookeeper.address(), "/service_config").start();
         wait_for_backends(port, &["web1"]);
-        Self { nodes, _zookeeper: zookeeper, _servers: servers, backends, port, proxymgr }
+        Self {
+            nodes,
+            _zookeeper: zookeeper,
+            _servers: servers,
+            backends,
+            port,
+            proxymgr,
+            markers: RefCell::default(),
+        }
     }
 
     fn redefine(&self, key: &str, value: serde_json::Value) {
@@ -154,6 +165,7 @@ impl World {
             let serving = serving(&self.proxymgr, "web");
             if serving.as_ref().is_ok_and(|found| !found.contains(&wanted)) { Ok(()) } else { Err(serving) }
         });
+        self.markers.borrow_mut().push(marker);
         assert_eq!(self.proxymgr.reloads(), count, "{}", self.proxymgr.log());
     }
 }
