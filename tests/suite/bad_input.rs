@@ -10,9 +10,9 @@ use super::support::deadline::eventually;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
+use super::support::requests::{SOON, get, local, wait_for_answer, wait_for_refusal};
 use super::support::running::{
-    SOON, assert_config_says_what_runs, get, in_rotation, local, log_lines, reloads, start, wait_for_answer,
-    wait_for_message, wait_for_refusal,
+    assert_config_says_what_runs, in_rotation, log_lines, reloads, start, wait_for_message,
 };
 
 /// A `ProxyMgr` with one good service, which must go on whatever else comes.

@@ -13,7 +13,8 @@ use super::support::ports::free_port;
 use super::support::proc::Process;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::running::{SOON, assert_config_says_what_runs, local, log_lines, start};
+use super::support::requests::{SOON, local};
+use super::support::running::{assert_config_says_what_runs, log_lines, start};
 
 const WORKERS: usize = 16;
 

@@ -16,10 +16,8 @@ use super::support::haproxy::{self, ask};
 use super::support::ports::free_port;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::running::{
-    SOON, assert_config_says_what_runs, get, get_over, local, log_lines, reloads, start, wait_for_answer,
-    wait_for_message, wait_for_refusal,
-};
+use super::support::requests::{SOON, get, get_over, local, wait_for_answer, wait_for_refusal};
+use super::support::running::{assert_config_says_what_runs, log_lines, reloads, start, wait_for_message};
 
 /// One service at `port` with one server that takes `delay` to answer.
 fn slow_service(setup: &Setup, delay: Duration) -> (Backends, Backend, u16) {

@@ -9,7 +9,8 @@ use super::support::backend::Backends;
 use super::support::ports::free_ports;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
-use super::support::running::{local, log_lines, start, wait_for_answer, wait_for_message};
+use super::support::requests::{local, wait_for_answer};
+use super::support::running::{log_lines, start, wait_for_message};
 
 /// What the log tells of definitions, commands and reloads, in short.
 fn told(proxymgr: &Proxymgr) -> Vec<String> {

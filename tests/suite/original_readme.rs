@@ -6,7 +6,7 @@ use super::support::backend::Backends;
 use super::support::load::Load;
 use super::support::ports::free_port;
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{ask, wait_for_backends};
+use super::support::requests::{get, local, wait_for_backends};
 use super::support::zookeeper::ZookeeperServer;
 use super::support::zookeeper_nodes::{Nodes, server_data};
 
@@ -68,7 +68,7 @@ fn the_example_serves_and_follows_its_nodes() {
     wait_for_backends(port, &["two"]);
     let before = one.requests();
     for _ in 0..50 {
-        assert_eq!(ask(port).as_deref(), Ok("two"));
+        assert_eq!(get(local(port)).as_deref(), Ok("two"));
     }
     assert_eq!(one.requests(), before, "a server that left got requests");
     let three = backends.start("three");

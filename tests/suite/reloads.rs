@@ -11,9 +11,8 @@ use super::support::haproxy::{self, ask};
 use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
-use super::support::running::{
-    SOON, assert_config_says_what_runs, local, reloads, start, wait_for_answer, wait_for_refusal,
-};
+use super::support::requests::{SOON, local, wait_for_answer, wait_for_refusal};
+use super::support::running::{assert_config_says_what_runs, reloads, start};
 
 const RELOADS: usize = 100;
 

@@ -12,10 +12,8 @@ use super::support::load::{Load, RunningLoad};
 use super::support::load_report::LoadReport;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr_setup::{Paths, Setup, write_in_one_step};
-use super::support::running::{
-    SOON, assert_config_says_what_runs, configured, get, in_rotation, local, reloads, start, wait_for_answer,
-    wait_for_refusal,
-};
+use super::support::requests::{SOON, get, local, wait_for_answer, wait_for_refusal};
+use super::support::running::{assert_config_says_what_runs, configured, in_rotation, reloads, start};
 
 const REPLACEMENTS: usize = 200;
 

@@ -8,9 +8,8 @@ use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
-use super::support::running::{
-    SOON, Server, assert_config_says_what_runs, in_rotation, local, reloads, start, wait_for_refusal,
-};
+use super::support::requests::{SOON, local, wait_for_refusal};
+use super::support::running::{Server, assert_config_says_what_runs, in_rotation, reloads, start};
 
 /// Waits until these servers run, by port and weight, and gives the number of reloads until then.
 #[track_caller]

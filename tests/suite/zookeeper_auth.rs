@@ -9,7 +9,7 @@ use super::support::backend::Backends;
 use super::support::ports::free_port;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{wait_for_backends, wait_until_closed};
+use super::support::requests::{local, wait_for_backends, wait_for_refusal};
 use super::support::zookeeper::ZookeeperServer;
 use super::support::zookeeper_nodes::{Nodes, definition_path};
 
@@ -78,6 +78,6 @@ fn a_wrong_password_is_told_without_being_shown() {
     proxymgr.wait_for_log(SOON, "not allowed to read; check the node's ACL and the credentials");
     // It starts without.
     proxymgr.wait_for_log(SOON, "HAProxy serves");
-    wait_until_closed(port);
+    wait_for_refusal(local(port));
     nothing_tells_the_password(&proxymgr);
 }

@@ -9,7 +9,7 @@ use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{wait_for_backends, wait_until_closed};
+use super::support::requests::{local, wait_for_backends, wait_for_refusal};
 use super::support::zookeeper::ZookeeperServer;
 use super::support::zookeeper_nodes::{Nodes, definition_path, server_data};
 
@@ -93,7 +93,7 @@ fn bad_definitions_are_refused_one_by_one_and_the_others_go_on() {
     let web2 = world.backends.start("web2");
     world.nodes.add("web", &web2);
     wait_for_backends(world.port, &["web1", "web2"]);
-    wait_until_closed(bad_port);
+    wait_for_refusal(local(bad_port));
     for (_, _, reason) in &bad {
         world.proxymgr.wait_for_log(SOON, reason);
     }

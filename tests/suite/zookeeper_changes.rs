@@ -13,7 +13,7 @@ use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{answering, wait_for_backends, wait_until_closed};
+use super::support::requests::{answering, local, wait_for_backends, wait_for_refusal};
 use super::support::zookeeper::ZookeeperServer;
 use super::support::zookeeper_nodes::{Nodes, definition_path, server_data, server_path};
 
@@ -195,7 +195,7 @@ fn a_changed_definition_costs_one_reload_and_an_equal_one_nothing() {
     let moved = free_port();
     world.redefine("port", json!(moved));
     wait_for_backends(moved, &["web1"]);
-    wait_until_closed(world.port);
+    wait_for_refusal(local(world.port));
     world.settles_at(4);
 }
 

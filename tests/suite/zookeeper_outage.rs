@@ -11,7 +11,7 @@ use super::support::load::{Load, RunningLoad};
 use super::support::ports::free_ports;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{wait_for_backends, wait_until_closed};
+use super::support::requests::{local, wait_for_backends, wait_for_refusal};
 use super::support::zookeeper::ZookeeperServer;
 use super::support::zookeeper_nodes::Nodes;
 
@@ -155,7 +155,7 @@ fn a_zookeeper_that_lost_all_its_data_changes_nothing() {
 fn services_go_one_by_one_but_the_last_one_stays() {
     let world = World::start();
     world.nodes.undefine("api");
-    wait_until_closed(world.ports[1]);
+    wait_for_refusal(local(world.ports[1]));
     world.nodes.undefine("web");
     let line = world.proxymgr.wait_for_log(SOON, "lists no service any more");
     assert!(line.contains("web") && line.contains("WARN"), "{line}");
@@ -193,7 +193,7 @@ fn a_zookeeper_that_comes_after_proxymgr_is_followed_from_then_on() {
     wait_for_backends(file_port, &["file1"]);
     proxymgr.wait_for_log(SOON, "ZooKeeper can't be reached");
     let load = Load::to(([127, 0, 0, 1], file_port).into()).short(2).keep_alive(2).rate(150).start();
-    wait_until_closed(port);
+    wait_for_refusal(local(port));
     zookeeper.restart();
     wait_for_backends(port, &["web1"]);
     let web2 = backends.start("web2");

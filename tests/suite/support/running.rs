@@ -1,11 +1,9 @@
-//! What a running `ProxyMgr` shows to the outside: answers on its ports, its log, and haproxy.cfg against what runs.
+//! What a running `ProxyMgr` shows to the outside: its log, and haproxy.cfg against what runs.
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 
@@ -14,53 +12,7 @@ use super::haproxy::{self, Haproxy, ServerRow};
 use super::ports::free_port;
 use super::proxymgr::Proxymgr;
 use super::proxymgr_setup::{Paths, Setup};
-
-/// For what takes milliseconds; long, since the machine may be busy.
-pub const SOON: Duration = Duration::from_secs(20);
-
-pub fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// Asks once on a connection of its own and gives the body of a 200; anything else is an error.
-pub fn get(address: SocketAddr) -> Result<String, String> {
-    let stream = TcpStream::connect(address).map_err(|error| format!("connect: {error}"))?;
-    stream.set_read_timeout(Some(SOON)).unwrap();
-    get_over(stream)
-}
-
-/// The same over a connection that stands.
-pub fn get_over(mut stream: impl Read + Write) -> Result<String, String> {
-    let mut answer = String::new();
-    stream
-        .write_all(b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .map_err(|error| format!("{error} after {answer:?}"))?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.starts_with("HTTP/1.1 200") => Ok(body.to_owned()),
-        _ => Err(answer),
-    }
-}
-
-/// Waits until the server that calls itself `name` answers at `address`, among others.
-#[track_caller]
-pub fn wait_for_answer(address: SocketAddr, name: &str) {
-    eventually(SOON, &format!("{name} answers at {address}"), || match get(address) {
-        Ok(answer) if answer == name => Ok(()),
-        other => Err(other),
-    });
-}
-
-/// Waits until nobody listens at `address`.
-#[track_caller]
-pub fn wait_for_refusal(address: SocketAddr) {
-    eventually(SOON, &format!("{address} refuses connections"), || {
-        match TcpStream::connect_timeout(&address, SOON) {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(()),
-            other => Err(other),
-        }
-    });
-}
+use super::requests::SOON;
 
 /// A started `ProxyMgr` whose `HAProxy` serves what the files said.
 #[track_caller]
