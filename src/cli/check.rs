@@ -87,6 +87,7 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         | StartError::TooOld(_)
         | StartError::BaseRefused(_)
         | StartError::Directory { .. }
+        | StartError::OperatorsSocket(_)
         | StartError::Reaper(_)
         | StartError::Signals(_) => report.haproxy.messages.push(with_causes(error)),
     }

@@ -61,6 +61,9 @@ pub(super) fn exit_of_start(error: &StartError) -> Exit {
     match error {
         StartError::Value { .. } | StartError::BaseRefused(_) => Exit::BadConfig,
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
-        StartError::Directory { .. } | StartError::Reaper(_) | StartError::Signals(_) => Exit::Failure,
+        StartError::Directory { .. }
+        | StartError::OperatorsSocket(_)
+        | StartError::Reaper(_)
+        | StartError::Signals(_) => Exit::Failure,
     }
 }

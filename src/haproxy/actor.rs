@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
-use super::listen_sockets::ListenSockets;
+use super::listen_sockets::{ListenError, ListenSockets};
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::reconciler::{Order, Outcome};
@@ -78,15 +78,23 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Starts the actor in a task of the current tokio runtime.
-    pub fn start(settings: Settings, reaper: Reaper) -> Handle {
+    /// Opens the operators' socket and starts the actor in a task of the current tokio runtime.
+    ///
+    /// # Errors
+    /// When the operators' socket can't be had: `HAProxy` left alone with its path would take it from whoever holds it, or
+    /// not start.
+    pub fn start(settings: Settings, reaper: Reaper) -> Result<Handle, ListenError> {
+        let mut operators = ListenSockets::new(Some(OWNER_ONLY));
+        if let Some(path) = &settings.operators_socket {
+            operators.open(&ListenAddress::Unix(path.clone()))?;
+        }
         let (orders, order_queue) = mpsc::channel(1);
         let (event_queue, events) = mpsc::channel(16);
         let (shutdown, shutdown_order) = oneshot::channel();
         let actor = Self {
             draining: DrainingProcesses::new(settings.drain_timeout, settings.max_draining),
             sockets: ListenSockets::new(None),
-            operators: ListenSockets::new(Some(OWNER_ONLY)),
+            operators,
             serving: None,
             generations: 0,
             last_good: None,
@@ -95,7 +103,7 @@ impl Actor {
             reaper,
         };
         let task = tokio::spawn(actor.run(order_queue, event_queue, shutdown_order));
-        Handle { orders, events, shutdown, task }
+        Ok(Handle { orders, events, shutdown, task })
     }
 
     async fn run(
@@ -104,7 +112,6 @@ impl Actor {
         events: mpsc::Sender<Event>,
         mut shutdown: oneshot::Receiver<Duration>,
     ) {
-        self.open_operators_socket();
         let grace = tokio::select! {
             grace = &mut shutdown => grace.ok(),
             () = self.serve(&mut orders, &events) => None,
@@ -169,15 +176,6 @@ impl Actor {
         for address in unneeded {
             self.sockets.close(&address);
             info!(%address, "no longer listening");
-        }
-    }
-
-    fn open_operators_socket(&mut self) {
-        if let Some(path) = &self.settings.operators_socket
-            && let Err(error) = self.operators.open(&ListenAddress::Unix(path.clone()))
-        {
-            let error = with_causes(&error);
-            warn!(%error, "operators' tools can't reach HAProxy (haproxy.socket_path)");
         }
     }
 

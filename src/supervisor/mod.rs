@@ -49,7 +49,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
     let clock = Clock(Instant::now());
     let reconciler = Reconciler::new(settings, clock.now());
-    let haproxy = Actor::start(haproxy_settings(&config)?, prepared.reaper);
+    let haproxy =
+        Actor::start(haproxy_settings(&config)?, prepared.reaper).map_err(StartError::OperatorsSocket)?;
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
     let registries = tokio::spawn(service_manager::run(sources, registry_events));
 

@@ -22,7 +22,7 @@ use crate::engine::state::{AppliedState, DesiredState};
 use crate::haproxy::check::{CheckError, discover_version};
 use crate::haproxy::check_text::check_text;
 use crate::haproxy::control_socket::remove_stale_control_sockets;
-use crate::haproxy::listen_sockets::ListenSockets;
+use crate::haproxy::listen_sockets::{ListenError, ListenSockets};
 use crate::process::reaper::{Reaper, ReaperError};
 
 /// Ours alone: sockets and state may hold what others must not see.
@@ -62,6 +62,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The operators' socket can't be had.
+    #[error("haproxy.socket_path")]
+    OperatorsSocket(#[source] ListenError),
     /// The reaper.
     #[error(transparent)]
     Reaper(#[from] ReaperError),
@@ -111,6 +114,9 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
     let found = find_haproxy(config).await?;
     make_directory("runtime_dir", &config.runtime_dir)?;
     make_directory("state_dir", &config.state_dir)?;
+    if let Some(parent) = config.haproxy.socket_path.parent() {
+        make_directory("haproxy.socket_path", parent)?;
+    }
     if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
         warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
     }

@@ -129,6 +129,28 @@ fn files_and_sockets_are_closed_to_others() {
 }
 
 #[test]
+fn the_directory_of_the_operators_socket_is_made() {
+    let mut setup = Setup::new();
+    setup.paths.stats_socket = setup.paths.root.join("not/there/yet/stats.sock");
+    let (_backends, _server, port) = slow_service(&setup, Duration::ZERO);
+    let _proxymgr = start(&setup);
+    wait_for_answer(local(port), "slow");
+    assert!(ask(&setup.paths.stats_socket, "show version").unwrap().starts_with(char::is_numeric));
+}
+
+#[test]
+fn an_operators_socket_that_another_process_holds_is_not_taken_over() {
+    let setup = Setup::new();
+    let held = UnixListener::bind(&setup.paths.stats_socket).unwrap();
+    let mut proxymgr = setup.start();
+    assert_eq!(proxymgr.wait_for_end(SOON).code(), Some(1));
+    let log = proxymgr.log();
+    assert!(log.contains("haproxy.socket_path") && log.contains("another process listens there"), "{log}");
+    UnixStream::connect(&setup.paths.stats_socket).unwrap();
+    drop(held);
+}
+
+#[test]
 fn the_operators_socket_answers_across_reloads() {
     let setup = Setup::new().section("reload", json!({"min_interval": "1ms"}));
     let (_backends, server, port) = slow_service(&setup, Duration::ZERO);
