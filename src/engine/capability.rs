@@ -6,6 +6,7 @@ use std::fmt;
 
 use super::haproxy_version::HaproxyVersion;
 use super::section::{Base, Section};
+use super::server_options::ServerOptions;
 
 /// What the running `HAProxy` lets us change without a reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,10 +52,8 @@ impl fmt::Display for CannotAdd {
 pub struct DynamicServer {
     /// All its options: `add server` ignores `default-server`.
     pub options: Vec<String>,
-    /// It has a health check that must be switched on.
-    pub health_check: bool,
-    /// It has an agent check that must be switched on.
-    pub agent_check: bool,
+    /// What they switch on.
+    pub switches: Switches,
 }
 
 impl Capability {
@@ -86,17 +85,25 @@ impl Capability {
         for word in &options {
             self.check_word(word)?;
         }
-        let has = |wanted: &str, unwanted: &str| {
-            options
-                .iter()
-                .rfind(|word| *word == wanted || *word == unwanted)
-                .is_some_and(|last| last == wanted)
-        };
-        Ok(DynamicServer {
-            health_check: has("check", "no-check"),
-            agent_check: has("agent-check", "no-agent-check"),
-            options,
-        })
+        Ok(DynamicServer { switches: Switches::of_words(options.iter().map(String::as_str)), options })
+    }
+
+    /// The same with a server's own options.
+    ///
+    /// # Errors
+    /// The one of them that only a reload can bring in.
+    pub fn with_own_options(
+        self,
+        service: &DynamicServer,
+        own: Option<&ServerOptions>,
+    ) -> Result<DynamicServer, CannotAdd> {
+        let Some(own) = own else { return Ok(service.clone()) };
+        let mut options = service.options.clone();
+        for word in own.words() {
+            self.check_word(word)?;
+            options.push(word.to_owned());
+        }
+        Ok(DynamicServer { switches: Switches::of_words(options.iter().map(String::as_str)), options })
     }
 
     fn check_word(self, word: &str) -> Result<(), CannotAdd> {
@@ -138,7 +145,7 @@ pub fn server_words<'a>(base: &'a Base, section: &'a Section) -> impl Iterator<I
         .chain(section.server_options.iter().flat_map(super::option_line::OptionLine::words))
 }
 
-/// What a service's server options switch on.
+/// What a server's options switch on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Switches {
     /// `check`.
@@ -150,9 +157,20 @@ pub struct Switches {
 }
 
 impl Switches {
-    /// Reads the options; of a word and its opposite the last one counts.
-    pub fn of(base: &Base, section: &Section) -> Self {
-        let words: Vec<_> = server_words(base, section).collect();
+    /// Reads the options of a server of `section` that has `own` ones.
+    pub fn of(base: &Base, section: &Section, own: Option<&ServerOptions>) -> Self {
+        let own = own.into_iter().flat_map(ServerOptions::words);
+        Self::of_words(server_words(base, section).chain(own))
+    }
+
+    /// Whether there is a check of any kind.
+    pub fn any_check(self) -> bool {
+        self.health_check || self.agent_check
+    }
+
+    /// Of a word and its opposite the last one counts.
+    fn of_words<'w>(words: impl Iterator<Item = &'w str>) -> Self {
+        let words: Vec<_> = words.collect();
         let is_on =
             |on: &str, off: &str| words.iter().rfind(|word| **word == on || **word == off) == Some(&on);
         Self {
@@ -216,8 +234,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(server.options.join(" "), "inter 1s check fall 2 check inter 2s");
-        assert!(server.health_check && !server.agent_check);
-        assert!(!add("2.6.12", &["default-server check"], &[], &["no-check"]).unwrap().health_check);
+        assert!(server.switches.health_check && !server.switches.agent_check);
+        assert!(!add("2.6.12", &["default-server check"], &[], &["no-check"]).unwrap().switches.health_check);
     }
 
     #[test]

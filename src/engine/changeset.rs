@@ -44,7 +44,7 @@ pub enum ServerChange {
     Weight(Weight),
     /// Its checks are still off.
     Checks,
-    /// Its address, or whether it is a backup, differs.
+    /// Its address, its own options, or whether it is a backup, differs.
     Replaced,
 }
 
@@ -98,7 +98,10 @@ impl ServiceChange {
 
 impl ServerChange {
     fn between(known: &AppliedServer, wanted: &Server, weight: Weight) -> [Option<Self>; 2] {
-        if known.address != wanted.address() || known.backup != wanted.backup {
+        let same = known.address == wanted.address()
+            && known.backup == wanted.backup
+            && known.options == wanted.options;
+        if !same {
             return [Some(Self::Replaced), None];
         }
         let checks = (known.checks == Checks::ToEnable).then_some(Self::Checks);

@@ -24,6 +24,7 @@ pub mod secret;
 pub mod section;
 pub mod server;
 pub mod server_id;
+pub mod server_options;
 pub mod service;
 mod side_by_side;
 pub mod sink;

@@ -84,6 +84,7 @@ impl AppliedService {
             weight: seen.weight,
             loaded_weight: seen.weight,
             backup: false,
+            options: None,
             checks: seen.checks,
             standing: if seen.in_maintenance { Standing::Maintenance } else { Standing::InRotation },
         })

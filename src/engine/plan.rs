@@ -8,6 +8,7 @@ use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
 use super::reload_reason::{ReloadReason, ServerReason};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
+use super::server_options::ServerOptions;
 use super::service::ServiceName;
 use super::state::{
     AppliedServer, AppliedService, AppliedState, Checks, DesiredState, OptionWeight, Standing,
@@ -134,6 +135,7 @@ impl<'a> Planner<'a> {
         let mut servers = ServersOf {
             name,
             service,
+            capability: self.capability,
             dynamic: if self.refuses_servers.contains(name) {
                 Err(CannotAdd::Refused)
             } else {
@@ -165,6 +167,7 @@ impl<'a> Planner<'a> {
 struct ServersOf<'a> {
     name: &'a ServiceName,
     service: &'a AppliedService,
+    capability: Capability,
     dynamic: Result<DynamicServer, CannotAdd>,
     option_weight: OptionWeight,
     any_weight: bool,
@@ -192,36 +195,43 @@ impl ServersOf<'_> {
             }
             ServerChange::Weight(weight) => Ok(self.weight(server, *weight)?.into_iter().collect()),
             ServerChange::Checks => {
-                let dynamic = self.dynamic.as_ref().map_err(|cause| ServerReason::New(cause.clone()))?;
-                Ok(self.checks(server, dynamic))
+                let own = known.and_then(|known| known.options.as_ref());
+                Ok(self.checks(server, &self.dynamic(own)?))
             }
             ServerChange::Replaced => Err(ServerReason::Replaced),
         }
     }
 
     fn add(&mut self, name: &ServerName, wanted: &Server) -> Result<Vec<RuntimeCommand>, ServerReason> {
-        let dynamic = self.dynamic.as_ref().map_err(|cause| ServerReason::New(cause.clone()))?;
+        let dynamic = self.dynamic(wanted.options.as_ref())?;
         let weight = self.option_weight.of_server(wanted);
-        let has_checks = dynamic.health_check || dynamic.agent_check;
         let applied = AppliedServer {
             id: take_id(&mut self.taken, name),
             address: wanted.address(),
             weight,
             loaded_weight: weight,
             backup: wanted.backup,
-            checks: if has_checks { Checks::ToEnable } else { Checks::AsConfigured },
+            options: wanted.options.clone(),
+            checks: if dynamic.switches.any_check() { Checks::ToEnable } else { Checks::AsConfigured },
             standing: Standing::Maintenance,
         };
-        let new =
-            NewServer { service: self.name.clone(), name: name.clone(), applied, dynamic: dynamic.clone() };
+        let checks = self.checks(name, &dynamic);
+        let new = NewServer { service: self.name.clone(), name: name.clone(), applied, dynamic };
         let mut commands = vec![RuntimeCommand::AddServer(Box::new(new))];
-        commands.extend(self.checks(name, dynamic));
+        commands.extend(checks);
         commands.push(RuntimeCommand::server(self.name, name, ServerAction::Ready));
         Ok(commands)
     }
 
+    /// How a server of this service that has `own` options is added.
+    fn dynamic(&self, own: Option<&ServerOptions>) -> Result<DynamicServer, ServerReason> {
+        let service = self.dynamic.as_ref().map_err(|cause| ServerReason::New(cause.clone()))?;
+        self.capability.with_own_options(service, own).map_err(ServerReason::New)
+    }
+
     fn checks(&self, server: &ServerName, dynamic: &DynamicServer) -> Vec<RuntimeCommand> {
-        let checks = [(dynamic.agent_check, Check::Agent), (dynamic.health_check, Check::Health)];
+        let switches = dynamic.switches;
+        let checks = [(switches.agent_check, Check::Agent), (switches.health_check, Check::Health)];
         let wanted = checks.into_iter().filter(|(wanted, _)| *wanted);
         let (service, server) = (self.name, server);
         wanted

@@ -31,7 +31,7 @@ pub enum ReloadReason {
 pub enum ServerReason {
     /// A server is new.
     New(CannotAdd),
-    /// A server became a backup, or none any more, or moved.
+    /// A server became a backup, or none any more, moved, or has other options of its own.
     Replaced,
     /// A weight changed under an algorithm with a static table.
     StaticWeight,
@@ -74,7 +74,7 @@ impl fmt::Display for ServerReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New(cause) => write!(f, "new server, and {cause}"),
-            Self::Replaced => f.write_str("a server moved, or its backup role changed"),
+            Self::Replaced => f.write_str("a server moved, or its backup role or its own options changed"),
             Self::StaticWeight => f.write_str("new weight under a static balance algorithm"),
             Self::UpdatesOff => f.write_str("servers changed, runtime updates are off"),
         }

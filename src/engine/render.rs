@@ -122,8 +122,11 @@ impl Block {
             section.server_options.iter().fold(String::new(), |text, line| text + " " + line.as_str());
         for (server, applied) in service.servers.iter().filter(|(_, server)| !server.standing.is_out()) {
             let AppliedServer { id, address, weight, .. } = applied;
-            let backup = if applied.backup { " backup" } else { "" };
-            let _ = writeln!(text, "  server {server} {address} id {id}{options} weight {weight}{backup}");
+            let _ = write!(text, "  server {server} {address} id {id}{options}");
+            if let Some(own) = &applied.options {
+                let _ = write!(text, " {own}");
+            }
+            let _ = writeln!(text, " weight {weight}{}", if applied.backup { " backup" } else { "" });
         }
         let lines = text.lines().count();
         Self { service: service.clone(), text: text.into(), lines }

@@ -4,6 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use super::server_options::ServerOptions;
+
 /// `HAProxy`'s range of weights (configuration manual, 5.2 `weight`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Weight(u16);
@@ -73,6 +75,8 @@ pub struct Server {
     pub backup: bool,
     /// Gets no new traffic, keeps what it has.
     pub drain: bool,
+    /// Words of its own, after the service's server options.
+    pub options: Option<ServerOptions>,
 }
 
 impl Server {
@@ -87,6 +91,7 @@ impl Server {
             weight: None,
             backup: false,
             drain: false,
+            options: None,
         })
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
+use super::server_options::ServerOptions;
 use super::service::ServiceName;
 
 /// All services with their servers, as wanted.
@@ -77,6 +78,8 @@ pub struct AppliedServer {
     pub loaded_weight: Weight,
     /// Used only while no other server is up.
     pub backup: bool,
+    /// Words of its own, after the service's server options.
+    pub options: Option<ServerOptions>,
     /// Whether its checks run as its options ask.
     pub checks: Checks,
     /// Whether it gets traffic.
@@ -162,6 +165,7 @@ impl AppliedService {
                 weight,
                 loaded_weight: weight,
                 backup: server.backup,
+                options: server.options.clone(),
                 checks: Checks::AsConfigured,
                 standing: Standing::InRotation,
             };
@@ -182,6 +186,7 @@ impl AppliedService {
                         && applied.checks == Checks::AsConfigured
                         && applied.address == server.address()
                         && applied.backup == server.backup
+                        && applied.options == server.options
                         && applied.weight == option_weight.of_server(server)
                 })
             })

@@ -182,14 +182,14 @@ fn carried_servers<'a>(before: &'a AppliedState, after: &'a AppliedState) -> Vec
     let mut carried = Vec::new();
     for (name, service) in &after.services {
         let Some(old) = before.services.get(name) else { continue };
-        let switches = Switches::of(&after.base, &service.section);
         for (server, new) in &service.servers {
             let Some(old) = old.servers.get(server) else { continue };
+            let switches = Switches::of(&after.base, &service.section, new.options.as_ref());
             carried.push(CarriedServer {
                 backend: name.as_str(),
                 name: server.as_str(),
                 address: new.address,
-                checked: switches.health_check || switches.agent_check,
+                checked: switches.any_check(),
                 disabled: switches.disabled,
                 before: intent(old),
                 after: intent(new),

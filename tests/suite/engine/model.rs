@@ -23,7 +23,11 @@ pub struct Server {
     pub id: u32,
     pub weight: u16,
     pub backup: bool,
+    /// Its options ask for checks.
+    pub has_check: bool,
+    /// Its checks run.
     pub checked: bool,
+    pub maxconn: Option<u32>,
     pub maintenance: bool,
 }
 
@@ -38,10 +42,17 @@ impl Server {
             id: number("id").unwrap(),
             weight: number("weight").unwrap().try_into().unwrap(),
             backup: words.contains(&"backup"),
-            checked: words.contains(&"check"),
+            has_check: last_of(&words, "check", "no-check"),
+            checked: last_of(&words, "check", "no-check"),
+            maxconn: words.windows(2).rfind(|pair| pair[0] == "maxconn").map(|pair| pair[1].parse().unwrap()),
             maintenance: false,
         }
     }
+}
+
+/// Whether `on` is there, and `off` not after it.
+fn last_of(words: &[&str], on: &str, off: &str) -> bool {
+    words.iter().rfind(|word| **word == on || **word == off) == Some(&on)
 }
 
 impl Model {

@@ -12,6 +12,7 @@ use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::render::Renderer;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::{Server, Weight};
+use proxymgr::engine::server_options::NodeWords;
 use proxymgr::engine::service::{BindAddress, ServiceName};
 use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState, Frontend, Standing};
 
@@ -28,12 +29,14 @@ fn any_server() -> impl Strategy<Value = Server> {
         (0u8..6, 1u16..3).prop_map(|(host, port)| SocketAddr::from(([10, 0, 0, host], port))),
         (0u16..3, 1u16..3).prop_map(|(host, port)| SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, host], port))),
     ];
-    (address, proptest::option::of(0u16..=256), any::<bool>(), any::<bool>()).prop_map(
-        |(address, weight, backup, drain)| {
+    let options = proptest::sample::select(vec!["", "maxconn 5", "no-check", "check inter 3s", "cookie s1"]);
+    (address, proptest::option::of(0u16..=256), any::<bool>(), any::<bool>(), options).prop_map(
+        |(address, weight, backup, drain, options)| {
             let mut server = Server::at(address).unwrap();
             server.weight = weight.and_then(Weight::new);
             server.backup = backup;
             server.drain = drain;
+            server.options = NodeWords::parse(options).unwrap().options;
             server
         },
     )
@@ -149,7 +152,7 @@ proptest! {
             let wanted = Model::load(&Renderer::default().render(&wanted).text).served();
             let unchecked = |served: BTreeMap<String, BTreeMap<String, super::model::Server>>| -> Vec<_> {
                 served.into_iter().flat_map(|(service, servers)| servers.into_iter().map(move |(name, server)| {
-                    (service.clone(), name, server.id, server.address, server.weight, server.backup)
+                    (service.clone(), name, server.id, server.address, server.weight, server.backup, server.maxconn, server.has_check)
                 })).collect()
             };
             prop_assert_eq!(unchecked(model.served()), unchecked(wanted));

@@ -7,6 +7,7 @@ use std::time::Duration;
 use proxymgr::engine::outage_rules::Percent;
 use proxymgr::engine::reconciler::Input;
 use proxymgr::engine::server::{Server, Weight};
+use proxymgr::engine::server_options::NodeWords;
 
 use super::model::Model;
 use super::world::{Luck, World, name, server, settings, spec};
@@ -81,6 +82,10 @@ fn random_server(dice: &mut Dice) -> Server {
     server.weight = Weight::new(u16::try_from(dice.below(4)).unwrap()).filter(|_| !dice.strikes(2));
     server.backup = dice.strikes(8);
     server.drain = dice.strikes(8);
+    if dice.strikes(6) {
+        let options = ["maxconn 5", "no-check", "maxconn 5 check"][usize::try_from(dice.below(3)).unwrap()];
+        server.options = NodeWords::parse(options).unwrap().options;
+    }
     server
 }
 
@@ -128,7 +133,9 @@ fn check(registry: &Registry, world: &World) {
         for (name, server) in wanted {
             let weight = if server.drain { 0 } else { server.weight.map_or(1, Weight::get) };
             assert_eq!((seen[name].weight, seen[name].backup), (weight, server.backup), "{service}/{name}");
-            assert!(seen[name].checked, "{service}/{name} is not checked");
+            let options = server.options.as_ref().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(seen[name].checked, options != "no-check", "{service}/{name}");
+            assert_eq!(seen[name].maxconn.is_some(), options.contains("maxconn"), "{service}/{name}");
         }
     }
     assert!(

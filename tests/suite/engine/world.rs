@@ -259,7 +259,11 @@ fn observe(model: &Model) -> Observed {
                 address: server.address.parse().ok(),
                 weight: Weight::new(server.weight).unwrap(),
                 in_maintenance: server.maintenance,
-                checks: if server.checked { Checks::AsConfigured } else { Checks::ToEnable },
+                checks: if server.checked || !server.has_check {
+                    Checks::AsConfigured
+                } else {
+                    Checks::ToEnable
+                },
             };
             (ServerName::reported(name), seen)
         };
