@@ -81,11 +81,7 @@ impl Capability {
         if let Balance::Static(algorithm) = Balance::of(base, section) {
             return Err(CannotAdd::StaticBalance(algorithm));
         }
-        let options: Vec<String> = server_words(base, section).map(str::to_owned).collect();
-        for word in &options {
-            self.check_word(word)?;
-        }
-        Ok(DynamicServer { switches: Switches::of_words(options.iter().map(String::as_str)), options })
+        self.check_words(server_words(base, section))
     }
 
     /// The same with a server's own options.
@@ -98,17 +94,29 @@ impl Capability {
         own: Option<&ServerOptions>,
     ) -> Result<DynamicServer, CannotAdd> {
         let Some(own) = own else { return Ok(service.clone()) };
-        let mut options = service.options.clone();
-        for word in own.words() {
+        self.check_words(service.options.iter().map(String::as_str).chain(own.words()))
+    }
+
+    fn check_words<'w>(self, words: impl Iterator<Item = &'w str>) -> Result<DynamicServer, CannotAdd> {
+        let mut options: Vec<&str> = words.collect();
+        let switches = Switches::of_words(&options);
+        // `add server` knows no word that takes another one back: both go.
+        options.retain(|word| match *word {
+            "check" => switches.health_check,
+            "agent-check" => switches.agent_check,
+            "no-check" | "no-agent-check" => false,
+            _other => true,
+        });
+        for word in &options {
             self.check_word(word)?;
-            options.push(word.to_owned());
         }
-        Ok(DynamicServer { switches: Switches::of_words(options.iter().map(String::as_str)), options })
+        Ok(DynamicServer { options: options.into_iter().map(str::to_owned).collect(), switches })
     }
 
     fn check_word(self, word: &str) -> Result<(), CannotAdd> {
         let refused = match word {
-            "init-addr" | "resolvers" | "resolve-prefer" | "tcp-ut" | "enabled" | "disabled" => true,
+            "init-addr" | "resolvers" | "resolve-prefer" | "tcp-ut" | "enabled" | "disabled"
+            | "non-stick" => true,
             "cookie" => !self.version.at_least(3, 0),
             _ => false,
         };
@@ -160,7 +168,8 @@ impl Switches {
     /// Reads the options of a server of `section` that has `own` ones.
     pub fn of(base: &Base, section: &Section, own: Option<&ServerOptions>) -> Self {
         let own = own.into_iter().flat_map(ServerOptions::words);
-        Self::of_words(server_words(base, section).chain(own))
+        let words: Vec<_> = server_words(base, section).chain(own).collect();
+        Self::of_words(&words)
     }
 
     /// Whether there is a check of any kind.
@@ -169,8 +178,7 @@ impl Switches {
     }
 
     /// Of a word and its opposite the last one counts.
-    fn of_words<'w>(words: impl Iterator<Item = &'w str>) -> Self {
-        let words: Vec<_> = words.collect();
+    fn of_words(words: &[&str]) -> Self {
         let is_on =
             |on: &str, off: &str| words.iter().rfind(|word| **word == on || **word == off) == Some(&on);
         Self {
@@ -207,6 +215,7 @@ impl Balance {
 mod tests {
     use super::*;
     use crate::engine::fixtures::{base, line, spec};
+    use crate::engine::server_options::NodeWords;
 
     fn add(
         version: &str,
@@ -235,7 +244,21 @@ mod tests {
         .unwrap();
         assert_eq!(server.options.join(" "), "inter 1s check fall 2 check inter 2s");
         assert!(server.switches.health_check && !server.switches.agent_check);
-        assert!(!add("2.6.12", &["default-server check"], &[], &["no-check"]).unwrap().switches.health_check);
+        let unchecked = add("2.6.12", &["default-server check"], &[], &["no-check inter 1s"]).unwrap();
+        assert!(!unchecked.switches.health_check);
+        assert_eq!(unchecked.options.join(" "), "inter 1s", "HAProxy refuses no-check here");
+    }
+
+    #[test]
+    fn a_servers_own_options_come_last() {
+        let capability = Capability { version: HaproxyVersion::new(2, 6, 0), runtime_updates: true };
+        let service = add("2.6.12", &[], &[], &["check inter 2s"]).unwrap();
+        let own = |text| NodeWords::parse(text).unwrap().options.unwrap();
+        let with = |text| capability.with_own_options(&service, Some(&own(text)));
+        assert_eq!(with("maxconn 5").unwrap().options.join(" "), "check inter 2s maxconn 5");
+        assert_eq!(with("no-check").unwrap().options.join(" "), "inter 2s");
+        assert_eq!(with("cookie a"), Err(CannotAdd::Option("cookie".into())));
+        assert_eq!(capability.with_own_options(&service, None), Ok(service.clone()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! taken that neither a mode nor a version makes `HAProxy` refuse, and none that reads files or refers to something else.
 //! Source: configuration manual, 5.2 "Server and default-server options".
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ pub struct NodeWords {
     pub options: Option<ServerOptions>,
 }
 
-/// Options of one server, without `weight` and `backup`, which are values of their own.
+/// Options of one server, each once and sorted, without `weight` and `backup`, which are values of their own.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ServerOptions(Arc<str>);
 
@@ -107,7 +108,7 @@ impl fmt::Display for ServerOptions {
 }
 
 impl NodeWords {
-    /// Checks `text` word by word; `HAProxy` lets the last of two equal words count.
+    /// Checks `text` word by word. As in `HAProxy` the last of two equal words counts, and their order makes no difference.
     ///
     /// # Errors
     /// The first word that can't be taken.
@@ -116,26 +117,27 @@ impl NodeWords {
             return Err(ServerOptionsError::TooLong(text.len()));
         }
         let mut read = Self::default();
-        let mut options: Vec<String> = Vec::new();
+        let mut options = BTreeMap::new();
         let mut words = text.split_ascii_whitespace();
         while let Some(word) = words.next() {
             let known = KEYWORDS.iter().find(|(known, _)| *known == word);
             let Some((word, argument)) = known else {
                 return Err(ServerOptionsError::Unknown(printable(word)));
             };
-            let value = match argument {
-                Argument::None => None,
-                other => Some(other.read(word, words.next().unwrap_or_default())?),
+            let value = if matches!(argument, Argument::None) {
+                None
+            } else {
+                Some(argument.read(word, words.next().unwrap_or_default())?)
             };
             match (*word, value) {
                 ("backup", _) => read.backup = true,
                 ("weight", Some(weight)) => read.weight = weight.parse().ok().and_then(Weight::new),
-                (word, value) => {
-                    options.push(word.to_owned());
-                    options.extend(value);
-                }
+                ("no-check", _) => drop(options.insert("check", "no-check".to_owned())),
+                (word, None) => drop(options.insert(word, word.to_owned())),
+                (word, Some(value)) => drop(options.insert(word, format!("{word} {value}"))),
             }
         }
+        let options: Vec<_> = options.into_values().collect();
         read.options = (!options.is_empty()).then(|| ServerOptions(options.join(" ").into()));
         Ok(read)
     }
@@ -196,7 +198,10 @@ mod tests {
         let read = NodeWords::parse(" check  inter 2000 weight 7 backup\tmaxconn 010 cookie i-1_a weight 9")
             .unwrap();
         assert_eq!((read.weight, read.backup), (Weight::new(9), true));
-        assert_eq!(read.options.unwrap().to_string(), "check inter 2000ms maxconn 10 cookie i-1_a");
+        assert_eq!(read.options.unwrap().to_string(), "check cookie i-1_a inter 2000ms maxconn 10");
+        let options = |text| NodeWords::parse(text).unwrap().options;
+        assert_eq!(options("no-check fall 3 check fall 2"), options("fall 2 check"));
+        assert_eq!(options("check no-check").unwrap().to_string(), "no-check");
         assert_eq!(NodeWords::parse("").unwrap(), NodeWords::default());
         assert_eq!(NodeWords::parse("weight 0").unwrap().options, None);
     }

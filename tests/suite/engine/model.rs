@@ -18,6 +18,7 @@ pub struct Backend {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are HAProxy's own, each apart from the others")]
 pub struct Server {
     pub address: String,
     pub id: u32,
