@@ -17,6 +17,7 @@ use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::moment::Moment;
+use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
 use proxymgr::engine::option_line::OptionLine;
 use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
@@ -275,7 +276,8 @@ fn spec(service: u16) -> ServiceSpec {
         bind_options: None,
         listen_options: vec![line("balance leastconn"), line("option httpchk GET /health")],
         server_options: vec![line("check inter 2s fall 3")],
-        watcher: WatcherSpec::File { file: "/servers".into() },
+        watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
+        fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),
     }
 }

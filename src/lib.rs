@@ -10,16 +10,19 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
-//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `config`, `logging` -> `engine` -> `std`.
+//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `document`,
+//! `server_entry`, `config`, `logging` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod cli;
 pub mod config;
 pub mod directory_watch;
+pub mod document;
 pub mod engine;
 pub mod haproxy;
 pub mod logging;
 pub mod process;
+pub mod server_entry;
 pub mod service_config;
 pub mod service_manager;
 pub mod supervisor;

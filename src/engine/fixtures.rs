@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::node_rules::NodeRules;
 use super::option_line::OptionLine;
 use super::outage_rules::OwnOutageRules;
 use super::section::{Base, Section};
@@ -30,7 +31,8 @@ pub(super) fn spec(port: u16) -> ServiceSpec {
         bind_options: None,
         listen_options: Vec::new(),
         server_options: Vec::new(),
-        watcher: WatcherSpec::File { file: "/servers".into() },
+        watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
+        fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),
     }
 }

@@ -11,6 +11,7 @@ pub mod error_text;
 pub mod haproxy_version;
 pub mod listen_address;
 pub mod moment;
+pub mod node_rules;
 pub mod observed;
 pub mod option_line;
 pub mod outage_rules;

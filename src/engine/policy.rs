@@ -19,7 +19,7 @@ pub struct Candidate<'a> {
     /// The section that its definition makes.
     pub section: &'a Arc<Section>,
     /// Its servers.
-    pub servers: &'a Arc<BTreeMap<ServerName, Server>>,
+    pub servers: Arc<BTreeMap<ServerName, Server>>,
     /// Its rank by age: who asked for an address first keeps it.
     pub since: u64,
 }
@@ -217,7 +217,12 @@ mod tests {
             .collect();
         let candidates: Vec<_> = made
             .iter()
-            .map(|(name, section, since)| Candidate { name, section, servers: &servers, since: *since })
+            .map(|(name, section, since)| Candidate {
+                name,
+                section,
+                servers: servers.clone(),
+                since: *since,
+            })
             .collect();
         let (desired, obstacles) = admit(&base, &candidates, quarantine, running);
         (desired, obstacles.iter().map(|(name, obstacle)| format!("{name}: {obstacle}")).collect())

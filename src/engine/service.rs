@@ -6,8 +6,10 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::node_rules::NodeRules;
 use super::option_line::OptionLine;
 use super::outage_rules::OwnOutageRules;
+use super::server::Server;
 
 /// The name of a service, and of its `listen` section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,12 +134,18 @@ pub enum WatcherSpec {
         server: String,
         /// The parent of the server nodes, absolute, below the chroot.
         path: String,
+        /// What is taken from them.
+        rules: NodeRules,
     },
-    /// Lines of a file.
+    /// Lines or entries of a file.
     File {
         /// The file's absolute path.
         file: PathBuf,
+        /// What is taken from them.
+        rules: NodeRules,
     },
+    /// Nowhere else than in the definition.
+    Static,
 }
 
 /// A service as its definition wants it.
@@ -155,6 +163,8 @@ pub struct ServiceSpec {
     pub server_options: Vec<OptionLine>,
     /// Where its servers come from.
     pub watcher: WatcherSpec,
+    /// Servers that the definition itself names, whatever the registry says; of an address that both name the registry's counts.
+    pub fixed_servers: Vec<Server>,
     /// What a registry's answer may do to its servers, where that differs from the rules for all.
     pub outage: OwnOutageRules,
 }

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use tracing::{info, warn};
 
-use super::document::{self, MAX_BYTES};
-use super::listing::{Entry, Format, Listing, RawDefinition};
+use super::listing::{Entry, Listing, MAX_BYTES, RawDefinition};
 use super::{Listings, SourceError, publish};
 use crate::directory_watch::{DirectoryWatch, bounded_read};
+use crate::document::{self, Format};
 use crate::engine::printable::printable;
 
 pub(super) async fn follow(path: &Path, out: &Listings) -> Result<Infallible, SourceError> {
@@ -95,8 +95,8 @@ fn read_entry(path: &Path, format: Format, known: bool) -> Option<Entry> {
 fn read_single(file: &Path) -> Result<Listing, String> {
     let data = bounded_read(file, MAX_BYTES as u64).map_err(|error| error.to_string())?;
     // YAML takes JSON too, so it is the better guess for a file without a known ending.
-    let map =
-        document::read(&data, format_of(file).unwrap_or(Format::Yaml)).map_err(|error| printable(&error))?;
+    let map = document::read_map(&data, format_of(file).unwrap_or(Format::Yaml), MAX_BYTES)
+        .map_err(|error| printable(&error))?;
     let entry = |(name, definition): (String, Value)| {
         let origin = format!("{}, entry {}", printable(&file.to_string_lossy()), printable(&name));
         let data: Arc<[u8]> = definition.to_string().into_bytes().into();

@@ -18,22 +18,17 @@ pub(super) const KNOWN: &[&str] = &[
     "on_empty",
     "max_shrink",
     "shrink_hold",
+    "default_servers",
+    "backup_servers",
+    "filter",
+    "weight_from_node",
+    "endpoint",
+    "use_ssl_port",
+    "remote_port",
 ];
 
 /// What is specified but not understood yet: refused, so that nobody relies on what isn't done.
-pub(super) const LATER: &[&str] = &[
-    "backends",
-    "backup_servers",
-    "cookie",
-    "default_servers",
-    "filter",
-    "max_ttl",
-    "min_ttl",
-    "nameservers",
-    "remote_port",
-    "route",
-    "weight_from_node",
-];
+pub(super) const LATER: &[&str] = &["backends", "cookie", "max_ttl", "min_ttl", "nameservers", "route"];
 
 /// A key that says nothing to `ProxyMgr`: warned about, never fatal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,14 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// How a definition is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// RFC 8259.
-    Json,
-    /// YAML 1.1 and 1.2 as far as `serde_yaml` goes.
-    Yaml,
-}
+use crate::document::Format;
+
+/// The largest definition read, and the largest file of them, in bytes.
+pub(super) const MAX_BYTES: usize = 256 * 1024;
 
 /// A definition as its source holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 //! A source publishes whole listings: the raw definitions by name. Reading a definition is pure ([`parse`]).
 
 mod definition;
-mod document;
 mod file;
 mod keys;
 mod listing;
@@ -18,9 +17,10 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+pub use crate::document::Format;
 pub use definition::{Definition, Refusal, parse};
 pub use keys::UnknownKey;
-pub use listing::{Entry, Format, Listing, RawDefinition};
+pub use listing::{Entry, Listing, RawDefinition};
 pub use settings::SourceSettings;
 
 use crate::directory_watch::DirectoryWatchError;

@@ -26,15 +26,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The value of `key`; null is the same as none.
-    fn value(&self, key: &str) -> Option<&'a Value> {
+    pub(super) fn value(&self, key: &str) -> Option<&'a Value> {
         self.map.get(key).filter(|value| !value.is_null())
     }
 
     pub(super) fn port(&mut self) -> Option<NonZeroU16> {
-        let Some(value) = self.value("port") else {
+        if self.value("port").is_none() {
             self.error("\"port\" is missing: add the port clients connect to, 1 to 65535".to_owned());
-            return None;
-        };
+        }
+        self.optional_port("port")
+    }
+
+    pub(super) fn optional_port(&mut self, key: &str) -> Option<NonZeroU16> {
+        let value = self.value(key)?;
         let number = match value {
             Value::Number(number) => number.as_u64().and_then(|number| u16::try_from(number).ok()),
             Value::String(text) => text.parse().ok(),
@@ -42,9 +46,22 @@ impl<'a> Reader<'a> {
         };
         let port = number.and_then(NonZeroU16::new);
         if port.is_none() {
-            self.error(format!("\"port\" is {}: it must be 1 to 65535", printable(&value.to_string())));
+            self.error(format!("\"{key}\" is {}: it must be 1 to 65535", printable(&value.to_string())));
         }
         port
+    }
+
+    pub(super) fn flag(&mut self, key: &str) -> Option<bool> {
+        let value = self.value(key)?;
+        let flag = value.as_bool();
+        if flag.is_none() {
+            self.error(format!("\"{key}\" is {}: it must be true or false", printable(&value.to_string())));
+        }
+        flag
+    }
+
+    pub(super) fn optional_text(&mut self, key: &str) -> Option<&'a str> {
+        self.text(key, self.value(key)?)
     }
 
     /// A string that must be there; `what` says what it is.

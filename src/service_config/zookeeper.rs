@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::listing::{Entry, Format, Listing, RawDefinition};
+use super::listing::{Entry, Listing, RawDefinition};
 use super::{Listings, SourceError, publish};
+use crate::document::Format;
 use crate::engine::printable::printable;
 use crate::zookeeper::{Auth, Children, ConnectString, Ensembles, NodePath};
 

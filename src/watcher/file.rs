@@ -1,27 +1,28 @@
-//! Servers are the lines of a file.
+//! Servers are the lines of a file, or the entries of its list.
 
 use std::convert::Infallible;
 use std::path::PathBuf;
 
 use tracing::{info, warn};
 
+use super::file_format::{self, MAX_BYTES};
+use super::server_set::ServerSet;
 use super::updates::Updates;
-use super::{WatchError, Watcher, file_format};
+use super::{WatchError, Watcher};
 use crate::directory_watch::{DirectoryWatch, bounded_read};
-
-/// Some 30000 servers.
-const MAX_BYTES: u64 = 1024 * 1024;
+use crate::engine::node_rules::NodeRules;
 
 /// Follows one file.
 #[derive(Debug)]
 pub struct FileWatcher {
     file: PathBuf,
+    rules: NodeRules,
 }
 
 impl FileWatcher {
     /// Follows `file`, an absolute path; it need not exist yet.
-    pub fn new(file: PathBuf) -> Self {
-        Self { file }
+    pub fn new(file: PathBuf, rules: NodeRules) -> Self {
+        Self { file, rules }
     }
 }
 
@@ -34,15 +35,14 @@ impl Watcher for FileWatcher {
         let mut trouble = None;
         loop {
             // A file that can't be read says nothing about the servers: the last set stays.
-            match bounded_read(&self.file, MAX_BYTES) {
-                Ok(data) => {
-                    out.publish(file_format::read(&data));
+            match self.read() {
+                Ok(set) => {
+                    out.publish(set);
                     if trouble.take().is_some() {
                         info!(service = %out.service(), file = %self.file.display(), "the servers' file can be read again");
                     }
                 }
-                Err(error) => {
-                    let reason = error.to_string();
+                Err(reason) => {
                     if trouble.as_ref() != Some(&reason) {
                         warn!(service = %out.service(), file = %self.file.display(), reason,
                             "the servers' file can't be read; the last known servers stay");
@@ -55,6 +55,13 @@ impl Watcher for FileWatcher {
     }
 }
 
+impl FileWatcher {
+    fn read(&self) -> Result<ServerSet, String> {
+        let data = bounded_read(&self.file, MAX_BYTES as u64).map_err(|error| error.to_string())?;
+        file_format::read(&self.file, &data, &self.rules)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -63,7 +70,7 @@ mod tests {
     use tokio::sync::watch;
     use tokio::time::timeout;
 
-    use super::super::{ServerSet, drive, updates};
+    use super::super::{drive, updates};
     use super::*;
     use crate::engine::service::ServiceName;
 
@@ -79,7 +86,8 @@ mod tests {
         let (file, aside) = (dir.path().join("servers"), dir.path().join("aside"));
         let (out, mut sets) = updates(ServiceName::parse("web").unwrap());
         let path = file.clone();
-        let task = tokio::spawn(async move { drive(FileWatcher::new(path), &out).await });
+        let task =
+            tokio::spawn(async move { drive(FileWatcher::new(path, NodeRules::default()), &out).await });
         fs::write(&file, "1.1.1.1:1\n").unwrap();
         assert_eq!(next(&mut sets).await, ["1.1.1.1:1"]);
         fs::write(&aside, "1.1.1.1:1\n2.2.2.2:2\n").unwrap();
@@ -89,6 +97,22 @@ mod tests {
         fs::write(&aside, "3.3.3.3:3\n").unwrap();
         fs::rename(&aside, &file).unwrap();
         assert_eq!(next(&mut sets).await, ["3.3.3.3:3"], "nothing is published while the file is gone");
+        task.abort();
+    }
+
+    #[tokio::test]
+    async fn a_list_that_is_half_written_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("servers.json");
+        let (out, mut sets) = updates(ServiceName::parse("web").unwrap());
+        let path = file.clone();
+        let task =
+            tokio::spawn(async move { drive(FileWatcher::new(path, NodeRules::default()), &out).await });
+        fs::write(&file, r#"["1.1.1.1:1"]"#).unwrap();
+        assert_eq!(next(&mut sets).await, ["1.1.1.1:1"]);
+        fs::write(&file, r#"["2.2.2.2:2", "#).unwrap();
+        fs::write(&file, r#"["2.2.2.2:2", "3.3.3.3:3"]"#).unwrap();
+        assert_eq!(next(&mut sets).await, ["2.2.2.2:2", "3.3.3.3:3"], "nothing was published between");
         task.abort();
     }
 }

@@ -64,9 +64,14 @@ impl Registries {
 /// Runs the watcher that `spec` asks for, until dropped.
 pub async fn run(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Infallible {
     match spec {
-        WatcherSpec::Zookeeper { server, path } => {
-            drive(ZookeeperWatcher::new(registries, server.clone(), path.clone()), out).await
+        WatcherSpec::Zookeeper { server, path, rules } => {
+            let (server, path) = (server.clone(), path.clone());
+            drive(ZookeeperWatcher::new(registries, server, path, rules.clone()), out).await
         }
-        WatcherSpec::File { file } => drive(FileWatcher::new(file.clone()), out).await,
+        WatcherSpec::File { file, rules } => drive(FileWatcher::new(file.clone(), rules.clone()), out).await,
+        WatcherSpec::Static => {
+            out.publish(ServerSet::default());
+            std::future::pending().await
+        }
     }
 }

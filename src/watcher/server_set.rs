@@ -27,7 +27,8 @@ impl SkippedEntry {
 }
 
 impl ServerSet {
-    /// Sorts by address; of two entries with one address the lesser stays, whatever their order was.
+    /// Sorts by address; of several entries with one address one stays, whatever their order was: the one without a weight,
+    /// else with the least, then the one that is no backup, then the one that doesn't drain, then the one without options.
     pub fn new(mut servers: Vec<Server>, mut skipped: Vec<SkippedEntry>) -> Self {
         servers.sort_unstable();
         servers.dedup_by_key(|server| server.address());

@@ -8,6 +8,7 @@ use super::node_format;
 use super::server_set::{ServerSet, SkippedEntry};
 use super::updates::Updates;
 use super::{Registries, WatchError, Watcher};
+use crate::engine::node_rules::NodeRules;
 use crate::zookeeper::{Children, ConnectString, NodePath, ZookeeperError};
 
 /// Follows one node.
@@ -16,12 +17,13 @@ pub struct ZookeeperWatcher {
     registries: Registries,
     server: String,
     path: String,
+    rules: NodeRules,
 }
 
 impl ZookeeperWatcher {
     /// Follows the children of `path` on the ensemble `server`.
-    pub fn new(registries: Registries, server: String, path: String) -> Self {
-        Self { registries, server, path }
+    pub fn new(registries: Registries, server: String, path: String, rules: NodeRules) -> Self {
+        Self { registries, server, path, rules }
     }
 }
 
@@ -36,16 +38,16 @@ impl Watcher for ZookeeperWatcher {
             if !children.parent_exists {
                 warn!(service = %out.service(), ensemble = %servers, %path, "the node of the servers doesn't exist; waiting for it");
             }
-            out.publish(server_set(&children));
+            out.publish(server_set(&children, &self.rules));
         }
     }
 }
 
-fn server_set(children: &Children) -> ServerSet {
+fn server_set(children: &Children, rules: &NodeRules) -> ServerSet {
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
     for (name, node) in children.nodes.iter() {
-        match node_format::read(&node.data) {
-            Ok(server) => servers.push(server),
+        match node_format::read(name, &node.data, rules) {
+            Ok(server) => servers.extend(server),
             Err(error) => skipped.push(SkippedEntry::new(name, &error.to_string())),
         }
     }

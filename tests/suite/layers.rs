@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use super::support::paths::paths_in;
 
 /// What all layers above `engine` stand on.
-const GROUND: &[&str] = &["zookeeper", "process", "directory_watch", "config", "logging", "engine"];
+const GROUND: &[&str] =
+    &["zookeeper", "process", "directory_watch", "document", "server_entry", "config", "logging", "engine"];
 
 /// Each module with the modules of its own layer and of the one below that it may use, besides [`GROUND`].
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -25,6 +26,8 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("zookeeper", &["engine"]),
     ("process", &["engine"]),
     ("directory_watch", &["engine"]),
+    ("document", &[]),
+    ("server_entry", &["engine"]),
     ("config", &["engine"]),
     ("logging", &["config", "engine"]),
     ("engine", &[]),

@@ -16,6 +16,7 @@ mod layers;
 mod lifecycle;
 mod load_client;
 mod no_change;
+mod node_formats;
 mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;

@@ -26,6 +26,8 @@ struct Known {
     section: Arc<Section>,
     /// `None` until the first answer.
     servers: Option<Arc<Servers>>,
+    /// Those of the definition itself.
+    fixed: Servers,
     held: Option<HeldLoss>,
     outage: OwnOutageRules,
     /// The rank of its claim to its addresses.
@@ -49,11 +51,14 @@ impl KnownServices {
     /// Takes a definition; `false` when nothing changed.
     pub(super) fn define(&mut self, service: &ServiceName, spec: &ServiceSpec, bind_address: IpAddr) -> bool {
         let section = Section::of(spec, bind_address);
+        let fixed: Servers =
+            spec.fixed_servers.iter().map(|server| (server.name(), server.clone())).collect();
         self.definitions += 1;
         let Some(known) = self.services.get_mut(service) else {
             let known = Known {
                 section: Arc::new(section),
                 servers: None,
+                fixed,
                 held: None,
                 outage: spec.outage,
                 since: self.definitions,
@@ -63,8 +68,11 @@ impl KnownServices {
         };
         known.outage = spec.outage;
         if *known.section == section {
-            return false;
+            let changed = known.fixed != fixed;
+            known.fixed = fixed;
+            return changed;
         }
+        known.fixed = fixed;
         if known.section.listen != section.listen {
             known.since = self.definitions;
         }
@@ -146,9 +154,9 @@ impl KnownServices {
 
     /// The services that can go ahead.
     pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
-        let answered =
-            self.services.iter().filter_map(|(name, known)| Some((name, known, known.servers.as_ref()?)));
-        answered
+        let with_servers =
+            self.services.iter().filter_map(|(name, known)| Some((name, known, known.all_servers()?)));
+        with_servers
             .map(|(name, known, servers)| Candidate {
                 name,
                 section: &known.section,
@@ -156,5 +164,19 @@ impl KnownServices {
                 since: known.since,
             })
             .collect()
+    }
+}
+
+impl Known {
+    /// Those of the registry and of the definition; `None` while there are neither.
+    fn all_servers(&self) -> Option<Arc<Servers>> {
+        if self.fixed.is_empty() {
+            return self.servers.clone();
+        }
+        let mut all = self.fixed.clone();
+        for (name, server) in self.servers.iter().flat_map(|servers| servers.iter()) {
+            all.insert(name.clone(), server.clone());
+        }
+        Some(Arc::new(all))
     }
 }

@@ -1,12 +1,15 @@
 //! From the text of a definition to a [`ServiceSpec`], with all that is wrong at once.
 
+mod node_rules;
+mod servers;
+
 use std::fmt;
 use std::path::PathBuf;
 
-use super::document;
 use super::keys::{KNOWN, LATER, UnknownKey, nearest};
-use super::listing::RawDefinition;
+use super::listing::{MAX_BYTES, RawDefinition};
 use super::reader::Reader;
+use crate::document;
 use crate::engine::duration_text::duration;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
@@ -14,7 +17,7 @@ use crate::engine::printable::printable;
 use crate::engine::service::{BindAddress, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
-const TYPES: &[&str] = &["zookeeper", "file"];
+const TYPES: &[&str] = &["zookeeper", "file", "static"];
 const LATER_TYPES: &[&str] = &["dns", "consul", "docker"];
 
 /// A definition that was understood.
@@ -44,8 +47,8 @@ impl fmt::Display for Refusal {
 /// # Errors
 /// All that is wrong with it.
 pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
-    let map =
-        document::read(&raw.data, raw.format).map_err(|error| Refusal { errors: vec![printable(&error)] })?;
+    let map = document::read_map(&raw.data, raw.format, MAX_BYTES)
+        .map_err(|error| Refusal { errors: vec![printable(&error)] })?;
     let mut reader = Reader::new(&map);
     let mut unknown_keys = Vec::new();
     for (key, value) in &map {
@@ -62,6 +65,7 @@ pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
     let bind_options = joined(&mut reader, "bind_options");
     let listen_options = reader.parsed("listen_options", OptionLine::parse);
     let server_options = joined(&mut reader, "server_options");
+    let fixed_servers = servers::read(&mut reader);
     let watcher = watcher(&mut reader);
     let outage = OwnOutageRules {
         on_empty: reader.one("on_empty", on_empty),
@@ -72,8 +76,16 @@ pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
     match (port, watcher) {
         (Some(port), Some(watcher)) if errors.is_empty() => {
             let server_options = server_options.into_iter().collect();
-            let spec =
-                ServiceSpec { port, bind, bind_options, listen_options, server_options, watcher, outage };
+            let spec = ServiceSpec {
+                port,
+                bind,
+                bind_options,
+                listen_options,
+                server_options,
+                watcher,
+                fixed_servers,
+                outage,
+            };
             Ok(Definition { spec, unknown_keys })
         }
         (_, _) => Err(Refusal { errors }),
@@ -81,26 +93,39 @@ pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
 }
 
 fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
-    match reader.required("type", "\"zookeeper\" or \"file\"")? {
+    let rules = node_rules::read(reader);
+    match reader.required("type", "\"zookeeper\", \"file\" or \"static\"")? {
         "zookeeper" => {
             let server = reader.required("server", "the ensemble, such as \"zk1:2181,zk2:2181\"");
             let path = reader.required("path", "the node whose children are the servers");
             let server = server.and_then(|text| reader.checked("server", ConnectString::parse(text)));
             let path = path.and_then(|text| reader.checked("path", NodePath::parse(text)));
-            Some(WatcherSpec::Zookeeper { server: server?.to_string(), path: path?.to_string() })
+            Some(WatcherSpec::Zookeeper { server: server?.to_string(), path: path?.to_string(), rules })
         }
         "file" => {
             let file = reader.required("file", "the absolute path of the file that lists the servers")?;
-            reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file })
+            reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file, rules })
+        }
+        "static" => {
+            if reader.value("default_servers").is_none() && reader.value("backup_servers").is_none() {
+                reader.error(
+                    "\"type\" is \"static\": add \"default_servers\", the list of the servers".to_owned(),
+                );
+            }
+            Some(WatcherSpec::Static)
         }
         later if LATER_TYPES.contains(&later) => {
-            reader.error(format!("\"type\": \"{later}\" is not supported yet; zookeeper and file are"));
+            reader
+                .error(format!("\"type\": \"{later}\" is not supported yet; zookeeper, file and static are"));
             None
         }
         other => {
             let hint =
                 nearest(other, TYPES).map(|name| format!(", did you mean \"{name}\"?")).unwrap_or_default();
-            reader.error(format!("\"type\" is \"{}\"{hint}; zookeeper and file are taken", printable(other)));
+            reader.error(format!(
+                "\"type\" is \"{}\"{hint}; zookeeper, file and static are taken",
+                printable(other)
+            ));
             None
         }
     }

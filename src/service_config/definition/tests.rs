@@ -1,5 +1,8 @@
-use super::super::listing::Format;
+use crate::document::Format;
+use std::num::NonZeroU16;
+
 use super::*;
+use crate::engine::node_rules::NodeRules;
 
 fn json(text: &str) -> Result<Definition, Refusal> {
     parse(&RawDefinition { data: text.as_bytes().into(), format: Format::Json, origin: "test".into() })
@@ -18,7 +21,7 @@ fn a_definition_of_2015_with_a_port_is_understood() {
     assert_eq!(spec.listen_options, [OptionLine::parse("mode http").unwrap()]);
     assert_eq!(spec.server_options, [OptionLine::parse("check inter 2000").unwrap()]);
     let (server, path) = ("localhost:2181".to_owned(), "/services/web".to_owned());
-    assert_eq!(spec.watcher, WatcherSpec::Zookeeper { server, path });
+    assert_eq!(spec.watcher, WatcherSpec::Zookeeper { server, path, rules: NodeRules::default() });
     assert_eq!(unknown_keys, []);
 }
 
@@ -58,12 +61,12 @@ fn everything_wrong_is_told_at_once_with_its_key() {
 #[test]
 fn types_that_are_unknown_or_not_there_yet_are_refused() {
     let with = |kind: &str| errors(&format!(r#"{{"port": 1, "type": "{kind}"}}"#));
-    assert_eq!(with("dns"), ["\"type\": \"dns\" is not supported yet; zookeeper and file are"]);
+    assert_eq!(with("dns"), ["\"type\": \"dns\" is not supported yet; zookeeper, file and static are"]);
     assert_eq!(
         with("zookeper"),
-        ["\"type\" is \"zookeper\", did you mean \"zookeeper\"?; zookeeper and file are taken"]
+        ["\"type\" is \"zookeper\", did you mean \"zookeeper\"?; zookeeper, file and static are taken"]
     );
-    assert_eq!(errors(r#"{"port": 1}"#), ["\"type\" is missing: add \"zookeeper\" or \"file\""]);
+    assert_eq!(errors(r#"{"port": 1}"#), ["\"type\" is missing: add \"zookeeper\", \"file\" or \"static\""]);
     assert_eq!(
         with("file"),
         ["\"file\" is missing: add the absolute path of the file that lists the servers"]
@@ -85,4 +88,72 @@ fn wrong_json_is_told_with_line_and_column() {
         let text = format!(r#"{{"type":"file","file":"/f","port":{port}}}"#);
         assert!(errors(&text)[0].contains("it must be 1 to 65535"), "{port}");
     }
+}
+
+#[test]
+fn what_is_taken_from_nodes_can_be_chosen() {
+    let definition = json(
+        r#"{"type":"file","file":"/f","port":1,"filter":{"az":["a","b"],"tier":1},"weight_from_node":false,"endpoint":"admin",
+            "use_ssl_port":true,"remote_port":8080}"#,
+    );
+    let Definition { spec, unknown_keys } = definition.unwrap();
+    let WatcherSpec::File { rules, .. } = spec.watcher else { panic!("{:?}", spec.watcher) };
+    assert_eq!((rules.weight_from_node, rules.endpoint.as_deref()), (Some(false), Some("admin")));
+    assert_eq!((rules.use_ssl_port, rules.remote_port.map(NonZeroU16::get)), (true, Some(8080)));
+    let labels = |az: &str| [("az", az), ("tier", "1")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+    assert!(rules.filter.takes(&labels("b")) && !rules.filter.takes(&labels("c")));
+    assert_eq!(unknown_keys, []);
+    for (text, reason) in [
+        (r#""filter":"az""#, "\"filter\" is \"az\": it must be a map"),
+        (r#""filter":{"az":[]}"#, "\"filter.az\" is []: it must be a value or a list of them"),
+        (r#""filter":{"az":{"b":1}}"#, "\"filter.az\""),
+        (r#""weight_from_node":"yes""#, "\"weight_from_node\" is \"yes\": it must be true or false"),
+        (r#""remote_port":0"#, "\"remote_port\" is 0: it must be 1 to 65535"),
+        (r#""endpoint":1"#, "\"endpoint\" is 1: it must be a string"),
+    ] {
+        let all = errors(&format!(r#"{{"type":"file","file":"/f","port":1,{text}}}"#));
+        assert!(all.len() == 1 && all[0].contains(reason), "{text}: {all:?}");
+    }
+}
+
+#[test]
+fn a_definition_may_name_servers_itself() {
+    let definition = json(
+        r#"{"type":"static","port":1,"default_servers":["1.1.1.1:1 weight=5",{"address":"2.2.2.2","port":2,"drain":true}],
+            "backup_servers":["3.3.3.3:3","1.1.1.1:1"]}"#,
+    );
+    let spec = definition.unwrap().spec;
+    assert_eq!(spec.watcher, WatcherSpec::Static);
+    let servers: Vec<_> = spec
+        .fixed_servers
+        .iter()
+        .map(|server| {
+            (
+                server.name().to_string(),
+                server.backup,
+                server.drain,
+                server.weight.map(crate::engine::server::Weight::get),
+            )
+        })
+        .collect();
+    assert_eq!(
+        servers,
+        [
+            ("1.1.1.1:1".into(), false, false, Some(5)),
+            ("2.2.2.2:2".into(), false, true, None),
+            ("3.3.3.3:3".into(), true, false, None),
+        ]
+    );
+    let all = errors(
+        r#"{"type":"static","port":1,"default_servers":["1.1.1.1",{"port":1},3],"backup_servers":"x:1"}"#,
+    );
+    for part in [
+        "\"default_servers[0]\": '1.1.1.1': it has no port",
+        "\"default_servers[1]\": \"address\" is missing",
+        "\"default_servers[2]\" is 3: it must be \"address:port\" or an object",
+        "\"backup_servers\": 'x': host names are not resolved yet",
+    ] {
+        assert!(all.iter().any(|error| error.contains(part)), "{part}: {all:?}");
+    }
+    assert!(errors(r#"{"type":"static","port":1}"#)[0].contains("add \"default_servers\""));
 }

@@ -9,6 +9,7 @@ use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::moment::Moment;
+use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
 use proxymgr::engine::option_line::OptionLine;
 use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
@@ -68,7 +69,8 @@ pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
         bind_options: None,
         listen_options: listen_options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
         server_options: vec![OptionLine::parse("check inter 2s").unwrap()],
-        watcher: WatcherSpec::File { file: "/servers".into() },
+        watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
+        fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),
     }
 }

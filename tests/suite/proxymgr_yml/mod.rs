@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proxymgr::config::{Config, LogFormat, LogLevel, SourceConfig};
 use proxymgr::engine::outage_rules::OnEmpty;
+use proxymgr::service_config::{Format, RawDefinition, parse};
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -99,12 +100,13 @@ fn the_commented_key_of_the_example_works_too() {
 }
 
 #[test]
-fn the_example_services_are_well_formed() {
-    for name in ["web.json", "database.yml"] {
+fn the_example_services_are_understood() {
+    for name in ["web.json", "database.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
-        let text = std::fs::read_to_string(file).unwrap();
-        let service: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
-        assert!(service["port"].is_u64() && service["type"].is_string(), "{name}");
+        let data = std::fs::read(file).unwrap().into();
+        let definition =
+            parse(&RawDefinition { data, format: Format::Yaml, origin: name.to_owned() }).unwrap();
+        assert_eq!(definition.unknown_keys, [], "{name}");
     }
 }
 

@@ -3,20 +3,38 @@
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::listing::Format;
+/// How a document is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// RFC 8259.
+    Json,
+    /// YAML 1.1 and 1.2 as far as `serde_yaml` goes.
+    Yaml,
+}
 
-/// The largest document read, in bytes.
-pub(super) const MAX_BYTES: usize = 256 * 1024;
 /// The deepest nesting read; definitions need two levels.
 const MAX_DEPTH: usize = 64;
 
-/// Reads a document whose top level is a map.
+/// Reads a document of at most `max_bytes` bytes whose top level is a map.
 ///
 /// # Errors
 /// For users: what is wrong, with line and column where the parser tells them.
-pub(super) fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, String> {
-    if data.len() > MAX_BYTES {
-        return Err(format!("it is {} bytes long; at most {MAX_BYTES} are read", data.len()));
+pub fn read_map(data: &[u8], format: Format, max_bytes: usize) -> Result<Map<String, Value>, String> {
+    match read(data, format, max_bytes)? {
+        Value::Object(map) => Ok(map),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Err("its top level must be a map of keys and values".to_owned())
+        }
+    }
+}
+
+/// Reads a document of at most `max_bytes` bytes.
+///
+/// # Errors
+/// As for [`read_map`].
+pub fn read(data: &[u8], format: Format, max_bytes: usize) -> Result<Value, String> {
+    if data.len() > max_bytes {
+        return Err(format!("it is {} bytes long; at most {max_bytes} are read", data.len()));
     }
     if data.trim_ascii().is_empty() {
         return Err("it is empty".to_owned());
@@ -28,12 +46,7 @@ pub(super) fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, St
         Format::Json => serde_json::from_slice(data).map_err(|error| format!("no valid JSON: {error}"))?,
         Format::Yaml => serde_yaml::from_slice(data).map_err(|error| format!("no valid YAML: {error}"))?,
     };
-    match value {
-        Value::Object(map) => Ok(map),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err("its top level must be a map of keys and values".to_owned())
-        }
-    }
+    Ok(value)
 }
 
 /// How deep brackets and braces are nested, at most; those inside strings count too, which harms nobody. The YAML scanner's
@@ -125,6 +138,12 @@ impl<'de> Visitor<'de> for UniqueVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const MAX_BYTES: usize = 256 * 1024;
+
+    fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, String> {
+        read_map(data, format, MAX_BYTES)
+    }
 
     #[test]
     fn json_and_yaml_mean_the_same() {

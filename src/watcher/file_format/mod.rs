@@ -1,0 +1,60 @@
+//! What a file of servers holds: lines, or a JSON or YAML list.
+//!
+//! The ending tells: `.json`, `.yml` and `.yaml` are lists. A file with another ending holds lines, unless it begins like a
+//! JSON list: `[` and then a blank, `{`, `"` or `]`, which no line does.
+
+mod lines;
+mod list;
+
+use std::path::Path;
+
+use super::server_set::ServerSet;
+use crate::document::Format;
+use crate::engine::node_rules::NodeRules;
+
+/// Some 30000 lines.
+pub(super) const MAX_BYTES: usize = 1024 * 1024;
+
+/// Reads the whole file.
+///
+/// # Errors
+/// When a list can't be read as a whole, which says nothing about the servers.
+pub(super) fn read(file: &Path, data: &[u8], rules: &NodeRules) -> Result<ServerSet, String> {
+    match list_format(file, data) {
+        Some(format) => list::read(data, format, rules),
+        None => Ok(lines::read(data, rules)),
+    }
+}
+
+fn list_format(file: &Path, data: &[u8]) -> Option<Format> {
+    match file.extension().and_then(|ending| ending.to_str()) {
+        Some("json") => Some(Format::Json),
+        Some("yml" | "yaml") => Some(Format::Yaml),
+        Some(_) | None => match data.trim_ascii_start() {
+            [b'['] | [b'[', b' ' | b'\t' | b'\r' | b'\n' | b'{' | b'"' | b']', ..] => Some(Format::Json),
+            _lines => None,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ending_tells_the_format_and_else_the_beginning() {
+        for (file, data, format) in [
+            ("/s.json", "", Some(Format::Json)),
+            ("/s.yml", "", Some(Format::Yaml)),
+            ("/s.yaml", "[", Some(Format::Yaml)),
+            ("/s.txt", "\n [ {\"address\"", Some(Format::Json)),
+            ("/s", "[\"1.2.3.4:80\"]", Some(Format::Json)),
+            ("/s", "[]", Some(Format::Json)),
+            ("/s", "[::1]:80", None),
+            ("/s", "", None),
+            ("/s.conf", "1.2.3.4:80", None),
+        ] {
+            assert_eq!(list_format(Path::new(file), data.as_bytes()), format, "{file} {data}");
+        }
+    }
+}
