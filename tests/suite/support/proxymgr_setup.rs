@@ -36,7 +36,7 @@ pub struct Paths {
 }
 
 impl Setup {
-    /// Services from files (see [`Paths::write_service`]), mode http, short time-outs, a log in JSON; servers in turn, which is not the default of every HAProxy.
+    /// Services from files (see [`Paths::write_service`]), mode http, short time-outs, a log in JSON; servers in turn, which is not the default of every `HAProxy`.
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("proxymgr-").tempdir().unwrap();
         let paths = Paths::under(directory.path());
