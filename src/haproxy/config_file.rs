@@ -1,4 +1,4 @@
-//! haproxy.cfg on disk: whole or not at all, and the last one that worked.
+//! haproxy.cfg on disk: whole or not at all, and a copy of the last one that worked.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -64,19 +64,6 @@ pub fn write_atomically(path: &Path, text: &str, mode: u32) -> Result<Written, C
 /// When it can't be written.
 pub fn keep_last_good(state_dir: &Path, text: &str) -> Result<Written, ConfigFileError> {
     write_atomically(&state_dir.join(LAST_GOOD), text, CONFIG_MODE)
-}
-
-/// The last configuration that a process served; `None` before the first.
-///
-/// # Errors
-/// When it can't be read.
-pub fn read_last_good(state_dir: &Path) -> Result<Option<String>, ConfigFileError> {
-    let path = state_dir.join(LAST_GOOD);
-    match fs::read_to_string(&path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ConfigFileError::Other { action: "read", path, source }),
-    }
 }
 
 /// The file that `path` names, through symlinks, even when the last one points to nothing yet.
@@ -200,10 +187,9 @@ mod tests {
     }
 
     #[test]
-    fn the_last_good_text_comes_back() {
+    fn the_last_good_text_is_kept() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(read_last_good(dir.path()).unwrap(), None);
         keep_last_good(dir.path(), "good\n").unwrap();
-        assert_eq!(read_last_good(dir.path()).unwrap().as_deref(), Some("good\n"));
+        assert_eq!(fs::read_to_string(dir.path().join(LAST_GOOD)).unwrap(), "good\n");
     }
 }

@@ -57,7 +57,9 @@ impl DrainingProcesses {
             if process.exit().is_some() {
                 continue;
             }
-            if process.age() >= timeout {
+            if process.is_terminated() {
+                process.terminate();
+            } else if process.age() >= timeout {
                 warn!(
                     pid = process.pid(),
                     "drained for reload.drain_timeout; ended with its last connections"

@@ -222,6 +222,11 @@ impl Draining {
         }
     }
 
+    /// Whether it was told to end with its last connections.
+    pub(super) fn is_terminated(&self) -> bool {
+        self.terminated.is_some()
+    }
+
     /// Ends it with SIGTERM, and with SIGKILL when that has not helped.
     pub(super) fn terminate(&mut self) {
         match self.terminated {

@@ -16,7 +16,7 @@ use super::reaper::Reaper;
 /// A started process.
 #[derive(Debug)]
 pub struct Child {
-    /// Its process id, for people; signals go through [`Child::signal`].
+    /// Its process id, for people; signals go through [`Child::signals`].
     pub pid: u32,
     /// Tells when and how it ends.
     pub exit: ExitWatch,

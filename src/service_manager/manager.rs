@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use super::RegistryEvent;
 use super::catalog::{Catalog, RESTORE_TIME, Step};
 use super::forward::forward;
+use super::memory::{Memory, Remembered};
 use crate::engine::moment::Moment;
 use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
 use crate::service_config::{self, Listing, SourceSettings};
@@ -46,6 +47,9 @@ pub(super) struct Manager {
     registries: Registries,
     events: mpsc::Sender<RegistryEvent>,
     catalog: Catalog,
+    /// When what is remembered stands in for sources that didn't answer.
+    recall_at: Option<Instant>,
+    remembered: BTreeMap<String, Remembered>,
     watchers: BTreeMap<ServiceName, Running>,
     last_generation: u64,
     tasks: JoinSet<()>,
@@ -58,7 +62,11 @@ pub(super) struct Manager {
 struct Closed;
 
 impl Manager {
-    pub(super) fn new(sources: Vec<SourceSettings>, events: mpsc::Sender<RegistryEvent>) -> Self {
+    pub(super) fn new(
+        sources: Vec<SourceSettings>,
+        memory: Memory,
+        events: mpsc::Sender<RegistryEvent>,
+    ) -> Self {
         let (messages, inbox) = mpsc::channel(64);
         let credentials = sources.iter().filter_map(|source| match source {
             SourceSettings::Zookeeper { servers, path: _, auth } => Some((servers.clone(), auth.clone()?)),
@@ -67,7 +75,9 @@ impl Manager {
         Self {
             started: Instant::now(),
             registries: Registries { credentials: credentials.collect(), ..Registries::default() },
-            catalog: Catalog::new(sources.len()),
+            catalog: Catalog::new(sources.len(), memory.listing()),
+            recall_at: memory.recall_after.map(|wait| Instant::now() + wait),
+            remembered: memory.services,
             sources: sources.into_iter().map(Arc::new).collect(),
             events,
             watchers: BTreeMap::new(),
@@ -94,6 +104,7 @@ impl Manager {
             self.tell(RegistryEvent::Listed).await?;
         }
         loop {
+            let recall_at = self.recall_at.filter(|_| !listed);
             let deadline = self.catalog.deadline().map(|deadline| self.started + deadline.since_start());
             tokio::select! {
                 Some(message) = self.inbox.recv() => match message {
@@ -114,6 +125,18 @@ impl Manager {
                 () = until(deadline) => {
                     let steps = self.catalog.expire(self.now());
                     self.take_all(steps).await?;
+                }
+                () = until(recall_at) => {
+                    self.recall_at = None;
+                    let (services, steps) = self.catalog.recall();
+                    if services > 0 {
+                        warn!(services, "not every list of services has come in time; those known before the start go ahead");
+                    }
+                    self.take_all(steps).await?;
+                    if self.catalog.is_complete() {
+                        listed = true;
+                        self.tell(RegistryEvent::Listed).await?;
+                    }
                 }
                 Some(ended) = self.tasks.join_next_with_id() => self.reap(ended),
                 () = self.events.closed() => return Err(Closed),
@@ -138,12 +161,21 @@ impl Manager {
 
     async fn take(&mut self, step: Step) -> Result<(), Closed> {
         match step {
-            Step::Define { name, spec, origin, unknown_keys } => {
+            Step::Define { name, spec, definition, unknown_keys } => {
+                let origin = definition.origin.clone();
                 info!(service = %name, origin, port = spec.port, "service defined");
                 for key in unknown_keys {
                     warn!(service = %name, origin, %key, "unknown key in the definition; it plays no part");
                 }
-                self.tell(RegistryEvent::Defined { name: name.clone(), spec: Arc::clone(&spec) }).await?;
+                let event =
+                    RegistryEvent::Defined { name: name.clone(), spec: Arc::clone(&spec), definition };
+                self.tell(event).await?;
+                if let Some(remembered) = self.remembered.remove(name.as_str())
+                    && remembered.is_of(&spec)
+                {
+                    let servers = remembered.servers;
+                    self.tell(RegistryEvent::Remembered { name: name.clone(), servers }).await?;
+                }
                 self.ensure_watcher(name, &spec);
                 Ok(())
             }

@@ -9,13 +9,17 @@
 mod catalog;
 mod forward;
 mod manager;
+mod memory;
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+pub use memory::{Memory, Remembered};
+
+use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
-use crate::service_config::SourceSettings;
+use crate::service_config::{RawDefinition, SourceSettings};
 use crate::watcher::ServerSet;
 
 /// What the registries say, in order.
@@ -29,6 +33,15 @@ pub enum RegistryEvent {
         name: ServiceName,
         /// What it is now.
         spec: Arc<ServiceSpec>,
+        /// As its source holds it.
+        definition: RawDefinition,
+    },
+    /// The servers that a service just defined had in an earlier run.
+    Remembered {
+        /// Its name.
+        name: ServiceName,
+        /// They count until its watcher answers.
+        servers: Vec<Server>,
     },
     /// What is written under this name can't be taken. If the service was defined before, it stays as it was, and its
     /// watcher goes on.
@@ -54,6 +67,6 @@ pub enum RegistryEvent {
 
 /// Follows `sources` (the first that holds a name keeps it) and the watchers of all services, until `events` is closed or
 /// this is dropped, which stops everything.
-pub async fn run(sources: Vec<SourceSettings>, events: mpsc::Sender<RegistryEvent>) {
-    manager::Manager::new(sources, events).run().await;
+pub async fn run(sources: Vec<SourceSettings>, memory: Memory, events: mpsc::Sender<RegistryEvent>) {
+    manager::Manager::new(sources, memory, events).run().await;
 }

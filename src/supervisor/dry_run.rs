@@ -16,7 +16,7 @@ use crate::engine::reconciler::{
 };
 use crate::engine::render::Rendered;
 use crate::engine::service::ServiceName;
-use crate::service_manager::{self, RegistryEvent};
+use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::ServerSet;
 
 /// What the registries said within `safety.startup_timeout`, and the haproxy.cfg that follows from it.
@@ -50,7 +50,7 @@ impl DryRun {
         let clock = Clock(Instant::now());
         let reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
-        let registries = tokio::spawn(service_manager::run(sources(config)?, events));
+        let registries = tokio::spawn(service_manager::run(sources(config)?, Memory::default(), events));
 
         let mut collecting = Collecting { reconciler, listed: false, services: BTreeMap::new() };
         let config = loop {
@@ -99,8 +99,11 @@ impl Collecting {
     fn note(&mut self, event: &RegistryEvent) {
         match event {
             RegistryEvent::Listed => self.listed = true,
-            RegistryEvent::Defined { name, spec: _ } => self.found(name.as_str()).refusal = None,
+            RegistryEvent::Defined { name, spec: _, definition: _ } => {
+                self.found(name.as_str()).refusal = None;
+            }
             RegistryEvent::Refused { name, reason } => self.found(name).refusal = Some(reason.clone()),
+            RegistryEvent::Remembered { .. } => {}
             RegistryEvent::Removed { name } => {
                 self.services.remove(name.as_str());
             }

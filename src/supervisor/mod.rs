@@ -2,8 +2,10 @@
 
 pub mod dry_run;
 pub mod prepare;
+mod remember;
 pub mod settings;
 mod signals;
+mod snapshot;
 
 use std::time::Instant;
 
@@ -17,6 +19,7 @@ use crate::haproxy::actor::{Actor, Event, Handle};
 use crate::service_manager::{self, RegistryEvent};
 
 use prepare::{StartError, check_base, prepare};
+use remember::{Recorder, recall};
 use settings::{haproxy_settings, reconciler_settings, sources};
 use signals::{Request, Signals};
 
@@ -52,9 +55,13 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     let haproxy =
         Actor::start(haproxy_settings(&config)?, prepared.reaper).map_err(StartError::OperatorsSocket)?;
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
-    let registries = tokio::spawn(service_manager::run(sources, registry_events));
+    let registries = {
+        let memory = recall(&config.state_dir, config.safety.startup_timeout);
+        tokio::spawn(service_manager::run(sources, memory, registry_events))
+    };
 
-    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry };
+    let recorder = Recorder::new(config.state_dir.clone());
+    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, recorder };
     let ended = supervisor.serve(&mut signals).await;
     registries.abort();
     ended?;
@@ -76,6 +83,7 @@ struct Supervisor {
     reconciler: Reconciler,
     haproxy: Handle,
     registry: mpsc::Receiver<RegistryEvent>,
+    recorder: Recorder,
 }
 
 impl Supervisor {
@@ -96,10 +104,17 @@ impl Supervisor {
                     Some(Event::Died(exit)) => Input::Died { how: exit.to_string() },
                     None => return Err(RunError::HaproxyTask),
                 },
-                Some(event) = self.registry.recv() => match registry_input(event) {
-                    Some(input) => input,
-                    None => continue,
+                Some(event) = self.registry.recv() => {
+                    self.recorder.note(&event);
+                    match registry_input(event) {
+                        Some(input) => input,
+                        None => continue,
+                    }
                 },
+                () = self.recorder.due() => {
+                    self.recorder.write(&self.reconciler).await;
+                    continue;
+                }
                 () = self.clock.sleep_until(deadline) => Input::Tick,
             };
             self.handle(input).await?;
@@ -120,7 +135,10 @@ impl Supervisor {
     }
 
     /// Lets `HAProxy` drain; a second signal ends that.
-    async fn end(self, config: &Config, signals: &mut Signals) {
+    async fn end(mut self, config: &Config, signals: &mut Signals) {
+        if self.recorder.is_behind() {
+            self.recorder.write(&self.reconciler).await;
+        }
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
         let Handle { shutdown, mut task, orders: _orders, events: _events } = self.haproxy;
@@ -158,7 +176,8 @@ impl Clock {
 fn registry_input(event: RegistryEvent) -> Option<Input> {
     match event {
         RegistryEvent::Listed => Some(Input::Listed),
-        RegistryEvent::Defined { name, spec } => Some(Input::Defined(name, spec)),
+        RegistryEvent::Defined { name, spec, definition: _ } => Some(Input::Defined(name, spec)),
+        RegistryEvent::Remembered { name, servers } => Some(Input::Remembered(name, servers)),
         RegistryEvent::Refused { .. } => None,
         RegistryEvent::Removed { name } => Some(Input::Removed(name)),
         RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),

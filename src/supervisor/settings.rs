@@ -1,6 +1,7 @@
 //! proxymgr.yml as each part needs it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::prepare::StartError;
 use crate::config::Config;
@@ -11,6 +12,9 @@ use crate::engine::section::Base;
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::service_config::SourceSettings;
+
+/// After the sources' time is up, what is remembered of their services takes a moment to arrive.
+const RECALL_TIME: Duration = Duration::from_millis(250);
 
 /// What decides.
 ///
@@ -30,7 +34,7 @@ pub fn reconciler_settings(
         base: Arc::new(base),
         capability: Capability { version, runtime_updates: config.haproxy.runtime_updates },
         min_interval: config.reload.min_interval,
-        startup_timeout: config.safety.startup_timeout,
+        startup_timeout: config.safety.startup_timeout + RECALL_TIME,
         outage: config.safety.outage,
     })
 }

@@ -69,9 +69,6 @@ pub async fn run(spec: &WatcherSpec, registries: Registries, out: &Updates) -> I
             drive(ZookeeperWatcher::new(registries, server, path, rules.clone()), out).await
         }
         WatcherSpec::File { file, rules } => drive(FileWatcher::new(file.clone(), rules.clone()), out).await,
-        WatcherSpec::Static => {
-            out.publish(ServerSet::default());
-            std::future::pending().await
-        }
+        WatcherSpec::Static => std::future::pending().await,
     }
 }

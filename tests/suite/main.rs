@@ -22,6 +22,7 @@ mod proxymgr_yml;
 mod registry_zookeeper;
 mod reloads;
 mod replacements;
+mod snapshot;
 mod static_balance;
 mod support;
 mod zookeeper_auth;

@@ -184,7 +184,11 @@ fn default_servers_are_there_whatever_the_registry_says_and_backups_step_in() {
     world.nodes.remove("web", &found);
     proxymgr.wait_for_log(SOON, "empty");
     wait_for_backends(world.port, &["found", "fixed"]);
-    drop((found, fixed));
+    world.define(
+        &json!({"type": "static", "default_servers": [local(&fixed)], "backup_servers": [local(&spare)]}),
+    );
+    wait_for_backends(world.port, &["fixed"]);
+    drop(fixed);
     wait_for_backends(world.port, &["spare"]);
     assert_eq!(proxymgr.reloads(), 1);
 }

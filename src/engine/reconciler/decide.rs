@@ -34,8 +34,12 @@ impl Reconciler {
         if !complete && now < self.timing.collect_until {
             return;
         }
+        let recalled = self.known.recall();
+        if !recalled.is_empty() {
+            effects.push(Effect::Notice(Notice::StartsFromMemory(recalled)));
+        }
         let unanswered = self.known.unanswered();
-        if !complete {
+        if !unanswered.is_empty() || !self.known.listed {
             effects.push(Effect::Notice(Notice::StartsWithout(unanswered)));
         }
         self.phase = Phase::Starting;

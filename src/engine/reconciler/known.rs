@@ -10,7 +10,7 @@ use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling,
 use crate::engine::policy::Candidate;
 use crate::engine::section::Section;
 use crate::engine::server::Server;
-use crate::engine::service::{ServiceName, ServiceSpec};
+use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
 
 /// All services that have a good definition.
 #[derive(Debug, Default)]
@@ -28,22 +28,35 @@ struct Known {
     servers: Option<Arc<Servers>>,
     /// Those of the definition itself.
     fixed: Servers,
+    /// Those of an earlier run, until the first answer.
+    remembered: Option<Arc<Servers>>,
     held: Option<HeldLoss>,
     outage: OwnOutageRules,
     /// The rank of its claim to its addresses.
     since: u64,
 }
 
-/// What an answer of a watcher means.
-pub(super) enum Answer {
+/// What an answer of a watcher changes, and what was not believed of it.
+pub(super) struct Answer {
+    pub(super) change: Change,
+    pub(super) doubt: Option<Doubt>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Change {
     First,
-    Changed,
-    Same,
-    KeptThoughEmpty(usize),
-    /// So many are missing and stay; for how long, when the wait begins now.
+    Servers,
+    Nothing,
+}
+
+pub(super) enum Doubt {
+    KeptThoughEmpty {
+        servers: usize,
+    },
+    /// So many are missing and stay, from now on for this long.
     Held {
         missing: usize,
-        hold: Option<Duration>,
+        hold: Duration,
     },
 }
 
@@ -54,11 +67,14 @@ impl KnownServices {
         let fixed: Servers =
             spec.fixed_servers.iter().map(|server| (server.name(), server.clone())).collect();
         self.definitions += 1;
+        // No registry will ever answer, and what one said before doesn't count any more.
+        let only_fixed = spec.watcher == WatcherSpec::Static;
         let Some(known) = self.services.get_mut(service) else {
             let known = Known {
                 section: Arc::new(section),
-                servers: None,
+                servers: only_fixed.then(Arc::default),
                 fixed,
+                remembered: None,
                 held: None,
                 outage: spec.outage,
                 since: self.definitions,
@@ -67,12 +83,17 @@ impl KnownServices {
             return true;
         };
         known.outage = spec.outage;
+        let mut changed = known.fixed != fixed;
+        known.fixed = fixed;
+        if only_fixed && known.servers.as_ref().is_none_or(|servers| !servers.is_empty()) {
+            known.servers = Some(Arc::default());
+            known.remembered = None;
+            known.held = None;
+            changed = true;
+        }
         if *known.section == section {
-            let changed = known.fixed != fixed;
-            known.fixed = fixed;
             return changed;
         }
-        known.fixed = fixed;
         if known.section.listen != section.listen {
             known.since = self.definitions;
         }
@@ -91,31 +112,60 @@ impl KnownServices {
         rules: OutageRules,
         now: Moment,
     ) -> Answer {
-        let Some(known) = self.services.get_mut(service) else { return Answer::Same };
+        let nothing = Answer { change: Change::Nothing, doubt: None };
+        let Some(known) = self.services.get_mut(service) else { return nothing };
         let servers: Servers = servers.into_iter().map(|server| (server.name(), server)).collect();
-        let Some(before) = &known.servers else {
-            known.servers = Some(Arc::new(servers));
-            return Answer::First;
+        let change = |before: &Option<Arc<Servers>>, now: &Arc<Servers>| match before {
+            None => Change::First,
+            Some(before) if before == now => Change::Nothing,
+            Some(_) => Change::Servers,
         };
-        match known.outage.or(rules).judge(before, known.held.as_ref(), servers, now) {
-            Ruling::KeepThoughEmpty => {
-                known.held = None;
-                Answer::KeptThoughEmpty(before.len())
-            }
-            Ruling::Take(servers) => {
-                let changed = **before != *servers;
-                known.servers = Some(servers);
-                known.held = None;
-                if changed { Answer::Changed } else { Answer::Same }
-            }
-            Ruling::Hold(servers, loss) => {
-                let missing = loss.missing;
-                let hold = known.held.is_none().then(|| loss.until - now);
-                known.servers = Some(servers);
-                known.held = Some(loss);
-                Answer::Held { missing, hold }
+        let remembered = known.remembered.take();
+        let Some(before) = known.servers.clone().or(remembered) else {
+            known.servers = Some(Arc::new(servers));
+            return Answer { change: Change::First, doubt: None };
+        };
+        let (servers, held, doubt) =
+            match known.outage.or(rules).judge(&before, known.held.as_ref(), servers, now) {
+                Ruling::KeepThoughEmpty => {
+                    let doubt = Doubt::KeptThoughEmpty { servers: before.len() };
+                    (before, None, Some(doubt))
+                }
+                Ruling::Take(servers) => (servers, None, None),
+                Ruling::Hold(servers, loss) => {
+                    let doubt = Doubt::Held { missing: loss.missing, hold: loss.until - now };
+                    (servers, Some(loss), known.held.is_none().then_some(doubt))
+                }
+            };
+        let change = change(&known.servers, &servers);
+        known.servers = Some(servers);
+        known.held = held;
+        Answer { change, doubt }
+    }
+
+    /// Takes the servers of an earlier run, for as long as there is no answer.
+    pub(super) fn remember(&mut self, service: &ServiceName, servers: Vec<Server>) {
+        if let Some(known) = self.services.get_mut(service).filter(|known| known.servers.is_none()) {
+            let servers = servers.into_iter().map(|server| (server.name(), server)).collect();
+            known.remembered = Some(Arc::new(servers));
+        }
+    }
+
+    /// Falls back to the servers of an earlier run where there is no answer; tells for which services.
+    pub(super) fn recall(&mut self) -> Vec<ServiceName> {
+        let mut recalled = Vec::new();
+        for (name, known) in self.services.iter_mut().filter(|(_, known)| known.servers.is_none()) {
+            known.servers = known.remembered.take();
+            if known.servers.is_some() {
+                recalled.push(name.clone());
             }
         }
+        recalled
+    }
+
+    /// The services with the servers that are believed.
+    pub(super) fn believed(&self) -> impl Iterator<Item = (&ServiceName, &Arc<Servers>)> {
+        self.services.iter().filter_map(|(name, known)| Some((name, known.servers.as_ref()?)))
     }
 
     /// When the next loss that is held has lasted.

@@ -28,7 +28,7 @@ use timing::Timing;
 
 use super::capability::Capability;
 use super::moment::Moment;
-use super::outage_rules::OutageRules;
+use super::outage_rules::{OutageRules, Servers};
 use super::policy::{Obstacle, Quarantine};
 use super::render::Renderer;
 use super::section::Base;
@@ -116,6 +116,7 @@ impl Reconciler {
                     self.timing.topology_changed(now);
                 }
             }
+            Input::Remembered(service, servers) => self.known.remember(&service, servers),
             Input::Servers(service, servers) => self.take_servers(&service, servers, now, &mut effects),
             Input::Done(outcome) => self.take_outcome(outcome, now, &mut effects),
             Input::Died { how } => self.take_death(how, now, &mut effects),
@@ -146,6 +147,11 @@ impl Reconciler {
         self.applied.as_ref()
     }
 
+    /// The services with the servers that are believed, which is not always what the registries said last.
+    pub fn believed(&self) -> impl Iterator<Item = (&ServiceName, &Arc<Servers>)> {
+        self.known.believed()
+    }
+
     /// The definitions that do not go ahead.
     pub fn obstacles(&self) -> &BTreeMap<ServiceName, Obstacle> {
         &self.obstacles
@@ -158,21 +164,21 @@ impl Reconciler {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        match self.known.take_servers(service, servers, self.settings.outage, now) {
-            known::Answer::First => self.timing.topology_changed(now),
-            known::Answer::Changed => self.timing.servers_changed(now),
-            known::Answer::Same => {}
-            known::Answer::KeptThoughEmpty(servers) => {
-                effects.push(Effect::Notice(Notice::KeptThoughEmpty { service: service.clone(), servers }));
-            }
-            known::Answer::Held { missing, hold } => {
-                self.timing.servers_changed(now);
-                if let Some(hold) = hold {
-                    let service = service.clone();
-                    effects.push(Effect::Notice(Notice::LossHeld { service, missing, hold }));
-                }
-            }
+        let answer = self.known.take_servers(service, servers, self.settings.outage, now);
+        match answer.change {
+            known::Change::First => self.timing.topology_changed(now),
+            known::Change::Servers => self.timing.servers_changed(now),
+            known::Change::Nothing => {}
         }
+        let service = service.clone();
+        effects.extend(answer.doubt.map(|doubt| match doubt {
+            known::Doubt::KeptThoughEmpty { servers } => {
+                Effect::Notice(Notice::KeptThoughEmpty { service, servers })
+            }
+            known::Doubt::Held { missing, hold } => {
+                Effect::Notice(Notice::LossHeld { service, missing, hold })
+            }
+        }));
     }
 
     /// Believes the losses that lasted.

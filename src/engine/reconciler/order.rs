@@ -24,6 +24,8 @@ pub enum Input {
     Defined(ServiceName, Arc<ServiceSpec>),
     /// A service is gone.
     Removed(ServiceName),
+    /// The servers that a service had in an earlier run; they count for as long as its watcher has no answer.
+    Remembered(ServiceName, Vec<Server>),
     /// A service's watcher has a new answer.
     Servers(ServiceName, Vec<Server>),
     /// The order under way is done.
@@ -201,6 +203,8 @@ pub enum Notice {
         /// How many leave.
         missing: usize,
     },
+    /// These services start with the servers of an earlier run: their registries did not answer in time.
+    StartsFromMemory(Vec<ServiceName>),
     /// Not every service has had its first answer in time.
     StartsWithout(Vec<ServiceName>),
 }
@@ -220,6 +224,7 @@ impl Notice {
             | Self::KeptThoughEmpty { .. }
             | Self::LossHeld { .. }
             | Self::LossTaken { .. }
+            | Self::StartsFromMemory(_)
             | Self::StartsWithout(_) => true,
         }
     }
@@ -272,6 +277,14 @@ impl fmt::Display for Notice {
                     f,
                     "service {service}: the loss of {missing} servers has lasted for shrink_hold; they leave"
                 )
+            }
+            Self::StartsFromMemory(services) => write!(
+                f,
+                "starting with the servers of an earlier run, since there was no answer in time: {}",
+                join(services)
+            ),
+            Self::StartsWithout(services) if services.is_empty() => {
+                f.write_str("starting though not every source has told its services yet")
             }
             Self::StartsWithout(services) => {
                 write!(f, "starting though these services have had no answer yet: {}", join(services))

@@ -286,6 +286,25 @@ fn starts_without_answers_only_after_the_timeout() {
 }
 
 #[test]
+fn servers_of_an_earlier_run_count_until_there_is_an_answer() {
+    let mut world = World::new(settings(true));
+    for (service, port) in [("silent", 80), ("emptied", 81), ("prompt", 82)] {
+        world.define(service, port, &[]);
+        world.tell(Input::Remembered(name(service), vec![server("1.1.1.1:1")]));
+    }
+    world.tell(Input::Listed);
+    world.servers("emptied", &[]);
+    world.servers("prompt", &["2.2.2.2:2"]);
+    world.settle(Duration::from_secs(11));
+    for (service, expected) in [("silent", "1.1.1.1:1"), ("emptied", "1.1.1.1:1"), ("prompt", "2.2.2.2:2")] {
+        assert_eq!(served(&world, service), [expected], "{service}");
+    }
+    world.servers("silent", &["3.3.3.3:3"]);
+    world.settle(MOMENT);
+    assert_eq!(served(&world, "silent"), ["3.3.3.3:3"]);
+}
+
+#[test]
 fn a_process_that_lost_servers_is_mended() {
     let mut world = web();
     world.running.as_mut().unwrap().backends.get_mut("web").unwrap().servers.clear();

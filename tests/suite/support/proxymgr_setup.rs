@@ -36,7 +36,7 @@ pub struct Paths {
 }
 
 impl Setup {
-    /// Services from files (see [`Paths::write_service`]), mode http, short time-outs, a log in JSON.
+    /// Services from files (see [`Paths::write_service`]), mode http, short time-outs, a log in JSON; servers in turn, which is not the default of every `HAProxy`.
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("proxymgr-").tempdir().unwrap();
         let paths = Paths::under(directory.path());
@@ -54,7 +54,13 @@ impl Setup {
         setup
             .haproxy_key("path", json!(haproxy::binary()))
             .global(&["maxconn 4096"])
-            .defaults(&["mode http", "timeout connect 2s", "timeout client 30s", "timeout server 30s"])
+            .defaults(&[
+                "mode http",
+                "balance roundrobin",
+                "timeout connect 2s",
+                "timeout client 30s",
+                "timeout server 30s",
+            ])
             .section("service_config", json!({"type": "file", "path": services}))
             .section("log", json!({"format": "json", "level": "debug"}))
     }

@@ -1,0 +1,105 @@
+//! Keeps the snapshot of the last good topology up to date, a little behind the changes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::snapshot::{self, Topology};
+use crate::engine::error_text::with_causes;
+use crate::engine::reconciler::Reconciler;
+use crate::engine::service::ServiceName;
+use crate::service_config::RawDefinition;
+use crate::service_manager::{Memory, RegistryEvent};
+
+/// Changes within this time are written together.
+const DELAY: Duration = Duration::from_secs(1);
+/// Another try after a failure.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// What is known of the services, and when it is to be written.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    state_dir: PathBuf,
+    definitions: BTreeMap<ServiceName, RawDefinition>,
+    due: Option<Instant>,
+    failing: bool,
+}
+
+/// What an earlier run left in `state_dir`; what is damaged is reported, never fatal.
+pub(super) fn recall(state_dir: &std::path::Path, startup_timeout: Duration) -> Memory {
+    let services = snapshot::load(state_dir).unwrap_or_else(|error| {
+        let error = with_causes(&error);
+        warn!(error, "the snapshot of the last run can't be used; it is set aside, and the start waits for the registries");
+        BTreeMap::new()
+    });
+    if !services.is_empty() {
+        info!(services = services.len(), "services of an earlier run are remembered");
+    }
+    Memory { services, recall_after: Some(startup_timeout) }
+}
+
+impl Recorder {
+    pub(super) fn new(state_dir: PathBuf) -> Self {
+        Self { state_dir, definitions: BTreeMap::new(), due: None, failing: false }
+    }
+
+    /// Takes in what the registries say.
+    pub(super) fn note(&mut self, event: &RegistryEvent) {
+        match event {
+            RegistryEvent::Defined { name, spec: _, definition } => {
+                self.definitions.insert(name.clone(), definition.clone());
+            }
+            RegistryEvent::Removed { name } => {
+                self.definitions.remove(name);
+            }
+            RegistryEvent::Servers { .. } => {}
+            RegistryEvent::Listed | RegistryEvent::Refused { .. } | RegistryEvent::Remembered { .. } => {
+                return;
+            }
+        }
+        self.due.get_or_insert_with(|| Instant::now() + DELAY);
+    }
+
+    /// Waits until something is to be written. Cancel safe.
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes what is believed now. Before anything serves it is not believed yet.
+    pub(super) async fn write(&mut self, reconciler: &Reconciler) {
+        self.due = None;
+        if reconciler.applied().is_none() {
+            self.due = Some(Instant::now() + DELAY);
+            return;
+        }
+        let believed = reconciler.believed().filter_map(|(name, servers)| {
+            Some((name.to_string(), self.definitions.get(name)?.clone(), servers.clone()))
+        });
+        let topology: Topology = believed.collect();
+        let state_dir = self.state_dir.clone();
+        let written = tokio::task::spawn_blocking(move || snapshot::save(&state_dir, &topology)).await;
+        match written.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    warn!(
+                        error = with_causes(&error),
+                        "the snapshot of the topology is not up to date; trying on"
+                    );
+                }
+                self.due = Some(Instant::now() + RETRY);
+            }
+        }
+    }
+
+    /// Whether something is still to be written.
+    pub(super) fn is_behind(&self) -> bool {
+        self.due.is_some()
+    }
+}

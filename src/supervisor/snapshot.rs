@@ -1,0 +1,212 @@
+//! The last good topology in `state_dir`: what a start goes by when registries don't answer.
+//!
+//! A line that tells the format and the checksum of the rest, then the rest in JSON. Fields that this version doesn't know
+//! are passed over, so that an older one can read what a newer one wrote.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::outage_rules::Servers;
+use crate::engine::printable::printable;
+use crate::engine::server::{Server, Weight};
+use crate::engine::server_options::NodeWords;
+use crate::haproxy::config_file::{ConfigFileError, write_atomically};
+use crate::service_config::{Format, RawDefinition};
+use crate::service_manager::Remembered;
+
+const NAME: &str = "topology.json";
+const SET_ASIDE: &str = "topology.json.damaged";
+const FORMAT: u32 = 1;
+/// Definitions may hold what others must not see.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Why a snapshot can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SnapshotError {
+    #[error("'{}' can't be read", path.display())]
+    Unreadable {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("it has no header")]
+    NoHeader,
+    #[error("it has the format {0}, only {FORMAT} is known")]
+    Format(u32),
+    #[error("its checksum doesn't match: it was cut or changed")]
+    Checksum,
+    #[error("it can't be understood")]
+    Json(#[from] serde_json::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    crc32: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Service {
+    origin: String,
+    yaml: bool,
+    definition: String,
+    servers: Vec<SavedServer>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SavedServer {
+    address: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    weight: Option<u16>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    backup: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    drain: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    options: Option<String>,
+}
+
+/// What is to be remembered: each service's definition with the servers that are believed.
+pub(super) type Topology = Vec<(String, RawDefinition, Arc<Servers>)>;
+
+/// Writes `topology`, so that a crash leaves the old one or the new one whole.
+///
+/// # Errors
+/// When it can't be written.
+pub(super) fn save(state_dir: &Path, topology: &Topology) -> Result<(), ConfigFileError> {
+    let service = |(name, definition, servers): &(String, RawDefinition, Arc<Servers>)| {
+        let service = Service {
+            origin: definition.origin.clone(),
+            yaml: definition.format == Format::Yaml,
+            definition: String::from_utf8_lossy(&definition.data).into_owned(),
+            servers: servers.values().map(SavedServer::of).collect(),
+        };
+        (name.clone(), service)
+    };
+    let services: BTreeMap<String, Service> = topology.iter().map(service).collect();
+    let path = state_dir.join(NAME);
+    let json = |error: serde_json::Error| ConfigFileError::Other {
+        action: "written",
+        path: path.clone(),
+        source: error.into(),
+    };
+    let body = serde_json::to_string(&services).map_err(json)?;
+    let header = Header { format: FORMAT, crc32: crc32fast::hash(body.as_bytes()) };
+    let header = serde_json::to_string(&header).map_err(json)?;
+    write_atomically(&path, &format!("{header}\n{body}\n"), OWNER_ONLY).map(|_written| ())
+}
+
+/// What was remembered last; empty when nothing was.
+///
+/// # Errors
+/// When it can't be used; it is then set aside for those who want to look at it.
+pub(super) fn load(state_dir: &Path) -> Result<BTreeMap<String, Remembered>, SnapshotError> {
+    let path = state_dir.join(NAME);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(source) => return Err(SnapshotError::Unreadable { path, source }),
+    };
+    parse(&text).inspect_err(|_damaged| {
+        if let Err(error) = std::fs::rename(&path, state_dir.join(SET_ASIDE)) {
+            tracing::debug!(%error, "a damaged snapshot stays where it is");
+        }
+    })
+}
+
+fn parse(text: &str) -> Result<BTreeMap<String, Remembered>, SnapshotError> {
+    let (header, body) = text.split_once('\n').ok_or(SnapshotError::NoHeader)?;
+    let header: Header = serde_json::from_str(header).map_err(|_| SnapshotError::NoHeader)?;
+    if header.format != FORMAT {
+        return Err(SnapshotError::Format(header.format));
+    }
+    let body = body.strip_suffix('\n').unwrap_or(body);
+    if crc32fast::hash(body.as_bytes()) != header.crc32 {
+        return Err(SnapshotError::Checksum);
+    }
+    let services: BTreeMap<String, Service> = serde_json::from_str(body)?;
+    Ok(services.into_iter().map(|(name, service)| (name, service.remembered())).collect())
+}
+
+impl Service {
+    fn remembered(self) -> Remembered {
+        let definition = RawDefinition {
+            data: self.definition.into_bytes().into(),
+            format: if self.yaml { Format::Yaml } else { Format::Json },
+            origin: printable(&self.origin),
+        };
+        Remembered { definition, servers: self.servers.iter().filter_map(SavedServer::server).collect() }
+    }
+}
+
+impl SavedServer {
+    fn of(server: &Server) -> Self {
+        Self {
+            address: server.address(),
+            weight: server.weight.map(Weight::get),
+            backup: server.backup,
+            drain: server.drain,
+            options: server.options.as_ref().map(ToString::to_string),
+        }
+    }
+
+    fn server(&self) -> Option<Server> {
+        let mut server = Server::at(self.address)?;
+        server.weight = self.weight.and_then(Weight::new);
+        server.backup = self.backup;
+        server.drain = self.drain;
+        server.options = NodeWords::parse(self.options.as_deref().unwrap_or_default()).ok()?.options;
+        Some(server)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topology() -> Topology {
+        let mut server = Server::at("10.0.0.1:80".parse().unwrap()).unwrap();
+        server.weight = Weight::new(7);
+        server.backup = true;
+        server.options = NodeWords::parse("maxconn 5").unwrap().options;
+        let definition = RawDefinition {
+            data: b"{\"port\": 1}".as_slice().into(),
+            format: Format::Json,
+            origin: "zk".into(),
+        };
+        vec![("web".to_owned(), definition, Arc::new(Servers::from([(server.name(), server)])))]
+    }
+
+    #[test]
+    fn what_is_saved_is_remembered() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(load(dir.path()).unwrap().is_empty());
+        let topology = topology();
+        save(dir.path(), &topology).unwrap();
+        let remembered = load(dir.path()).unwrap();
+        let (_, definition, servers) = &topology[0];
+        let servers = servers.values().cloned().collect();
+        assert_eq!(remembered["web"], Remembered { definition: definition.clone(), servers });
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_set_aside() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        save(dir.path(), &topology()).unwrap();
+        let good = std::fs::read_to_string(&path).unwrap();
+        let cut = good.get(..good.len() - 9).unwrap().to_owned();
+        let newer = good.replace("\"format\":1", "\"format\":2");
+        for bad in
+            [String::new(), "x".into(), "{}\n{}".into(), cut, good.replace("10.0.0.1", "10.0.0.2"), newer]
+        {
+            std::fs::write(&path, bad).unwrap();
+            assert!(load(dir.path()).is_err());
+            assert!(!path.exists() && dir.path().join(SET_ASIDE).exists());
+        }
+    }
+}
