@@ -198,8 +198,7 @@ pub(super) fn services(
         let skipped = found.servers.iter().flat_map(ServerSet::skipped);
         problems.extend(skipped.map(|entry| format!("skipped {}: {}", entry.entry, entry.reason)));
         problems.extend(remarks.iter().flat_map(|remarks| &remarks.warnings).map(|text| warning(text)));
-        let servers = found.servers.as_ref().map_or(0, |servers| servers.servers().len());
-        ServiceReport { name: name.clone(), status, servers, problems }
+        ServiceReport { name: name.clone(), status, servers: found.count(), problems }
     };
     dry_run.services.iter().map(one).collect()
 }

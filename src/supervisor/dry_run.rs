@@ -1,6 +1,6 @@
 //! What a start would do now, without doing any of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -15,7 +15,8 @@ use crate::engine::reconciler::{
     Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure,
 };
 use crate::engine::render::Rendered;
-use crate::engine::service::ServiceName;
+use crate::engine::server::{Server, ServerName};
+use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::ServerSet;
 
@@ -39,6 +40,16 @@ pub struct Found {
     pub refusal: Option<String>,
     /// Its registry's answer; `None` when there was none in time, or nothing to ask.
     pub servers: Option<ServerSet>,
+    /// The servers that its definition names itself.
+    pub fixed: BTreeSet<ServerName>,
+}
+
+impl Found {
+    /// How many servers it has.
+    pub fn count(&self) -> usize {
+        let found = self.servers.iter().flat_map(ServerSet::servers).map(Server::name);
+        found.chain(self.fixed.iter().cloned()).collect::<BTreeSet<_>>().len()
+    }
 }
 
 impl DryRun {
@@ -99,8 +110,13 @@ impl Collecting {
     fn note(&mut self, event: &RegistryEvent) {
         match event {
             RegistryEvent::Listed => self.listed = true,
-            RegistryEvent::Defined { name, spec: _, definition: _ } => {
-                self.found(name.as_str()).refusal = None;
+            RegistryEvent::Defined { name, spec, definition: _ } => {
+                let found = self.found(name.as_str());
+                found.refusal = None;
+                found.fixed = spec.fixed_servers.iter().map(Server::name).collect();
+                if spec.watcher == WatcherSpec::Static {
+                    found.servers = Some(ServerSet::default());
+                }
             }
             RegistryEvent::Refused { name, reason } => self.found(name).refusal = Some(reason.clone()),
             RegistryEvent::Remembered { .. } => {}

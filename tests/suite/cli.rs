@@ -121,6 +121,23 @@ fn what_does_no_harm_is_shown_and_is_no_failure() {
 }
 
 #[test]
+fn servers_that_a_definition_names_are_counted() {
+    let setup = Setup::new();
+    write_service_with(
+        &setup.paths,
+        "web",
+        free_port(),
+        &json!({"default_servers": [SERVERS[0], "127.0.0.1:9"]}),
+    );
+    let fixed = json!({"type": "static", "port": free_port(), "default_servers": ["127.0.0.1:9"]});
+    setup.paths.write_service("fixed", &fixed);
+    let (code, report) = checked(&setup);
+    assert_eq!(code, 0, "{report}");
+    assert_eq!(service(&report, "web")["servers"], SERVERS.len() + 1);
+    assert_eq!(service(&report, "fixed")["servers"], 1);
+}
+
+#[test]
 fn every_mistake_in_proxymgr_yml_is_told_and_ends_with_78() {
     let setup =
         Setup::new().haproxy_key("pth", json!("x")).section("reload", json!({"min_interval": "soon"}));
