@@ -1,5 +1,6 @@
 //! The difference between what runs and what is wanted.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::server::{Server, ServerName, Weight};
@@ -42,9 +43,11 @@ pub enum ServerChange {
     Back(Weight),
     /// Its weight differs.
     Weight(Weight),
+    /// It has another address.
+    Moved(SocketAddr),
     /// Its checks are still off.
     Checks,
-    /// Its address, its own options, or whether it is a backup, differs.
+    /// Its own options, or whether it is a backup, differs.
     Replaced,
 }
 
@@ -97,17 +100,16 @@ impl ServiceChange {
 }
 
 impl ServerChange {
-    fn between(known: &AppliedServer, wanted: &Server, weight: Weight) -> [Option<Self>; 2] {
-        let same = known.address == wanted.address()
-            && known.backup == wanted.backup
-            && known.options == wanted.options;
-        if !same {
-            return [Some(Self::Replaced), None];
+    fn between(known: &AppliedServer, wanted: &Server, weight: Weight) -> [Option<Self>; 3] {
+        if known.backup != wanted.backup || known.options != wanted.options {
+            return [Some(Self::Replaced), None, None];
         }
+        // First, so that it gets no traffic at the old address.
+        let moved = (known.address != wanted.address()).then(|| Self::Moved(wanted.address()));
         let checks = (known.checks == Checks::ToEnable).then_some(Self::Checks);
         if known.standing.is_out() {
-            return [checks, Some(Self::Back(weight))];
+            return [moved, checks, Some(Self::Back(weight))];
         }
-        [checks, (known.weight != weight).then_some(Self::Weight(weight))]
+        [moved, checks, (known.weight != weight).then_some(Self::Weight(weight))]
     }
 }

@@ -2,6 +2,7 @@
 //! applied state. Source: management guide, 9.3 "Unix Socket commands".
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::capability::DynamicServer;
@@ -67,6 +68,8 @@ pub enum ServerAction {
     Maintenance,
     /// Sets its weight.
     Weight(Weight),
+    /// Sends its traffic to another address; connections that stand stay where they are.
+    Address(SocketAddr),
     /// Deletes it, when it is in maintenance and has no connections.
     Delete,
 }
@@ -109,6 +112,9 @@ impl fmt::Display for RuntimeCommand {
                 ServerAction::Ready => write!(f, "set server {service}/{server} state ready"),
                 ServerAction::Maintenance => write!(f, "set server {service}/{server} state maint"),
                 ServerAction::Weight(weight) => write!(f, "set server {service}/{server} weight {weight}"),
+                ServerAction::Address(to) => {
+                    write!(f, "set server {service}/{server} addr {} port {}", to.ip(), to.port())
+                }
                 ServerAction::Delete => write!(f, "del server {service}/{server}"),
             },
             Self::ShutdownFrontend(service) => write!(f, "shutdown frontend {service}"),
@@ -122,9 +128,10 @@ impl RuntimeCommand {
         Self::Server { service: service.clone(), server: server.clone(), action }
     }
 
-    /// Whether the command also concerns processes that still drain: a server that is gone gets nothing from them either.
+    /// Whether the command also concerns processes that still drain: a server that is gone gets nothing from them either,
+    /// and one that moved gets it at its new address.
     pub fn concerns_draining(&self) -> bool {
-        matches!(self, Self::Server { action: ServerAction::Maintenance, .. })
+        matches!(self, Self::Server { action: ServerAction::Maintenance | ServerAction::Address(_), .. })
     }
 
     /// What `reply` means.
@@ -151,12 +158,37 @@ impl RuntimeCommand {
                 }
                 "Server deleted."
             }
+            Self::Server { action: ServerAction::Address(address), .. } => {
+                return judge_move(reply, *address);
+            }
             // Said when the reply to the first time got lost.
             Self::ShutdownFrontend(_) if reply == "Frontend was already shut down." => return Verdict::Done,
             Self::EnableCheck { .. } | Self::Server { .. } | Self::ShutdownFrontend(_) => "",
         };
         if reply == success { Verdict::Done } else { Verdict::Unexpected(reply.to_owned()) }
     }
+}
+
+/// A move was done when each part of the reply tells of the wanted address or port, or of none, since nothing changes when
+/// the reply to the first time got lost. The texts are those of 2.6 and 3.2, which differ.
+fn judge_move(reply: &str, wanted: SocketAddr) -> Verdict {
+    let leads_to = |part: &str, what: &str, wanted: &str| {
+        let to = part
+            .strip_prefix(what)
+            .and_then(|rest| rest.strip_prefix(" changed from '")?.split_once("' to '"));
+        to.and_then(|(_, to)| to.strip_suffix('\'')) == Some(wanted)
+    };
+    let (ip, port) = (wanted.ip().to_string(), wanted.port().to_string());
+    let is_done = |part: &str| {
+        matches!(part, "no need to change the addr" | "no need to change the port")
+            || leads_to(part, "IP", &ip)
+            || leads_to(part, "port", &port)
+    };
+    let parts = reply.strip_suffix(" by 'stats socket command'");
+    if reply == "nothing changed" || parts.is_some_and(|parts| parts.split(", ").all(is_done)) {
+        return Verdict::Done;
+    }
+    Verdict::Unexpected(reply.to_owned())
 }
 
 impl AppliedState {
@@ -189,6 +221,9 @@ impl AppliedState {
                 }
                 (ServerAction::Weight(weight), _) => {
                     self.edit_server(service, server, |server| server.weight = *weight);
+                }
+                (ServerAction::Address(address), _) => {
+                    self.edit_server(service, server, |server| server.address = *address);
                 }
             },
             RuntimeCommand::ShutdownFrontend(service) => {
@@ -224,6 +259,33 @@ mod tests {
 
     fn delete() -> RuntimeCommand {
         RuntimeCommand::server(&name("web"), &ServerName::reported("1.2.3.4:80"), ServerAction::Delete)
+    }
+
+    #[test]
+    fn a_move_is_done_when_the_reply_names_what_was_wanted() {
+        let web = ServerName::reported("web:80");
+        let to = |address: &str| {
+            RuntimeCommand::server(&name("web"), &web, ServerAction::Address(address.parse().unwrap()))
+        };
+        assert_eq!(to("[::1]:80").to_string(), "set server web/web:80 addr ::1 port 80");
+        let by = |parts: &str| to("127.0.0.2:80").judge(&format!("{parts} by 'stats socket command'\n\n"));
+        for done in [
+            "IP changed from '127.0.0.1' to '127.0.0.2', no need to change the port",
+            "no need to change the addr, port changed from '81' to '80'",
+            "no need to change the addr, no need to change the port",
+            "IP changed from '::1' to '127.0.0.2'",
+            "port changed from '81' to '80'",
+        ] {
+            assert_eq!(by(done), Verdict::Done, "{done}");
+        }
+        assert_eq!(to("127.0.0.2:80").judge("nothing changed\n"), Verdict::Done);
+        for other in ["IP changed from '127.0.0.1' to '127.0.0.3'", "port changed from '80' to '81'", "", "?"]
+        {
+            assert!(matches!(by(other), Verdict::Unexpected(_)), "{other}");
+        }
+        for other in ["", "No such server.", "IP changed from '127.0.0.1' to '127.0.0.2'"] {
+            assert_eq!(to("127.0.0.2:80").judge(other), Verdict::Unexpected(other.into()));
+        }
     }
 
     #[test]

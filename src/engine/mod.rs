@@ -9,6 +9,7 @@ pub mod command;
 pub mod duration_text;
 pub mod error_text;
 pub mod haproxy_version;
+pub mod host_name;
 pub mod listen_address;
 pub mod moment;
 pub mod node_rules;

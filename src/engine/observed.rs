@@ -72,7 +72,7 @@ impl AppliedService {
 
     /// A server that we didn't add, but whose name says that it is one of ours to look after.
     fn stray(&self, server: &ServerName, seen: &ObservedServer) -> Option<AppliedServer> {
-        let address = seen.address.filter(|address| ServerName::of(*address) == *server)?;
+        let address = seen.address.filter(|address| server.suits(*address))?;
         if self.frontend == Frontend::ShutDown
             || self.section.hand_written_servers().any(|name| name == server.as_str())
         {

@@ -194,6 +194,7 @@ impl ServersOf<'_> {
                 Ok(commands)
             }
             ServerChange::Weight(weight) => Ok(self.weight(server, *weight)?.into_iter().collect()),
+            ServerChange::Moved(address) => Ok(vec![act(ServerAction::Address(*address))]),
             ServerChange::Checks => {
                 let own = known.and_then(|known| known.options.as_ref());
                 Ok(self.checks(server, &self.dynamic(own)?))

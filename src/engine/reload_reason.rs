@@ -74,7 +74,7 @@ impl fmt::Display for ServerReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::New(cause) => write!(f, "new server, and {cause}"),
-            Self::Replaced => f.write_str("a server moved, or its backup role or its own options changed"),
+            Self::Replaced => f.write_str("the backup role or the own options of a server changed"),
             Self::StaticWeight => f.write_str("new weight under a static balance algorithm"),
             Self::UpdatesOff => f.write_str("servers changed, runtime updates are off"),
         }

@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::host_name::HostName;
 use super::server_options::ServerOptions;
 
 /// `HAProxy`'s range of weights (configuration manual, 5.2 `weight`).
@@ -35,7 +37,8 @@ impl fmt::Display for Weight {
     }
 }
 
-/// The name of a server in `HAProxy`: its address and port, which also tell it from the others of its service.
+/// The name of a server in `HAProxy`: its address or host name, and its port, which also tell it from the others of its
+/// service. A server that is known by its host name keeps the name when its address changes.
 ///
 /// The port always ends the name, so IPv6 needs no brackets (which `HAProxy` doesn't take in names).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,6 +48,21 @@ impl ServerName {
     /// The name of the server at `address`.
     pub fn of(address: SocketAddr) -> Self {
         Self(format!("{}:{}", address.ip(), address.port()).into())
+    }
+
+    /// The name of the server that is known as `host`.
+    pub fn of_host(host: &HostName, port: u16) -> Self {
+        Self(format!("{host}:{port}").into())
+    }
+
+    /// Whether a server at `address` may have this name: it is its address, or a host name with its port.
+    pub fn suits(&self, address: SocketAddr) -> bool {
+        let is_host = |host: &str| HostName::parse(host).is_ok_and(|name| name.as_str() == host);
+        *self == Self::of(address)
+            || self
+                .0
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| is_host(host) && port.parse() == Ok(address.port()))
     }
 
     /// A name as `HAProxy` reports it, which may belong to a server that isn't ours.
@@ -69,6 +87,8 @@ impl fmt::Display for ServerName {
 pub struct Server {
     /// Where it listens; a v4 address is never written as v6.
     address: SocketAddr,
+    /// What it is known as, wherever it is.
+    host: Option<HostName>,
     /// Its weight, or the one in the service's server options.
     pub weight: Option<Weight>,
     /// Used only while no other server is up.
@@ -82,17 +102,17 @@ pub struct Server {
 impl Server {
     /// A plain server at `address`, which must name a port other than 0; `None` when it doesn't.
     pub fn at(address: SocketAddr) -> Option<Self> {
-        let ip = match address.ip() {
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-            v4 @ IpAddr::V4(_) => v4,
-        };
-        (address.port() != 0).then_some(Self {
-            address: SocketAddr::new(ip, address.port()),
-            weight: None,
-            backup: false,
-            drain: false,
-            options: None,
-        })
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+        (address.port() != 0).then(|| Self::new(address, None))
+    }
+
+    /// A plain server that is known as `host`, whose address is `ip` for now.
+    pub fn named(host: HostName, port: NonZeroU16, ip: IpAddr) -> Self {
+        Self::new(SocketAddr::new(ip.to_canonical(), port.get()), Some(host))
+    }
+
+    fn new(address: SocketAddr, host: Option<HostName>) -> Self {
+        Self { address, host, weight: None, backup: false, drain: false, options: None }
     }
 
     /// Where it listens.
@@ -102,7 +122,15 @@ impl Server {
 
     /// Its name in `HAProxy`.
     pub fn name(&self) -> ServerName {
-        ServerName::of(self.address)
+        match &self.host {
+            Some(host) => ServerName::of_host(host, self.address.port()),
+            None => ServerName::of(self.address),
+        }
+    }
+
+    /// The host name that it is known as.
+    pub fn host(&self) -> Option<&HostName> {
+        self.host.as_ref()
     }
 }
 
@@ -116,6 +144,34 @@ mod tests {
         assert_eq!(name("1.2.3.4:8080"), "1.2.3.4:8080");
         assert_eq!(name("[::1]:8080"), "::1:8080");
         assert_eq!(name("[::ffff:1.2.3.4]:80"), "1.2.3.4:80");
+    }
+
+    #[test]
+    fn a_server_known_by_its_host_keeps_its_name_wherever_it_is() {
+        let host = HostName::parse("Web.Example").unwrap();
+        let port = NonZeroU16::new(80).unwrap();
+        let [one, two] = ["1.2.3.4", "::1"].map(|ip| Server::named(host.clone(), port, ip.parse().unwrap()));
+        assert_eq!(one.name().as_str(), "web.example:80");
+        assert_eq!((one.name(), one.address().port()), (two.name(), 80));
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn names_suit_the_addresses_that_they_could_be_given_for() {
+        let suits = |name: &str, address: &str| ServerName::reported(name).suits(address.parse().unwrap());
+        for (name, address) in
+            [("1.2.3.4:80", "1.2.3.4:80"), ("::1:80", "[::1]:80"), ("web:80", "1.2.3.4:80")]
+        {
+            assert!(suits(name, address), "{name} {address}");
+        }
+        for (name, address) in [
+            ("1.2.3.4:80", "1.2.3.5:80"),
+            ("web:81", "1.2.3.4:80"),
+            ("web", "1.2.3.4:80"),
+            ("Web:80", "1.2.3.4:80"),
+        ] {
+            assert!(!suits(name, address), "{name} {address}");
+        }
     }
 
     #[test]

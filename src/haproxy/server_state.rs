@@ -1,7 +1,7 @@
 //! What a new process takes over from the old one about its servers: up or down, an operator's maintenance, drain and weight. Pure.
 //!
 //! `HAProxy` reads it from a `server-state-file`. Measured with 2.6:
-//! - the address and the port of a line override the configuration, so a line is written only for a server that still has both;
+//! - the address and the port of a line override the configuration, so those of the configuration are written;
 //! - so do `srv_use_ssl`, `srv_check_port` and the addresses of checks: the last columns, which may be absent, are left out;
 //! - the weight of a line counts when its `srv_iweight` is the configuration's weight, else the configuration's does;
 //! - a line without the bit "disabled by configuration" loses to `disabled` in the configuration, and the other way round;
@@ -68,10 +68,7 @@ pub fn carry_over<'a>(
     file.push('\n');
     for line in lines {
         let state = columns.read(line)?;
-        let carried = servers
-            .get(&(state.backend.as_str(), state.name.as_str()))
-            .filter(|server| state.address == Some(server.address));
-        if let Some(server) = carried {
+        if let Some(server) = servers.get(&(state.backend.as_str(), state.name.as_str())) {
             push_line(&mut file, &columns, line, &Restored::of(&state, server), width);
         }
     }
@@ -81,6 +78,7 @@ pub fn carry_over<'a>(
 /// What the line of one server says.
 #[derive(Debug, PartialEq, Eq)]
 struct Restored {
+    address: SocketAddr,
     operational: u8,
     admin: u32,
     weight: u16,
@@ -97,7 +95,8 @@ impl Restored {
             AdminState::Maint => AdminFlags::FORCED_MAINT,
         };
         let configured = if server.disabled { AdminFlags::CONFIGURED_MAINT } else { 0 };
-        let found_by_check = state.checked && server.checked && !state.admin.maint();
+        let stayed = state.address == Some(server.address);
+        let found_by_check = stayed && state.checked && server.checked && !state.admin.maint();
         let operational = match (admin, state.operational) {
             (AdminState::Maint, _) => 0,
             (AdminState::Ready | AdminState::Drain, OperationalState::Stopped) if found_by_check => 0,
@@ -113,6 +112,7 @@ impl Restored {
         let (before, after) = (server.before.weight.get(), server.after.weight.get());
         let by_operator = state.weight != before && before == after;
         Self {
+            address: server.address,
             operational,
             admin: forced | configured,
             weight: if by_operator { state.weight } else { after },
@@ -135,6 +135,8 @@ fn admin_state(state: &ServerState, server: &CarriedServer<'_>) -> AdminState {
 
 fn push_line(file: &mut String, columns: &StateColumns<'_>, line: &str, restored: &Restored, width: usize) {
     let changed = [
+        ("srv_addr", restored.address.ip().to_string()),
+        ("srv_port", restored.address.port().to_string()),
         ("srv_op_state", restored.operational.to_string()),
         ("srv_admin_state", restored.admin.to_string()),
         ("srv_uweight", restored.weight.to_string()),
@@ -182,12 +184,17 @@ mod tests {
 
     /// The state, admin and weight words of the line that is written for a reported one.
     fn carried(reported: &str, server: CarriedServer<'_>) -> Option<String> {
+        let line = carried_line(reported, server)?;
+        Some(line.split(' ').skip(5).take(4).collect::<Vec<_>>().join(" "))
+    }
+
+    fn carried_line(reported: &str, server: CarriedServer<'_>) -> Option<String> {
         let reply =
             format!("1\n{HEADER}\n2 be 1 s1 127.0.0.1 {reported} 7 6 3 4 6 0 0 1 - 9001 - 1 77 - - 0\n\n");
         let file = carry_over(&reply, [server]).unwrap();
         let line = file.lines().nth(2)?;
         assert_eq!(line.split(' ').count(), 20, "{line}");
-        Some(line.split(' ').skip(5).take(4).collect::<Vec<_>>().join(" "))
+        Some(line.to_owned())
     }
 
     #[test]
@@ -234,13 +241,20 @@ mod tests {
     }
 
     #[test]
-    fn another_address_port_or_name_starts_afresh() {
-        for other in [
-            CarriedServer { address: "127.0.0.2:9001".parse().unwrap(), ..server() },
-            CarriedServer { address: "127.0.0.1:9002".parse().unwrap(), ..server() },
-            CarriedServer { name: "s2", ..server() },
-            CarriedServer { backend: "other", ..server() },
-        ] {
+    fn a_server_that_moved_keeps_an_operators_will_but_not_its_health() {
+        let moved = CarriedServer { address: "[::1]:9002".parse().unwrap(), ..server() };
+        assert_eq!(carried("0 0 10 10", moved.clone()).unwrap(), "2 0 10 10");
+        assert_eq!(carried("0 1 10 10", moved.clone()).unwrap(), "0 1 10 10");
+        assert_eq!(carried("2 8 5 10", moved.clone()).unwrap(), "2 8 5 10");
+        let line = carried_line("2 0 10 10", moved).unwrap();
+        assert!(line.starts_with("2 be 1 s1 ::1 2 ") && line.ends_with(" - 9002 -"), "{line}");
+    }
+
+    #[test]
+    fn another_name_starts_afresh() {
+        for other in
+            [CarriedServer { name: "s2", ..server() }, CarriedServer { backend: "other", ..server() }]
+        {
             assert_eq!(carried("0 1 10 10", other), None);
         }
     }

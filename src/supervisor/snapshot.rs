@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::host_name::HostName;
 use crate::engine::outage_rules::Servers;
 use crate::engine::printable::printable;
 use crate::engine::server::{Server, Weight};
@@ -60,6 +62,8 @@ struct Service {
 #[derive(Serialize, Deserialize)]
 struct SavedServer {
     address: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -147,6 +151,7 @@ impl SavedServer {
     fn of(server: &Server) -> Self {
         Self {
             address: server.address(),
+            host: server.host().map(ToString::to_string),
             weight: server.weight.map(Weight::get),
             backup: server.backup,
             drain: server.drain,
@@ -155,7 +160,13 @@ impl SavedServer {
     }
 
     fn server(&self) -> Option<Server> {
-        let mut server = Server::at(self.address)?;
+        let mut server = match &self.host {
+            None => Server::at(self.address)?,
+            Some(host) => {
+                let port = NonZeroU16::new(self.address.port())?;
+                Server::named(HostName::parse(host).ok()?, port, self.address.ip())
+            }
+        };
         server.weight = self.weight.and_then(Weight::new);
         server.backup = self.backup;
         server.drain = self.drain;
@@ -173,12 +184,18 @@ mod tests {
         server.weight = Weight::new(7);
         server.backup = true;
         server.options = NodeWords::parse("maxconn 5").unwrap().options;
+        let name = HostName::parse("web.example").unwrap();
+        let host = Server::named(name, NonZeroU16::new(81).unwrap(), "::1".parse().unwrap());
         let definition = RawDefinition {
             data: b"{\"port\": 1}".as_slice().into(),
             format: Format::Json,
             origin: "zk".into(),
         };
-        vec![("web".to_owned(), definition, Arc::new(Servers::from([(server.name(), server)])))]
+        vec![(
+            "web".to_owned(),
+            definition,
+            Arc::new(Servers::from([(server.name(), server), (host.name(), host)])),
+        )]
     }
 
     #[test]

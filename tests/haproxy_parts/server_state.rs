@@ -98,7 +98,7 @@ async fn operators_states_survive_a_reload_and_what_changed_does_not() {
     assert_eq!(seen("drain"), (OperationalState::Running, AdminState::Drain, 10));
     assert_eq!(seen("weight"), (OperationalState::Running, AdminState::Ready, 3));
     assert_eq!(seen("heavier"), (OperationalState::Running, AdminState::Ready, 20));
-    assert_eq!(seen("moved"), (OperationalState::Running, AdminState::Ready, 10));
+    assert_eq!(seen("moved"), (OperationalState::Stopped, AdminState::Maint, 10));
     assert_eq!(of("moved").address, Some(elsewhere));
     assert_eq!(seen("down"), (OperationalState::Stopped, AdminState::Ready, 10));
     assert_eq!(seen("unchecked"), (OperationalState::Running, AdminState::Ready, 10));

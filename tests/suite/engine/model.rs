@@ -2,6 +2,7 @@
 //! replies of the real one.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// What a process holds, or what a haproxy.cfg would make it hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,7 +107,39 @@ impl Model {
     }
 
     /// Executes a command and gives the real `HAProxy`'s reply.
-    pub fn execute(&mut self, command: &str, connections_last: bool) -> &'static str {
+    pub fn execute(&mut self, command: &str, connections_last: bool) -> String {
+        let words: Vec<_> = command.split(' ').collect();
+        match words[..] {
+            ["set", "server", target, "addr", ip, "port", port] => {
+                self.move_server(target.split_once('/').unwrap(), ip, port)
+            }
+            _ => self.execute_other(command, connections_last).to_owned(),
+        }
+    }
+
+    /// Replies as 2.6 does.
+    fn move_server(&mut self, target: (&str, &str), ip: &str, port: &str) -> String {
+        let new = SocketAddr::new(ip.parse().unwrap(), port.parse().unwrap());
+        let mut parts = String::new();
+        let refusal = self.edit(target, |server| {
+            let old: SocketAddr = server.address.parse().unwrap();
+            server.address = new.to_string();
+            let addr = if old.ip() == new.ip() {
+                "no need to change the addr".to_owned()
+            } else {
+                format!("IP changed from '{}' to '{ip}'", old.ip())
+            };
+            let port = if old.port() == new.port() {
+                "no need to change the port".to_owned()
+            } else {
+                format!("port changed from '{}' to '{port}'", old.port())
+            };
+            parts = format!("{addr}, {port} by 'stats socket command'");
+        });
+        if refusal.is_empty() { parts } else { refusal.to_owned() }
+    }
+
+    fn execute_other(&mut self, command: &str, connections_last: bool) -> &'static str {
         let words: Vec<_> = command.split(' ').collect();
         let target = |position: usize| words[position].split_once('/').unwrap();
         match words[..] {

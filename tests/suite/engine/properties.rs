@@ -1,12 +1,13 @@
 //! `replay(plan(applied, desired), applied)` serves `desired`, in every field.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::option_line::OptionLine;
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::render::Renderer;
@@ -32,7 +33,7 @@ fn any_server() -> impl Strategy<Value = Server> {
     let options = proptest::sample::select(vec!["", "maxconn 5", "no-check", "check inter 3s", "cookie s1"]);
     (address, proptest::option::of(0u16..=256), any::<bool>(), any::<bool>(), options).prop_map(
         |(address, weight, backup, drain, options)| {
-            let mut server = Server::at(address).unwrap();
+            let mut server = named_or_not(address);
             server.weight = weight.and_then(Weight::new);
             server.backup = backup;
             server.drain = drain;
@@ -40,6 +41,17 @@ fn any_server() -> impl Strategy<Value = Server> {
             server
         },
     )
+}
+
+/// One of three servers is known by a host name, so that it may move.
+fn named_or_not(address: SocketAddr) -> Server {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.octets()[3] < 4 => {
+            let host = HostName::parse(if ip.octets()[3] < 2 { "web.example" } else { "db" }).unwrap();
+            Server::named(host, address.port().try_into().unwrap(), address.ip())
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => Server::at(address).unwrap(),
+    }
 }
 
 fn any_service() -> impl Strategy<Value = Arc<DesiredService>> {

@@ -1,8 +1,11 @@
 //! What each kind of change costs, and what the reconciler does about trouble.
 
+use std::num::NonZeroU16;
 use std::time::Duration;
 
+use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::reconciler::{Input, Notice};
+use proxymgr::engine::server::Server;
 
 use super::world::{Luck, START_FAILS, World, name, server, settings};
 
@@ -50,6 +53,24 @@ fn a_server_that_is_back_is_enabled() {
     assert_eq!(world.commands[1..], ["set server web/1.1.1.1:1 state ready"]);
     world.settle(LONG);
     assert_eq!((world.commands.len(), world.reloads), (2, 0), "it is not deleted");
+}
+
+#[test]
+fn a_host_that_moves_keeps_its_server_without_a_reload() {
+    let mut world = web();
+    let host = |ip: &str| {
+        let name = HostName::parse("web.example").unwrap();
+        vec![Server::named(name, NonZeroU16::new(80).unwrap(), ip.parse().unwrap())]
+    };
+    world.tell(Input::Servers(name("web"), host("10.0.0.1")));
+    world.settle(LONG);
+    world.commands.clear();
+    world.tell(Input::Servers(name("web"), host("::1")));
+    world.settle(MOMENT);
+    assert_eq!(world.commands, ["set server web/web.example:80 addr ::1 port 80"]);
+    assert!(world.config.contains("server web.example:80 [::1]:80 id "), "{}", world.config);
+    world.settle(LONG);
+    assert_eq!((world.commands.len(), world.reloads), (1, 0));
 }
 
 #[test]

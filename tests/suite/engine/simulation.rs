@@ -1,9 +1,11 @@
 //! Random histories with faults of every kind; in the end what runs is what is wanted.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::outage_rules::Percent;
 use proxymgr::engine::reconciler::Input;
 use proxymgr::engine::server::{Server, Weight};
@@ -79,6 +81,10 @@ fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World) {
 
 fn random_server(dice: &mut Dice) -> Server {
     let mut server = server(&format!("10.0.0.{}:80", dice.below(8)));
+    if dice.strikes(3) {
+        let host = HostName::parse("web.example").unwrap();
+        server = Server::named(host, NonZeroU16::new(80).unwrap(), server.address().ip());
+    }
     server.weight = Weight::new(u16::try_from(dice.below(4)).unwrap()).filter(|_| !dice.strikes(2));
     server.backup = dice.strikes(8);
     server.drain = dice.strikes(8);
@@ -134,6 +140,7 @@ fn check(registry: &Registry, world: &World) {
             let weight = if server.drain { 0 } else { server.weight.map_or(1, Weight::get) };
             assert_eq!((seen[name].weight, seen[name].backup), (weight, server.backup), "{service}/{name}");
             let options = server.options.as_ref().map(ToString::to_string).unwrap_or_default();
+            assert_eq!(seen[name].address, server.address().to_string(), "{service}/{name}");
             assert_eq!(seen[name].checked, options != "no-check", "{service}/{name}");
             assert_eq!(seen[name].maxconn.is_some(), options.contains("maxconn"), "{service}/{name}");
         }

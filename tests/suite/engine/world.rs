@@ -223,7 +223,7 @@ impl World {
             return "Some error.".into();
         }
         let connections_last = luck.strikes(2);
-        self.running.as_mut().map_or("", |running| running.execute(command, connections_last)).to_owned()
+        self.running.as_mut().map_or_else(String::new, |running| running.execute(command, connections_last))
     }
 
     fn reload(&mut self, config: &str, service: Option<&ServiceName>, luck: &mut impl Luck) -> Outcome {
