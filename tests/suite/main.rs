@@ -25,6 +25,7 @@ mod replacements;
 mod snapshot;
 mod static_balance;
 mod support;
+mod upgrade;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;
