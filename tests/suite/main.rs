@@ -11,6 +11,7 @@
 mod bad_input;
 mod cli;
 mod crashes;
+mod dns_names;
 mod engine;
 mod layers;
 mod lifecycle;
