@@ -6,6 +6,7 @@ pub mod backoff;
 pub mod capability;
 pub mod changeset;
 pub mod command;
+pub mod dns_spec;
 pub mod duration_text;
 pub mod error_text;
 pub mod haproxy_version;

@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::dns_spec::DnsSpec;
 use super::node_rules::NodeRules;
 use super::option_line::OptionLine;
 use super::outage_rules::OwnOutageRules;
@@ -144,6 +145,8 @@ pub enum WatcherSpec {
         /// What is taken from them.
         rules: NodeRules,
     },
+    /// Names in the DNS.
+    Dns(DnsSpec),
     /// Nowhere else than in the definition.
     Static,
 }

@@ -25,10 +25,14 @@ pub(super) const KNOWN: &[&str] = &[
     "endpoint",
     "use_ssl_port",
     "remote_port",
+    "backends",
+    "nameservers",
+    "min_ttl",
+    "max_ttl",
 ];
 
 /// What is specified but not understood yet: refused, so that nobody relies on what isn't done.
-pub(super) const LATER: &[&str] = &["backends", "cookie", "max_ttl", "min_ttl", "nameservers", "route"];
+pub(super) const LATER: &[&str] = &["cookie", "route"];
 
 /// A key that says nothing to `ProxyMgr`: warned about, never fatal.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,8 @@
 //! A watcher publishes whole server sets, never deltas. It ends only with an error; [`drive`] starts it again. To add one:
 //! a file with its `impl Watcher`, a variant of [`WatcherSpec`], and the match in [`run`] that the compiler points at.
 
+mod dns;
+mod dns_servers;
 mod drive;
 mod file;
 mod file_format;
@@ -14,6 +16,7 @@ mod zookeeper;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
+pub use dns::DnsWatcher;
 pub use drive::drive;
 pub use file::FileWatcher;
 pub use server_set::{ServerSet, SkippedEntry};
@@ -21,6 +24,7 @@ pub use updates::{Updates, updates};
 pub use zookeeper::ZookeeperWatcher;
 
 use crate::directory_watch::DirectoryWatchError;
+use crate::dns::Names;
 use crate::engine::service::WatcherSpec;
 use crate::zookeeper::{Auth, ConnectString, Ensembles, ZookeeperError};
 
@@ -49,6 +53,8 @@ pub enum WatchError {
 pub struct Registries {
     /// The `ZooKeeper` sessions.
     pub ensembles: Ensembles,
+    /// The names that are followed.
+    pub names: Names,
     /// Credentials, each for the servers that they were given for.
     pub credentials: Vec<(ConnectString, Auth)>,
 }
@@ -69,6 +75,7 @@ pub async fn run(spec: &WatcherSpec, registries: Registries, out: &Updates) -> I
             drive(ZookeeperWatcher::new(registries, server, path, rules.clone()), out).await
         }
         WatcherSpec::File { file, rules } => drive(FileWatcher::new(file.clone(), rules.clone()), out).await,
+        WatcherSpec::Dns(spec) => drive(DnsWatcher::new(registries.names, spec.clone()), out).await,
         WatcherSpec::Static => std::future::pending().await,
     }
 }

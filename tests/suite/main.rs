@@ -12,6 +12,7 @@ mod bad_input;
 mod cli;
 mod crashes;
 mod dns_names;
+mod dns_service;
 mod engine;
 mod layers;
 mod lifecycle;

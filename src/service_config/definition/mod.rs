@@ -1,5 +1,6 @@
 //! From the text of a definition to a [`ServiceSpec`], with all that is wrong at once.
 
+mod dns;
 mod node_rules;
 mod servers;
 
@@ -17,8 +18,8 @@ use crate::engine::printable::printable;
 use crate::engine::service::{BindAddress, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
-const TYPES: &[&str] = &["zookeeper", "file", "static"];
-const LATER_TYPES: &[&str] = &["dns", "consul", "docker"];
+const TYPES: &[&str] = &["zookeeper", "dns", "file", "static"];
+const LATER_TYPES: &[&str] = &["consul", "docker"];
 
 /// A definition that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +95,7 @@ pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
 
 fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
     let rules = node_rules::read(reader);
-    match reader.required("type", "\"zookeeper\", \"file\" or \"static\"")? {
+    match reader.required("type", "\"zookeeper\", \"dns\", \"file\" or \"static\"")? {
         "zookeeper" => {
             let server = reader.required("server", "the ensemble, such as \"zk1:2181,zk2:2181\"");
             let path = reader.required("path", "the node whose children are the servers");
@@ -106,6 +107,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
             let file = reader.required("file", "the absolute path of the file that lists the servers")?;
             reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file, rules })
         }
+        "dns" => dns::read(reader).map(WatcherSpec::Dns),
         "static" => {
             if reader.value("default_servers").is_none() && reader.value("backup_servers").is_none() {
                 reader.error(
@@ -115,15 +117,16 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
             Some(WatcherSpec::Static)
         }
         later if LATER_TYPES.contains(&later) => {
-            reader
-                .error(format!("\"type\": \"{later}\" is not supported yet; zookeeper, file and static are"));
+            reader.error(format!(
+                "\"type\": \"{later}\" is not supported yet; zookeeper, dns, file and static are"
+            ));
             None
         }
         other => {
             let hint =
                 nearest(other, TYPES).map(|name| format!(", did you mean \"{name}\"?")).unwrap_or_default();
             reader.error(format!(
-                "\"type\" is \"{}\"{hint}; zookeeper, file and static are taken",
+                "\"type\" is \"{}\"{hint}; zookeeper, dns, file and static are taken",
                 printable(other)
             ));
             None

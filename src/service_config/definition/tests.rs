@@ -61,12 +61,18 @@ fn everything_wrong_is_told_at_once_with_its_key() {
 #[test]
 fn types_that_are_unknown_or_not_there_yet_are_refused() {
     let with = |kind: &str| errors(&format!(r#"{{"port": 1, "type": "{kind}"}}"#));
-    assert_eq!(with("dns"), ["\"type\": \"dns\" is not supported yet; zookeeper, file and static are"]);
+    assert_eq!(
+        with("consul"),
+        ["\"type\": \"consul\" is not supported yet; zookeeper, dns, file and static are"]
+    );
     assert_eq!(
         with("zookeper"),
-        ["\"type\" is \"zookeper\", did you mean \"zookeeper\"?; zookeeper, file and static are taken"]
+        ["\"type\" is \"zookeper\", did you mean \"zookeeper\"?; zookeeper, dns, file and static are taken"]
     );
-    assert_eq!(errors(r#"{"port": 1}"#), ["\"type\" is missing: add \"zookeeper\", \"file\" or \"static\""]);
+    assert_eq!(
+        errors(r#"{"port": 1}"#),
+        ["\"type\" is missing: add \"zookeeper\", \"dns\", \"file\" or \"static\""]
+    );
     assert_eq!(
         with("file"),
         ["\"file\" is missing: add the absolute path of the file that lists the servers"]
