@@ -13,9 +13,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
+use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
 use crate::haproxy::actor::{Actor, Event, Handle};
+use crate::include_files::Follower;
 use crate::service_manager::{self, RegistryEvent};
 
 use prepare::{StartError, check_base, prepare};
@@ -61,9 +63,16 @@ pub async fn run(config: Config) -> Result<(), RunError> {
     };
 
     let recorder = Recorder::new(config.state_dir.clone());
-    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, recorder };
+    let (include_events, includes) = mpsc::channel(1);
+    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, includes, recorder };
+    let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
+    if let Some(includes) = follower.look() {
+        supervisor.handle(Input::Includes(includes)).await?;
+    }
+    let follower = tokio::spawn(follower.follow(include_events));
     let ended = supervisor.serve(&mut signals).await;
     registries.abort();
+    follower.abort();
     ended?;
     supervisor.end(&config, &mut signals).await;
     Ok(())
@@ -83,6 +92,7 @@ struct Supervisor {
     reconciler: Reconciler,
     haproxy: Handle,
     registry: mpsc::Receiver<RegistryEvent>,
+    includes: mpsc::Receiver<Includes>,
     recorder: Recorder,
 }
 
@@ -111,6 +121,7 @@ impl Supervisor {
                         None => continue,
                     }
                 },
+                Some(files) = self.includes.recv() => Input::Includes(files),
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     continue;

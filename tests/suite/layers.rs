@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 use super::support::paths::paths_in;
 
 /// What all layers above `engine` stand on.
-const GROUND: &[&str] =
-    &["zookeeper", "process", "directory_watch", "document", "server_entry", "config", "logging", "engine"];
+const GROUND: &[&str] = &[
+    "zookeeper",
+    "process",
+    "directory_watch",
+    "include_files",
+    "document",
+    "server_entry",
+    "config",
+    "logging",
+    "engine",
+];
 
 /// Each module with the modules of its own layer and of the one below that it may use, besides [`GROUND`].
 const MAY_USE: &[(&str, &[&str])] = &[
@@ -26,6 +35,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("zookeeper", &["engine"]),
     ("process", &["engine"]),
     ("directory_watch", &["engine"]),
+    ("include_files", &["directory_watch", "engine"]),
     ("document", &[]),
     ("server_entry", &["engine"]),
     ("config", &["engine"]),

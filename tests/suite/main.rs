@@ -12,6 +12,7 @@ mod bad_input;
 mod cli;
 mod crashes;
 mod engine;
+mod includes;
 mod layers;
 mod lifecycle;
 mod load_client;

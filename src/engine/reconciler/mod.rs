@@ -12,6 +12,7 @@
 //! that is due, so an order's end starts the next.
 
 mod decide;
+mod includes;
 mod known;
 mod order;
 mod outcome;
@@ -21,8 +22,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use order::{Complaint, Effect, Input, Notice, Order, Outcome, ReloadFailure};
+pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outcome, ReloadFailure};
 
+use includes::KnownIncludes;
 use known::KnownServices;
 use timing::Timing;
 
@@ -56,6 +58,7 @@ pub struct Reconciler {
     settings: Settings,
     phase: Phase,
     known: KnownServices,
+    includes: KnownIncludes,
     quarantine: Quarantine,
     obstacles: BTreeMap<ServiceName, Obstacle>,
     /// What the serving process holds; after its end, what the last one held.
@@ -90,6 +93,7 @@ impl Reconciler {
         Self {
             phase: Phase::Collecting,
             known: KnownServices::default(),
+            includes: KnownIncludes::default(),
             quarantine: Quarantine::default(),
             obstacles: BTreeMap::new(),
             applied: None,
@@ -118,6 +122,11 @@ impl Reconciler {
             }
             Input::Remembered(service, servers) => self.known.remember(&service, servers),
             Input::Servers(service, servers) => self.take_servers(&service, servers, now, &mut effects),
+            Input::Includes(files) => {
+                if self.includes.want(files) {
+                    self.timing.topology_changed(now);
+                }
+            }
             Input::Done(outcome) => self.take_outcome(outcome, now, &mut effects),
             Input::Died { how } => self.take_death(how, now, &mut effects),
             Input::Tick => {}
