@@ -224,7 +224,7 @@ impl Size {
             let servers = self.servers_of(service, 0);
             (service_name(service), Arc::new(DesiredService::new(section, servers)))
         });
-        DesiredState { services: services.collect(), base: base.clone() }
+        DesiredState { services: services.collect(), base: base.clone(), includes: Arc::default() }
     }
 
     /// The same, made anew as after each change, with another server in the middle.

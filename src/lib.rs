@@ -10,7 +10,7 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
-//! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `document`,
+//! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
 //! `server_entry`, `config`, `logging` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
@@ -21,6 +21,7 @@ pub mod dns;
 pub mod document;
 pub mod engine;
 pub mod haproxy;
+pub mod include_files;
 pub mod logging;
 pub mod process;
 pub mod server_entry;

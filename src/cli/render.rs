@@ -8,7 +8,7 @@ use similar::TextDiff;
 use super::Exit;
 use super::args::RenderArgs;
 use super::output::{answer, block_on};
-use super::report::{Status, problems_shared, services};
+use super::report::{Status, includes, problems_shared, services};
 use super::report_text::one_line;
 use super::run::{exit_of_start, load};
 use super::trouble::Troubles;
@@ -75,6 +75,11 @@ fn tell_problems((dry_run, troubles): &Collected, config: &Config) -> bool {
         for problem in &service.problems {
             eprintln!("proxymgr: service {}: {left_out}{}", service.name, one_line(problem));
             left_out = "";
+        }
+    }
+    for include in includes(dry_run, None) {
+        for problem in &include.problems {
+            eprintln!("proxymgr: included file {}: {}", one_line(&include.file), one_line(problem));
         }
     }
     complete

@@ -24,6 +24,8 @@ pub(super) struct Report {
     pub(super) registries: RegistriesReport,
     /// By name.
     pub(super) services: Vec<ServiceReport>,
+    /// In the order of haproxy.cfg, then those that can't be read.
+    pub(super) includes: Vec<IncludeReport>,
     pub(super) haproxy: HaproxyReport,
     #[serde(skip)]
     pub(super) exit: Exit,
@@ -64,6 +66,15 @@ pub(super) struct ServiceReport {
     pub(super) problems: Vec<String>,
 }
 
+/// A file of `haproxy.include`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct IncludeReport {
+    pub(super) file: String,
+    /// Whether it goes ahead.
+    pub(super) accepted: bool,
+    pub(super) problems: Vec<String>,
+}
+
 /// What would become of a service at a start now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -94,6 +105,7 @@ impl Report {
             config: ConfigReport { file: file.display().to_string(), errors: Vec::new() },
             registries: RegistriesReport::default(),
             services: Vec::new(),
+            includes: Vec::new(),
             haproxy: HaproxyReport::default(),
             exit,
         }
@@ -132,6 +144,7 @@ impl Report {
         report.registries.answered = dry_run.listed;
         report.registries.problems = problems_shared(dry_run, troubles, waited);
         report.services = services(dry_run, troubles, Some(verdict), waited);
+        report.includes = includes(dry_run, Some(verdict));
         let warnings = verdict.shared.warnings.iter().map(|text| warning(text));
         report.haproxy = HaproxyReport {
             version: Some(version.to_string()),
@@ -139,7 +152,8 @@ impl Report {
             messages: verdict.shared.alerts.iter().cloned().chain(warnings).collect(),
         };
         let services_ok = report.services.iter().all(|service| service.status == Status::Ok);
-        report.ok = services_ok && dry_run.listed && verdict.accepted;
+        let includes_ok = report.includes.iter().all(|include| include.accepted);
+        report.ok = services_ok && includes_ok && dry_run.listed && verdict.accepted;
         report.exit = match (report.ok, verdict.accepted) {
             (true, _) => Exit::Success,
             (false, true) => Exit::Failure,
@@ -172,7 +186,7 @@ pub(super) fn services(
         let remarks = parsed.as_ref().and_then(|name| verdict?.services.get(name));
         let obstacle = parsed.as_ref().and_then(|name| dry_run.obstacles().get(name));
         let taken = obstacle.and_then(|obstacle| match obstacle {
-            Obstacle::AddressTaken { .. } => Some(obstacle.to_string()),
+            Obstacle::AddressTaken { .. } | Obstacle::NameTaken { .. } => Some(obstacle.to_string()),
             // By HAProxy: its own words follow.
             Obstacle::Quarantined(_) => None,
         });
@@ -201,6 +215,30 @@ pub(super) fn services(
         ServiceReport { name: name.clone(), status, servers: found.count(), problems }
     };
     dry_run.services.iter().map(one).collect()
+}
+
+/// Every included file, with what is wrong with it.
+pub(super) fn includes(dry_run: &DryRun, verdict: Option<&Verdict>) -> Vec<IncludeReport> {
+    let read = dry_run.includes.iter().map(|file| {
+        let refusals = dry_run.refused_includes.iter().filter(|(refused, _)| refused == file);
+        let mut problems: Vec<_> = refusals.map(|(_, reason)| reason.clone()).collect();
+        let accepted = problems.is_empty();
+        let remarks = verdict.and_then(|verdict| verdict.includes.get(file));
+        for text in remarks.iter().flat_map(|remarks| &remarks.alerts) {
+            // The first complaint about a file is its refusal.
+            if !problems.iter().any(|problem| problem == text) {
+                problems.push(text.clone());
+            }
+        }
+        problems.extend(remarks.iter().flat_map(|remarks| &remarks.warnings).map(|text| warning(text)));
+        IncludeReport { file: file.clone(), accepted, problems }
+    });
+    let unreadable = dry_run.unreadable_includes.iter().map(|(file, problem)| IncludeReport {
+        file: file.clone(),
+        accepted: false,
+        problems: vec![problem.clone()],
+    });
+    read.chain(unreadable).collect()
 }
 
 fn warning(text: &str) -> String {

@@ -25,6 +25,12 @@ pub(super) fn text(report: &Report, colour: bool) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
         push_problems(&mut text, &service.problems);
     }
+    for include in &report.includes {
+        let status = if include.accepted { Status::Ok } else { Status::Refused };
+        let line = format!("{}  {}", one_line(&include.file), painted(status, colour));
+        let _ = writeln!(text, "{}", line.trim_end());
+        push_problems(&mut text, &include.problems);
+    }
     if !report.haproxy.messages.is_empty() {
         text.push_str("global and defaults\n");
         push_problems(&mut text, &report.haproxy.messages);
@@ -70,8 +76,9 @@ fn summary(report: &Report) -> String {
         count => format!("{count} services"),
     };
     let version = report.haproxy.version.as_deref().unwrap_or_default();
+    let refused_includes = report.includes.iter().filter(|include| !include.accepted).count();
     let verdict = match report.haproxy.accepted {
-        Some(true) if refused > 0 => format!("HAProxy {version} takes the rest"),
+        Some(true) if refused + refused_includes > 0 => format!("HAProxy {version} takes the rest"),
         Some(true) => format!("HAProxy {version} takes the result"),
         Some(false) => format!("HAProxy {version} refuses the sections global or defaults"),
         None => "HAProxy gave no verdict".to_owned(),

@@ -49,8 +49,9 @@ impl<S: Subscriber> Layer<S> for Troubles {
         event.record(&mut words);
         let target = event.metadata().target();
         // Told as data too: refused definitions and skipped entries.
-        let told_elsewhere =
-            target == "proxymgr::watcher::updates" || words.message.starts_with("definition refused");
+        let told_elsewhere = target == "proxymgr::watcher::updates"
+            || target == "proxymgr::include_files"
+            || words.message.starts_with("definition refused");
         if !target.starts_with("proxymgr::") || told_elsewhere {
             return;
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::engine::reconciler::Complaint;
+use crate::engine::render::Owner;
 use crate::engine::service::ServiceName;
 use crate::haproxy::check::CheckError;
 use crate::haproxy::check_text::check_text;
@@ -22,6 +23,8 @@ pub(super) struct Verdict {
     pub(super) accepted: bool,
     /// About each service.
     pub(super) services: BTreeMap<ServiceName, Remarks>,
+    /// About each included file, by its path; each begins with the file and the line.
+    pub(super) includes: BTreeMap<String, Remarks>,
     /// About `global`, `defaults` and the whole.
     pub(super) shared: Remarks,
 }
@@ -57,9 +60,16 @@ pub(super) async fn ask(
 }
 
 impl Verdict {
-    fn take(&mut self, level: LogLevel, complaint: &Complaint, accused: Option<ServiceName>) {
+    fn take(&mut self, level: LogLevel, complaint: &Complaint, accused: Option<Owner>) {
+        let mut text = complaint.text.clone();
         let remarks = match accused {
-            Some(service) => self.services.entry(service).or_default(),
+            Some(Owner::Service(service)) => self.services.entry(service).or_default(),
+            Some(Owner::Include { file, line }) => {
+                let line = line.map_or_else(String::new, |line| format!(":{line}"));
+                let says = if level == LogLevel::Alert { "HAProxy says: " } else { "" };
+                text = format!("{file}{line}: {says}{text}");
+                self.includes.entry(file).or_default()
+            }
             None => &mut self.shared,
         };
         let texts = match level {
@@ -68,8 +78,8 @@ impl Verdict {
             LogLevel::Warning => &mut remarks.warnings,
             LogLevel::Notice | LogLevel::Debug => return,
         };
-        if !texts.contains(&complaint.text) {
-            texts.push(complaint.text.clone());
+        if !texts.contains(&text) {
+            texts.push(text);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 
 use super::model::HaproxyConfig;
@@ -26,6 +27,7 @@ const IDLE_CLOSE: &str = "idle-close-on-response";
 /// Reads the section. `runtime_dir` holds the stats socket unless told otherwise.
 pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_dir: &Path) -> HaproxyConfig {
     let mut section = reader.open(value);
+    let include;
     let config = HaproxyConfig {
         path: reader.read(section.get("path"), value::program).unwrap_or_else(|| PathBuf::from("haproxy")),
         config_path: reader
@@ -38,14 +40,35 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_di
         defaults: with_idle_close(
             reader.read_list(section.get("defaults"), value::option_line).unwrap_or_else(|| lines(DEFAULTS)),
         ),
+        include: {
+            include = section.get("include");
+            reader.read_list(include.clone(), include_pattern).unwrap_or_default()
+        },
         bind_address: reader
             .read(section.get("bind_address"), value::bind_address)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         runtime_updates: reader.read(section.get("runtime_updates"), value::boolean).unwrap_or(true),
     };
-    section.refuse_later(&["include", "template"]);
+    section.refuse_later(&["template"]);
+    if let Some(include) = include
+        && config.include.iter().any(|pattern| holds(pattern, &config.config_path))
+    {
+        reader.refuse(
+            &include,
+            "takes in haproxy.config_path, which ProxyMgr writes itself; keep them in different directories",
+        );
+    }
     reader.close(&section);
     config
+}
+
+fn include_pattern(text: &str) -> Result<IncludePattern, String> {
+    IncludePattern::parse(text).map_err(str::to_owned)
+}
+
+fn holds(pattern: &IncludePattern, path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    path.parent() == Some(pattern.directory()) && name.is_some_and(|name| pattern.matches(&name))
 }
 
 fn lines(texts: &[&str]) -> Vec<OptionLine> {

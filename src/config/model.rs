@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::OutageRules;
 use crate::engine::secret::Secret;
@@ -43,6 +44,8 @@ pub struct HaproxyConfig {
     pub global: Vec<OptionLine>,
     /// Lines of the `defaults` section, `option idle-close-on-response` among them unless the user said otherwise.
     pub defaults: Vec<OptionLine>,
+    /// Files with sections of the user's own, in this order.
+    pub include: Vec<IncludePattern>,
     /// The address of services that name none.
     pub bind_address: IpAddr,
     /// Whether changes may go through the stats socket; if not, every change is a reload.

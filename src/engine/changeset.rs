@@ -15,6 +15,8 @@ use super::state::{
 pub struct Changeset {
     /// `global`, `defaults` or the operators' socket differ.
     pub base: bool,
+    /// The included files differ.
+    pub includes: bool,
     /// Services that differ.
     pub services: Vec<(ServiceName, ServiceChange)>,
 }
@@ -65,12 +67,13 @@ impl Changeset {
         }
         let gone = applied.serving().filter(|(name, _)| !desired.services.contains_key(*name));
         services.extend(gone.map(|(name, _)| (name.clone(), ServiceChange::Gone)));
-        Self { base: applied.base != desired.base, services }
+        let includes = applied.includes != desired.includes;
+        Self { base: applied.base != desired.base, includes, services }
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        !self.base && self.services.is_empty()
+        !self.base && !self.includes && self.services.is_empty()
     }
 }
 

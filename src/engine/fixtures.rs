@@ -59,5 +59,5 @@ pub(super) fn desired(services: &[(&str, u16, &str, &[&str])]) -> DesiredState {
             (name(service), Arc::new(DesiredService::new(section, servers)))
         })
         .collect();
-    DesiredState { base, services }
+    DesiredState { base, services, includes: Arc::default() }
 }

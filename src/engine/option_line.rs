@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Words that open a section or steer the parser: none may begin a line inside a section of ours.
 /// Source: `HAProxy` configuration manual 2.6 to 3.4, sections 2.4 (conditional blocks), 3.4 to 3.10, 4 and 10 to 12.
-const SECTION_KEYWORDS: &[&str] = &[
+pub(super) const SECTION_KEYWORDS: &[&str] = &[
     "acme",
     "backend",
     "cache",

@@ -45,6 +45,9 @@ pub fn plan(
     if changes.base {
         planner.reasons.insert(ReloadReason::Base);
     }
+    if changes.includes {
+        planner.reasons.insert(ReloadReason::Includes);
+    }
     for (name, change) in &changes.services {
         planner.service(name, change);
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::include::Includes;
 use super::listen_address::ListenAddress;
 use super::moment::Moment;
 use super::section::{Base, Section};
@@ -34,6 +35,11 @@ pub enum Obstacle {
         /// Who holds it.
         by: ServiceName,
     },
+    /// A section of an included file that runs has its name.
+    NameTaken {
+        /// The file.
+        file: String,
+    },
     /// Its definition is in quarantine.
     Quarantined(String),
 }
@@ -43,6 +49,9 @@ impl fmt::Display for Obstacle {
         match self {
             Self::AddressTaken { address, by } => {
                 write!(f, "{address} belongs to the service {by}; choose another port or address")
+            }
+            Self::NameTaken { file } => {
+                write!(f, "a section of {file} has this name; rename the service or the section")
             }
             Self::Quarantined(reason) => f.write_str(reason),
         }
@@ -95,6 +104,7 @@ impl Quarantine {
 
 /// The services that go ahead, and the obstacles of those whose definition does not.
 ///
+/// The included files are chosen elsewhere; those that run keep the names of their sections.
 /// A service with an obstacle keeps the section that runs, with its current servers; one that never ran stays out.
 pub fn admit(
     base: &Arc<Base>,
@@ -106,6 +116,8 @@ pub fn admit(
         let service = running?.services.get(name).filter(|service| service.frontend == Frontend::Serving);
         service.map(|service| &service.section)
     };
+    let included_namesake =
+        |name: &ServiceName| Some(running?.includes.with_section(name.as_str())?.path().to_owned());
     let mut queue: Vec<_> =
         candidates.iter().map(|candidate| (running_section(candidate.name), candidate)).collect();
     queue.sort_by_key(|(running, candidate)| {
@@ -120,9 +132,11 @@ pub fn admit(
     let mut obstacles = BTreeMap::new();
     for (running, candidate) in queue {
         let refused = quarantine.reason(candidate.name, candidate.section);
-        let verdict = match refused {
-            Some(reason) => Err(Obstacle::Quarantined(reason.to_owned())),
-            None => admission.admit(candidate, candidate.section),
+        let file = running.is_none().then(|| included_namesake(candidate.name)).flatten();
+        let verdict = match (refused, file) {
+            (Some(reason), _) => Err(Obstacle::Quarantined(reason.to_owned())),
+            (None, Some(file)) => Err(Obstacle::NameTaken { file }),
+            (None, None) => admission.admit(candidate, candidate.section),
         };
         if let Err(obstacle) = verdict {
             obstacles.insert(candidate.name.clone(), obstacle);
@@ -131,7 +145,12 @@ pub fn admit(
             }
         }
     }
-    (DesiredState { base: base.clone(), services: admission.services }, obstacles)
+    let desired = DesiredState {
+        base: base.clone(),
+        services: admission.services,
+        includes: Arc::new(Includes::default()),
+    };
+    (desired, obstacles)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

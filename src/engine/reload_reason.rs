@@ -14,6 +14,8 @@ pub enum ReloadReason {
     Crash(String),
     /// `global`, `defaults` or the operators' socket changed.
     Base,
+    /// The included files changed.
+    Includes,
     /// A service is new.
     NewService(ServiceName),
     /// A service's port, addresses or options changed.
@@ -46,6 +48,7 @@ impl ReloadReason {
             Self::Start => "start",
             Self::Crash(_) => "crash",
             Self::Base => "base_changed",
+            Self::Includes => "include_changed",
             Self::NewService(_) => "new_service",
             Self::ServiceChanged(_) => "service_changed",
             Self::ServiceGone(_) => "service_gone",
@@ -61,6 +64,7 @@ impl fmt::Display for ReloadReason {
             Self::Start => f.write_str("start"),
             Self::Crash(how) => write!(f, "HAProxy ended ({how})"),
             Self::Base => f.write_str("global or defaults changed"),
+            Self::Includes => f.write_str("the included files changed"),
             Self::NewService(service) => write!(f, "{service}: new service"),
             Self::ServiceChanged(service) => write!(f, "{service}: port, address or options changed"),
             Self::ServiceGone(service) => write!(f, "{service}: service gone, runtime updates are off"),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::include::IncludedFile;
 use super::listen_address::ListenAddress;
 use super::section::Base;
 use super::service::ServiceName;
@@ -22,20 +23,54 @@ pub const SERVER_STATE_VARIABLE: &str = "PROXYMGR_SERVER_STATE";
 pub struct Rendered {
     /// The text, ending in a line feed.
     pub text: Arc<str>,
-    /// The first line of each service's section, ascending; lines count from 1.
-    sections: Vec<(usize, ServiceName)>,
+    /// The first line of each part, ascending; lines count from 1.
+    parts: Vec<(usize, Part)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Service(ServiceName),
+    Include(IncludedFile),
+}
+
+/// Whose a line or a section of a haproxy.cfg is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Owner {
+    /// A service.
+    Service(ServiceName),
+    /// An included file.
+    Include {
+        /// Its path.
+        file: String,
+        /// The line in it, from 1, when a line is meant.
+        line: Option<usize>,
+    },
 }
 
 impl Rendered {
-    /// The service whose section holds `line`; `None` for `global` and `defaults`.
-    pub fn service_at(&self, line: usize) -> Option<&ServiceName> {
-        let after = self.sections.partition_point(|(first, _)| *first <= line);
-        self.sections.get(after.checked_sub(1)?).map(|(_, service)| service)
+    /// Whose section holds `line`; `None` for `global` and `defaults`.
+    pub fn owner_of_line(&self, line: usize) -> Option<Owner> {
+        let after = self.parts.partition_point(|(first, _)| *first <= line);
+        let (first, part) = self.parts.get(after.checked_sub(1)?)?;
+        Some(match part {
+            Part::Service(service) => Owner::Service(service.clone()),
+            Part::Include(file) => {
+                // A line of ours stands before the file's text.
+                let line = line.checked_sub(*first).filter(|line| *line > 0);
+                Owner::Include { file: file.path().to_owned(), line }
+            }
+        })
     }
 
-    /// Whether `service` has a section.
-    pub fn holds(&self, service: &ServiceName) -> bool {
-        self.sections.iter().any(|(_, held)| held == service)
+    /// Whose the `listen`, `frontend` or `backend` section called `name` is.
+    pub fn owner_of_section(&self, name: &str) -> Option<Owner> {
+        self.parts.iter().find_map(|(_, part)| match part {
+            Part::Service(service) => (service.as_str() == name).then(|| Owner::Service(service.clone())),
+            Part::Include(file) => file
+                .sections()
+                .any(|section| section == name)
+                .then(|| Owner::Include { file: file.path().to_owned(), line: None }),
+        })
     }
 }
 
@@ -53,22 +88,33 @@ struct Block {
 }
 
 impl Renderer {
-    /// The haproxy.cfg that holds what `applied` serves: servers in rotation of services that take connections.
+    /// The haproxy.cfg that holds what `applied` serves: servers in rotation of services that take connections, and the
+    /// included files.
     pub fn render(&mut self, applied: &AppliedState) -> Rendered {
         self.blocks.retain(|name, _| applied.services.contains_key(name));
         let mut text = preamble(&applied.base);
         let mut line = text.lines().count() + 1;
-        let mut sections = Vec::new();
+        let mut parts = Vec::new();
         for (name, service) in applied.serving() {
             let block = self.blocks.entry(name.clone()).or_insert_with(|| Block::of(name, service));
             if !Arc::ptr_eq(&block.service, service) && block.service != *service {
                 *block = Block::of(name, service);
             }
             text.push_str(&block.text);
-            sections.push((line, name.clone()));
+            parts.push((line, Part::Service(name.clone())));
             line += block.lines;
         }
-        Rendered { text: text.into(), sections }
+        for file in applied.includes.files() {
+            let _ = write!(
+                text,
+                "\n# Included from {}; changes made here are lost.\n{}",
+                file.path(),
+                file.text()
+            );
+            parts.push((line + 1, Part::Include(file.clone())));
+            line += 2 + file.text().lines().count();
+        }
+        Rendered { text: text.into(), parts }
     }
 }
 
@@ -81,7 +127,7 @@ fn preamble(base: &Base) -> String {
         "# Written by ProxyMgr: changes made here are lost. Edit proxymgr.yml or the registry.\n\
          global\n\
          \x20 .if defined({CONTROL_VARIABLE})\n\
-         \x20 stats socket \"${{{CONTROL_VARIABLE}}}\" level admin\n\
+         \x20 stats socket \"${{{CONTROL_VARIABLE}}}\" level admin expose-fd listeners\n\
          \x20 server-state-file \"${{{SERVER_STATE_VARIABLE}}}\"\n\
          \x20 .endif\n\
          {operators}"
@@ -137,6 +183,7 @@ impl Block {
 mod tests {
     use super::*;
     use crate::engine::fixtures::{desired, name};
+    use crate::engine::include::Includes;
 
     fn render(services: &[(&str, u16, &str, &[&str])]) -> Rendered {
         Renderer::default().render(&AppliedState::loaded(&desired(services), None))
@@ -162,10 +209,35 @@ mod tests {
         let rendered = render(&[("a", 1, "check", &["1.1.1.1:1"]), ("b", 2, "check", &["1.1.1.1:1"])]);
         let line_of =
             |needle: &str| rendered.text.lines().position(|line| line.contains(needle)).unwrap() + 1;
-        assert_eq!(rendered.service_at(line_of("defaults")), None);
-        assert_eq!(rendered.service_at(line_of("listen a")), Some(&name("a")));
-        assert_eq!(rendered.service_at(line_of("listen b") - 2), Some(&name("a")));
-        assert_eq!(rendered.service_at(line_of("listen b")), Some(&name("b")));
-        assert_eq!(rendered.service_at(9999), Some(&name("b")));
+        let service = |text: &str| Some(Owner::Service(name(text)));
+        assert_eq!(rendered.owner_of_line(line_of("defaults")), None);
+        assert_eq!(rendered.owner_of_line(line_of("listen a")), service("a"));
+        assert_eq!(rendered.owner_of_line(line_of("listen b") - 2), service("a"));
+        assert_eq!(rendered.owner_of_line(line_of("listen b")), service("b"));
+        assert_eq!(rendered.owner_of_line(9999), service("b"));
+        assert_eq!((rendered.owner_of_section("b"), rendered.owner_of_section("x")), (service("b"), None));
+    }
+
+    #[test]
+    fn included_files_follow_the_services_and_a_line_leads_to_its_place_in_its_file() {
+        let mut desired = desired(&[("a", 1, "check", &["1.1.1.1:1"])]);
+        let file =
+            |path: &str, text: &str| IncludedFile::new(std::path::Path::new(path), text.as_bytes()).unwrap();
+        let files = [("/c/1.cfg", "listen x\n  bind :1"), ("/c/2.cfg", ""), ("/c/3.cfg", "backend y\n")];
+        desired.includes = Arc::new(Includes::new(files.map(|(path, text)| file(path, text)).into()));
+        let rendered = Renderer::default().render(&AppliedState::loaded(&desired, None));
+        let included = "\n# Included from /c/1.cfg; changes made here are lost.\nlisten x\n  bind :1\n\n\
+                        # Included from /c/2.cfg; changes made here are lost.\n\n\
+                        # Included from /c/3.cfg; changes made here are lost.\nbackend y\n";
+        assert!(rendered.text.ends_with(included), "{}", rendered.text);
+        let line_of =
+            |needle: &str| rendered.text.lines().position(|line| line.contains(needle)).unwrap() + 1;
+        let at = |file: &str, line| Some(Owner::Include { file: file.into(), line });
+        assert_eq!(rendered.owner_of_line(line_of("listen x") - 2), Some(Owner::Service(name("a"))));
+        assert_eq!(rendered.owner_of_line(line_of("listen x")), at("/c/1.cfg", Some(1)));
+        assert_eq!(rendered.owner_of_line(line_of("  bind :1")), at("/c/1.cfg", Some(2)));
+        assert_eq!(rendered.owner_of_line(line_of("/c/2.cfg")), at("/c/2.cfg", None));
+        assert_eq!(rendered.owner_of_line(line_of("backend y")), at("/c/3.cfg", Some(1)));
+        assert_eq!(rendered.owner_of_section("y"), at("/c/3.cfg", None));
     }
 }

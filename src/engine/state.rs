@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::include::Includes;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
@@ -17,6 +18,8 @@ pub struct DesiredState {
     pub base: Arc<Base>,
     /// The services by name.
     pub services: BTreeMap<ServiceName, Arc<DesiredService>>,
+    /// Hand-written sections.
+    pub includes: Arc<Includes>,
 }
 
 /// One service as wanted.
@@ -43,6 +46,8 @@ pub struct AppliedState {
     pub base: Arc<Base>,
     /// The services by name, those shut down included.
     pub services: BTreeMap<ServiceName, Arc<AppliedService>>,
+    /// Hand-written sections.
+    pub includes: Arc<Includes>,
 }
 
 /// One service as it runs.
@@ -123,7 +128,7 @@ impl AppliedState {
             let known = before.and_then(|before| before.services.get(name));
             (name.clone(), Arc::new(AppliedService::loaded(&desired.base, service, known.map(Arc::as_ref))))
         });
-        Self { base: desired.base.clone(), services: services.collect() }
+        Self { base: desired.base.clone(), services: services.collect(), includes: desired.includes.clone() }
     }
 
     /// The services that take connections.
@@ -134,6 +139,7 @@ impl AppliedState {
     /// Whether clients see exactly what `desired` says: every field, nothing missing, nothing more.
     pub fn serves(&self, desired: &DesiredState) -> bool {
         self.base == desired.base
+            && self.includes == desired.includes
             && self.serving().count() == desired.services.len()
             && desired.services.iter().all(|(name, wanted)| {
                 self.services.get(name).is_some_and(|service| {
@@ -145,7 +151,11 @@ impl AppliedState {
     /// What would have to be wanted for this to be left as it is.
     pub fn as_desired(&self) -> DesiredState {
         let services = self.serving().map(|(name, service)| (name.clone(), Arc::new(service.as_desired())));
-        DesiredState { base: self.base.clone(), services: services.collect() }
+        DesiredState {
+            base: self.base.clone(),
+            services: services.collect(),
+            includes: self.includes.clone(),
+        }
     }
 
     /// The servers that are on their way out; those of a frontend that is shut down leave with its process.

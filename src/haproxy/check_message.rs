@@ -44,7 +44,7 @@ const NAMES_A_PROXY: &[(&str, char)] =
     &[("roxy '", '\''), ("'server ", '/'), ("backend '", '\''), ("frontend '", '\''), ("listen '", '\'')];
 
 /// Reads the output of `haproxy -c`: 2.6 to 3.4 print `[ALERT]    (pid) : config : parsing [FILE:LINE] : ...`, `config : [FILE:LINE] : ...`,
-/// or `config : Proxy 'NAME': ...` (semantic errors without `config : ` from 3.2 on). A line that begins with ` | ` continues the one before.
+/// or `config : Proxy 'NAME': ...`, and at a start `Binding [FILE:LINE] for proxy NAME: ...` (semantic errors without `config : ` from 3.2 on). A line that begins with ` | ` continues the one before.
 pub fn parse_check_output(lines: &[String]) -> Vec<CheckMessage> {
     let mut messages: Vec<CheckMessage> = Vec::new();
     for line in lines {
@@ -60,6 +60,11 @@ pub fn parse_check_output(lines: &[String]) -> Vec<CheckMessage> {
         }
     }
     messages
+}
+
+/// Reads the text of one alert.
+pub(super) fn parse_alert(text: &str) -> CheckMessage {
+    parse_message(LogLevel::Alert, text)
 }
 
 fn parse_message(level: LogLevel, text: &str) -> CheckMessage {
@@ -82,11 +87,14 @@ fn parse_message(level: LogLevel, text: &str) -> CheckMessage {
     CheckMessage { level, file, line, proxy, text: text.trim().to_owned() }
 }
 
-/// Takes `parsing [FILE:LINE] : ` or `[FILE:LINE] : ` off.
+/// Takes `parsing [FILE:LINE] : `, `[FILE:LINE] : ` or `Binding [FILE:LINE] for ` off.
 fn leading_place(text: &str) -> Option<((String, u32), &str)> {
-    let (place, rest) = text.strip_prefix("parsing ").unwrap_or(text).strip_prefix('[')?.split_once(']')?;
+    let words = ["parsing ", "Parsing ", "Binding "];
+    let text = words.iter().find_map(|word| text.strip_prefix(word)).unwrap_or(text);
+    let (place, rest) = text.strip_prefix('[')?.split_once(']')?;
     let (file, line) = place.rsplit_once(':')?;
-    let rest = rest.trim_start().strip_prefix(':')?.trim_start();
+    let rest = rest.trim_start();
+    let rest = rest.strip_prefix(':').or_else(|| rest.strip_prefix("for "))?.trim_start();
     Some(((file.to_owned(), line.parse().ok()?), rest))
 }
 
@@ -110,6 +118,13 @@ mod tests {
         let message = one("config : [/x:y/b.cfg:8] : 'server a/s1' : invalid port '99999'");
         assert_eq!((message.file.as_deref(), message.line), (Some("/x:y/b.cfg"), Some(8)));
         assert_eq!(message.proxy.as_deref(), Some("a"));
+        let message =
+            one("config : Parsing [b.cfg:8]: proxy 'a' has the same name as proxy 'a' declared at b.cfg:6.");
+        assert_eq!((message.line, message.proxy.as_deref()), (Some(8), Some("a")));
+        let message =
+            one("Binding [b.cfg:7] for proxy a: cannot bind socket (Address already in use) for [::1:80]");
+        assert_eq!((message.file.as_deref(), message.line), (Some("b.cfg"), Some(7)));
+        assert!(message.text.starts_with("proxy a: cannot bind socket"), "{}", message.text);
         let message = one("config : parsing [b.cfg:5]: Missing LF on last line");
         assert_eq!((message.line, message.text.as_str()), (Some(5), "Missing LF on last line"));
     }

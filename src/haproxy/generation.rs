@@ -54,6 +54,8 @@ pub(super) struct Launch<'a> {
     /// The addresses of `sockets` that the configuration names.
     pub(super) listen: &'a BTreeSet<&'a ListenAddress>,
     pub(super) operators: &'a ListenSockets,
+    /// The control socket of the process whose own listeners are taken over.
+    pub(super) listeners_of: Option<&'a Path>,
 }
 
 /// Why a process doesn't serve.
@@ -65,8 +67,8 @@ pub(super) enum StartError {
     Inherit(#[source] io::Error),
     #[error(transparent)]
     Spawn(#[from] SpawnError),
-    #[error("the new process ended before it served ({exit}): {alerts}")]
-    Ended { exit: Exit, alerts: String },
+    #[error("the new process ended before it served ({exit}): {}", alerts.join(" | "))]
+    Ended { exit: Exit, alerts: Vec<String> },
     #[error("the new process did not serve")]
     NoReply(#[source] RuntimeError),
 }
@@ -106,6 +108,11 @@ pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
     let control = ControlSocket::open(launch.runtime_dir, launch.number)?;
     let mut command = ChildCommand::new(launch.binary);
     command.arg("-db").arg("-f").arg(launch.config);
+    if let Some(old) = launch.listeners_of {
+        // Management guide, 3: without it the two processes would share new clients, and those in the old one's queue
+        // would be lost.
+        command.arg("-x").arg(old);
+    }
     command.env(SERVER_STATE_VARIABLE, OsString::from(PathBuf::from(launch.server_state)));
     launch
         .sockets
@@ -131,9 +138,7 @@ pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
             let exit = tokio::time::timeout(TERM_LIMIT, process.exit.wait()).await;
             match exit {
                 // It ended by itself, which broke the connection.
-                Ok(exit @ Exit::Code(_)) => {
-                    Err(StartError::Ended { exit, alerts: alerts.texts().join(" | ") })
-                }
+                Ok(exit @ Exit::Code(_)) => Err(StartError::Ended { exit, alerts: alerts.of_ended().await }),
                 Ok(Exit::Signal(_) | Exit::Unknown) | Err(_) => Err(StartError::NoReply(error)),
             }
         }
@@ -202,6 +207,11 @@ impl Serving {
 
     pub(super) fn number(&self) -> u64 {
         self.process.number
+    }
+
+    /// Where it hands out the listeners that it opened itself.
+    pub(super) fn control_path(&self) -> &Path {
+        self.control.path()
     }
 
     /// Waits until the process ends. Cancel safe.

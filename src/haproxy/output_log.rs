@@ -1,12 +1,15 @@
 //! What `HAProxy` prints, merged into our log with its level.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
 use super::log_line::{LogLevel, parse_log_line};
 use crate::process::output::OutputLines;
 
+/// After the end of a process its last lines are at hand; only a child of its own could hold its output open.
+const LAST_LINES_LIMIT: Duration = Duration::from_secs(1);
 /// Alerts kept for the report of a failed start.
 const KEPT_ALERTS: usize = 5;
 /// Printed at each start for each service in TCP mode, since `option idle-close-on-response` stands in the defaults for
@@ -19,15 +22,26 @@ fn is_echo(text: &str) -> bool {
 }
 
 /// The alerts that a process printed first.
+#[derive(Debug)]
+pub(super) struct Alerts {
+    kept: Kept,
+    reading: tokio::task::JoinHandle<()>,
+}
+
 #[derive(Clone, Debug, Default)]
-pub(super) struct Alerts(Arc<Mutex<Vec<String>>>);
+struct Kept(Arc<Mutex<Vec<String>>>);
 
 impl Alerts {
-    /// Their texts.
-    pub(super) fn texts(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Their texts, once the process has ended.
+    pub(super) async fn of_ended(self) -> Vec<String> {
+        if let Err(error) = tokio::time::timeout(LAST_LINES_LIMIT, self.reading).await {
+            debug!(%error, "the last lines of HAProxy are not all read");
+        }
+        self.kept.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
 
+impl Kept {
     fn keep(&self, text: &str) {
         let mut alerts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if alerts.len() < KEPT_ALERTS {
@@ -38,9 +52,9 @@ impl Alerts {
 
 /// Logs the lines of the process `pid` until its end.
 pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
-    let alerts = Alerts::default();
+    let alerts = Kept::default();
     let kept = alerts.clone();
-    tokio::spawn(async move {
+    let reading = tokio::spawn(async move {
         while let Some(line) = output.next().await {
             if line.dropped_before > 0 {
                 warn!(target: "haproxy", pid, lines = line.dropped_before, "lines were lost: HAProxy prints too much");
@@ -60,5 +74,5 @@ pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
             }
         }
     });
-    alerts
+    Alerts { kept: alerts, reading }
 }

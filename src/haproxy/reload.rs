@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::actor::Actor;
+use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
-use super::generation::{Launch, start};
+use super::generation::{Launch, Serving, StartError, start};
 use super::reply::AdminState;
 use super::server_state::{CarriedServer, Intent, carry_over};
 use crate::engine::capability::Switches;
@@ -57,7 +58,12 @@ impl Actor {
         if self.last_good.as_deref() != Some(&*config.text) {
             self.check(config).await?;
         }
-        let server_state = self.write_server_state(before, after).await?;
+        let old_answers = self.learn_server_state().await;
+        let server_state = self.write_server_state(before, after)?;
+        // One that is dead or hangs can't hand over: then the addresses are bound anew.
+        let has_own_listeners =
+            before.is_some_and(|before| !before.includes.is_empty()) && !after.includes.is_empty();
+        let old = self.serving.as_ref().filter(|_| old_answers && has_own_listeners);
         let previous = self.last_good.clone();
         self.write_config(&config.text)?;
         self.generations += 1;
@@ -71,6 +77,7 @@ impl Actor {
             sockets: &self.sockets,
             listen,
             operators: &self.operators,
+            listeners_of: old.map(Serving::control_path),
         };
         match start(launch).await {
             Ok(serving) => {
@@ -88,7 +95,7 @@ impl Actor {
                 if let Some(previous) = previous {
                     self.write_config(&previous)?;
                 }
-                Err(ReloadFailure::NotServing(with_causes(&error)))
+                Err(self.start_failure(&error))
             }
         }
     }
@@ -128,25 +135,50 @@ impl Actor {
         Err(ReloadFailure::Refused(report.alerts().cloned().collect()))
     }
 
+    fn start_failure(&self, error: &StartError) -> ReloadFailure {
+        let why = with_causes(error);
+        match error {
+            StartError::Ended { exit: _, alerts } => {
+                let complaint = |text: &String| parse_alert(text).into_complaint(&self.settings.config_path);
+                ReloadFailure::Ended { why, complaints: alerts.iter().map(complaint).collect() }
+            }
+            StartError::ControlSocket(_)
+            | StartError::Inherit(_)
+            | StartError::Spawn(_)
+            | StartError::NoReply(_) => ReloadFailure::NotServing(why),
+        }
+    }
+
+    /// Asks the serving process for its servers' state; `false` when there is none that answers.
+    async fn learn_server_state(&mut self) -> bool {
+        let Some(serving) = self.serving.as_mut().filter(|serving| !serving.has_ended()) else {
+            return false;
+        };
+        let state = match serving.connection().await {
+            Ok(connection) => connection.execute("show servers state").await,
+            Err(error) => Err(error),
+        };
+        match state {
+            Ok(state) => {
+                self.last_state = Some(state);
+                true
+            }
+            Err(error) => {
+                warn!(
+                    error = with_causes(&error),
+                    "the new HAProxy starts with an older state of the servers"
+                );
+                false
+            }
+        }
+    }
+
     /// Writes what the new process takes over about its servers, and gives the file's path.
-    async fn write_server_state(
-        &mut self,
+    fn write_server_state(
+        &self,
         before: Option<&AppliedState>,
         after: &AppliedState,
     ) -> Result<PathBuf, ReloadFailure> {
-        if let Some(serving) = self.serving.as_mut().filter(|serving| !serving.has_ended()) {
-            let state = match serving.connection().await {
-                Ok(connection) => connection.execute("show servers state").await,
-                Err(error) => Err(error),
-            };
-            match state {
-                Ok(state) => self.last_state = Some(state),
-                Err(error) => warn!(
-                    error = with_causes(&error),
-                    "the new HAProxy starts with an older state of the servers"
-                ),
-            }
-        }
         let carried = match (&self.last_state, before) {
             (Some(state), Some(before)) => {
                 carry_over(state, carried_servers(before, after)).unwrap_or_else(|error| {

@@ -17,6 +17,7 @@ use crate::engine::reconciler::{
 use crate::engine::render::Rendered;
 use crate::engine::server::{Server, ServerName};
 use crate::engine::service::{ServiceName, WatcherSpec};
+use crate::include_files::Follower;
 use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::ServerSet;
 
@@ -29,6 +30,12 @@ pub struct DryRun {
     pub listed: bool,
     /// Services by name, as found; some may be no [`ServiceName`].
     pub services: BTreeMap<String, Found>,
+    /// What of the included files can't be read, by file or directory.
+    pub unreadable_includes: BTreeMap<String, String>,
+    /// The included files that were read.
+    pub includes: Vec<String>,
+    /// Included files that do not go ahead, each with why.
+    pub refused_includes: Vec<(String, String)>,
     clock: Clock,
     reconciler: Reconciler,
 }
@@ -59,12 +66,19 @@ impl DryRun {
     /// When a value of proxymgr.yml can't be used.
     pub async fn collect(config: &Config, version: HaproxyVersion) -> Result<Self, StartError> {
         let clock = Clock(Instant::now());
-        let reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
+        let mut reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
+        let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
+        let mut includes = Vec::new();
+        if let Some(files) = follower.look() {
+            includes.extend(files.files().iter().map(|file| file.path().to_owned()));
+            // Nothing follows from it before the registries answered.
+            drop(reconciler.handle(Input::Includes(files), clock.now()));
+        }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
         let registries = tokio::spawn(service_manager::run(sources(config)?, Memory::default(), events));
 
         let mut collecting = Collecting { reconciler, listed: false, services: BTreeMap::new() };
-        let config = loop {
+        let proposal = loop {
             let input = tokio::select! {
                 Some(event) = registry.recv() => {
                     collecting.note(&event);
@@ -75,13 +89,25 @@ impl DryRun {
                 }
                 () = clock.sleep_until(collecting.reconciler.deadline()) => Input::Tick,
             };
-            if let Some(config) = proposal(collecting.reconciler.handle(input, clock.now())).config {
-                break config;
+            let proposal = proposal(collecting.reconciler.handle(input, clock.now()));
+            if let Some(config) = proposal.config {
+                break (config, proposal.refused_includes);
             }
         };
         registries.abort();
         let Collecting { reconciler, listed, services } = collecting;
-        Ok(Self { config, listed, services, clock, reconciler })
+        let (config, refused_includes) = proposal;
+        let unreadable_includes = follower.problems().clone();
+        Ok(Self {
+            config,
+            listed,
+            services,
+            unreadable_includes,
+            includes,
+            refused_includes,
+            clock,
+            reconciler,
+        })
     }
 
     /// Why services that were understood don't go ahead.
@@ -94,6 +120,7 @@ impl DryRun {
     pub fn leave_out(&mut self, complaints: Vec<Complaint>) -> bool {
         let failure = Outcome::ReloadFailed(ReloadFailure::Refused(complaints));
         let next = proposal(self.reconciler.handle(Input::Done(failure), self.clock.now()));
+        self.refused_includes.extend(next.refused_includes);
         let Some(config) = next.config.filter(|_| !next.given_up) else { return false };
         self.config = config;
         true
@@ -138,6 +165,7 @@ impl Collecting {
 #[derive(Default)]
 struct Proposal {
     config: Option<Rendered>,
+    refused_includes: Vec<(String, String)>,
     /// It waits for something to change by itself.
     given_up: bool,
 }
@@ -147,6 +175,9 @@ fn proposal(effects: Vec<Effect>) -> Proposal {
     for effect in effects {
         match effect {
             Effect::Order(Order::Reload { config, .. }) => proposal.config = Some(config),
+            Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile: _ }) => {
+                proposal.refused_includes.push((file, reason));
+            }
             Effect::Notice(Notice::ReloadFailed { .. }) => proposal.given_up = true,
             Effect::Order(Order::Apply { .. } | Order::Compare) | Effect::Notice(_) | Effect::Ready => {}
         }

@@ -18,9 +18,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
+use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
 use crate::haproxy::actor::{Actor, Ending, Event, Handle};
+use crate::include_files::Follower;
 use crate::service_manager::{self, RegistryEvent};
 
 use handover::exec::receive;
@@ -80,9 +82,16 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
 
     let recorder = Recorder::new(config.state_dir.clone());
     let replacement = Replacement::new(inherited.program, config_file, haproxy_settings, prepared.reaper);
-    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, recorder, replacement };
+    let (include_events, includes) = mpsc::channel(1);
+    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, includes, recorder, replacement };
+    let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
+    if let Some(includes) = follower.look() {
+        supervisor.handle(Input::Includes(includes)).await?;
+    }
+    let follower = tokio::spawn(follower.follow(include_events));
     let ended = supervisor.serve(&mut signals).await;
     registries.abort();
+    follower.abort();
     ended?;
     supervisor.end(&config, &mut signals).await;
     Ok(())
@@ -102,6 +111,7 @@ struct Supervisor {
     reconciler: Reconciler,
     haproxy: Handle,
     registry: mpsc::Receiver<RegistryEvent>,
+    includes: mpsc::Receiver<Includes>,
     recorder: Recorder,
     replacement: Replacement,
 }
@@ -135,6 +145,7 @@ impl Supervisor {
                     self.recorder.note(&event);
                     registry_input(event)
                 },
+                Some(files) = self.includes.recv() => Some(Input::Includes(files)),
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None

@@ -96,7 +96,7 @@ pub struct Prepared {
 /// # Errors
 /// When it refuses them, or can't be asked.
 pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Result<(), StartError> {
-    let nothing = DesiredState { base, services: BTreeMap::new() };
+    let nothing = DesiredState { base, services: BTreeMap::new(), includes: Arc::default() };
     let rendered = Renderer::default().render(&AppliedState::loaded(&nothing, None));
     let sockets = ListenSockets::new(None);
     let report = check_text(reaper, &config.haproxy.path, &rendered.text, &sockets).await;

@@ -14,6 +14,7 @@ mod crashes;
 mod dns_names;
 mod dns_service;
 mod engine;
+mod includes;
 mod layers;
 mod lifecycle;
 mod load_client;

@@ -12,10 +12,10 @@ use serde_json::json;
 use super::support::backend::Backends;
 use super::support::deadline::eventually;
 use super::support::load::Load;
-use super::support::ports::free_port;
+use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::{Proxymgr, binary};
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
-use super::support::requests::{SOON, get, local, wait_for_backends};
+use super::support::requests::{SOON, get, local, wait_for_answer, wait_for_backends};
 use super::support::running::{assert_config_says_what_runs, log_lines, reloads, start, wait_for_message};
 
 const UPGRADES: usize = 20;
@@ -82,6 +82,24 @@ fn servers_that_were_added_or_left_at_run_time_are_handed_over() {
     assert_eq!(reloads(&proxymgr).len(), 1);
     assert_eq!(fs::read_to_string(&setup.paths.haproxy_cfg).unwrap(), config);
     assert_config_says_what_runs(&setup.paths);
+}
+
+#[test]
+fn included_sections_are_handed_over() {
+    let (setup, backends, [port, own]) = (Setup::new(), Backends::new(), free_ports());
+    let server = backends.start("a");
+    setup.paths.write_file_service("web", port, &[server.address.to_string()]);
+    let file = setup.paths.root.join("own.cfg");
+    fs::write(&file, format!("listen own\n  bind 127.0.0.1:{own}\n  server a {}\n", server.address)).unwrap();
+    let setup = setup.haproxy_key("include", json!([file]));
+    let proxymgr = start(&setup);
+    wait_for_answer(local(own), "a");
+    replace(&proxymgr, Signal::SIGUSR2);
+    assert_eq!((get(local(own)).unwrap(), reloads(&proxymgr).len()), ("a".to_owned(), 1));
+    fs::write(&file, format!("listen other\n  bind 127.0.0.1:{own}\n  server a {}\n", server.address))
+        .unwrap();
+    eventually(SOON, "one reload", || if reloads(&proxymgr).len() == 2 { Ok(()) } else { Err(()) });
+    wait_for_answer(local(own), "a");
 }
 
 #[test]

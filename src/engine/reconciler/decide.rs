@@ -1,9 +1,12 @@
 //! What is due now.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use super::includes::namesake;
 use super::{Effect, Notice, Order, Phase, Reconciler, UnderWay};
 use crate::engine::command::{RuntimeCommand, ServerAction};
+use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::plan::{Plan, plan, replay, replay_commands};
 use crate::engine::policy::admit;
@@ -79,7 +82,10 @@ impl Reconciler {
         } else if self.timing.compare_at <= now {
             self.under_way = Some(UnderWay::Compare);
             effects.push(Effect::Order(Order::Compare));
-        } else if due(self.timing.changes.due()) || due(self.reload_due()) || due(self.quarantine.next_try())
+        } else if due(self.timing.changes.due())
+            || due(self.reload_due())
+            || due(self.quarantine.next_try())
+            || due(self.includes.next_try())
         {
             self.pursue(now, effects);
         } else if due(self.timing.rewrite_at) {
@@ -122,10 +128,10 @@ impl Reconciler {
 
     pub(super) fn running_deadline(&self) -> Option<Moment> {
         let timing = &self.timing;
-        let others =
-            [timing.changes.due(), self.reload_due(), self.quarantine.next_try(), timing.repair_at()];
+        let retries = [self.quarantine.next_try(), self.includes.next_try()];
+        let others = [timing.changes.due(), self.reload_due(), timing.repair_at()];
         let chores = [timing.rewrite_at, timing.sweep_at];
-        others.into_iter().chain(chores).flatten().chain([timing.compare_at]).min()
+        others.into_iter().chain(retries).chain(chores).flatten().chain([timing.compare_at]).min()
     }
 
     fn reload_due(&self) -> Option<Moment> {
@@ -139,8 +145,9 @@ impl Reconciler {
         }
         self.quarantine.release(|service| self.known.section(service), now);
         let candidates = self.known.candidates();
-        let (desired, obstacles) =
+        let (mut desired, obstacles) =
             admit(&self.settings.base, &candidates, &self.quarantine, self.applied.as_ref());
+        desired.includes = self.chosen_includes(&desired, now, effects);
         for (service, obstacle) in &obstacles {
             if self.obstacles.get(service) != Some(obstacle) {
                 let serves_on = desired.services.contains_key(service);
@@ -152,6 +159,29 @@ impl Reconciler {
         effects.extend(cleared.map(|service| Effect::Notice(Notice::Cleared(service.clone()))));
         self.obstacles = obstacles;
         desired
+    }
+
+    /// The included files that go ahead beside the services of `desired`.
+    fn chosen_includes(
+        &mut self,
+        desired: &DesiredState,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) -> Arc<Includes> {
+        self.includes.release(now);
+        if self.includes.is_whole_again(self.applied.as_ref()) {
+            effects.push(Effect::Notice(Notice::IncludesTaken));
+        }
+        loop {
+            let chosen = self.includes.chosen(self.applied.as_ref());
+            let Some((file, service)) = namesake(&chosen, &desired.services) else { return chosen };
+            let reason = format!(
+                "{}: its section {service} has the name of a service; rename the section",
+                file.path()
+            );
+            let file = file.path().to_owned();
+            self.refuse_includes(&chosen, &file, &reason, now, effects);
+        }
     }
 
     fn order_reload(

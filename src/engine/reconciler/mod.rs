@@ -14,6 +14,7 @@
 //! that is due, so an order's end starts the next.
 
 mod decide;
+mod includes;
 mod known;
 mod order;
 mod outcome;
@@ -23,8 +24,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use order::{Complaint, Effect, Input, Notice, Order, Outcome, ReloadFailure};
+pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outcome, ReloadFailure};
 
+use includes::KnownIncludes;
 use known::KnownServices;
 use timing::Timing;
 
@@ -61,6 +63,7 @@ pub struct Reconciler {
     /// What runs was taken over, and the registries have not been heard yet.
     taken_over: bool,
     known: KnownServices,
+    includes: KnownIncludes,
     quarantine: Quarantine,
     obstacles: BTreeMap<ServiceName, Obstacle>,
     /// What the serving process holds; after its end, what the last one held.
@@ -96,6 +99,7 @@ impl Reconciler {
             phase: Phase::Collecting,
             taken_over: false,
             known: KnownServices::default(),
+            includes: KnownIncludes::default(),
             quarantine: Quarantine::default(),
             obstacles: BTreeMap::new(),
             applied: None,
@@ -139,6 +143,11 @@ impl Reconciler {
             }
             Input::Remembered(service, servers) => self.known.remember(&service, servers),
             Input::Servers(service, servers) => self.take_servers(&service, servers, now, &mut effects),
+            Input::Includes(files) => {
+                if self.includes.want(files) {
+                    self.timing.topology_changed(now);
+                }
+            }
             Input::Done(outcome) => self.take_outcome(outcome, now, &mut effects),
             Input::Died { how } => self.take_death(how, now, &mut effects),
             Input::Tick => {}

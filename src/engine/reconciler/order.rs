@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::command::{RuntimeCommand, Verdict};
+use crate::engine::include::Includes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::observed::Observed;
 use crate::engine::policy::Obstacle;
 use crate::engine::reload_reason::ReloadReason;
-use crate::engine::render::Rendered;
+use crate::engine::render::{Owner, Rendered};
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::engine::state::AppliedState;
@@ -28,6 +29,8 @@ pub enum Input {
     Remembered(ServiceName, Vec<Server>),
     /// A service's watcher has a new answer.
     Servers(ServiceName, Vec<Server>),
+    /// The included files read so now, or were touched.
+    Includes(Includes),
     /// The order under way is done.
     Done(Outcome),
     /// The serving process ended by itself.
@@ -109,7 +112,14 @@ pub enum ReloadFailure {
     Listen(Vec<(ServiceName, String)>),
     /// `HAProxy` refuses the configuration.
     Refused(Vec<Complaint>),
-    /// The new process could not be started, died, or never served.
+    /// The new process ended before it served, and said this of its configuration.
+    Ended {
+        /// How it ended.
+        why: String,
+        /// What it said.
+        complaints: Vec<Complaint>,
+    },
+    /// The new process could not be started, or never served.
     NotServing(String),
 }
 
@@ -125,11 +135,10 @@ pub struct Complaint {
 }
 
 impl Complaint {
-    /// The service of `config` that it is about, by line or by proxy; `None` when it is about what all share.
-    pub fn accused(&self, config: &Rendered) -> Option<ServiceName> {
-        let by_line = self.line.and_then(|line| config.service_at(line)).cloned();
-        let by_name = || ServiceName::parse(self.proxy.as_deref()?).ok().filter(|name| config.holds(name));
-        by_line.or_else(by_name)
+    /// Whom of `config` it is about, by line or by proxy; `None` when it is about what all share.
+    pub fn accused(&self, config: &Rendered) -> Option<Owner> {
+        let by_line = self.line.and_then(|line| config.owner_of_line(line));
+        by_line.or_else(|| config.owner_of_section(self.proxy.as_deref()?))
     }
 }
 
@@ -147,6 +156,17 @@ pub enum Notice {
     },
     /// A service's definition goes ahead again.
     Cleared(ServiceName),
+    /// Included files do not go ahead.
+    IncludesRefused {
+        /// The guilty file.
+        file: String,
+        /// Why: the file, the line, and what is wrong there.
+        reason: String,
+        /// What becomes of the included files.
+        meanwhile: IncludesMeanwhile,
+    },
+    /// All included files go ahead again.
+    IncludesTaken,
     /// A reload begins.
     Reloading(BTreeSet<ReloadReason>),
     /// The new process serves.
@@ -209,12 +229,26 @@ pub enum Notice {
     StartsWithout(Vec<ServiceName>),
 }
 
+/// What becomes of the included files when they are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IncludesMeanwhile {
+    /// All serve on as they were.
+    LastGood,
+    /// The guilty file is left out.
+    WithoutTheFile,
+}
+
 impl Notice {
     /// Whether it tells of trouble.
     pub fn is_trouble(&self) -> bool {
         match self {
-            Self::Cleared(_) | Self::Reloading(_) | Self::Reloaded(_) | Self::Applying(_) => false,
+            Self::Cleared(_)
+            | Self::IncludesTaken
+            | Self::Reloading(_)
+            | Self::Reloaded(_)
+            | Self::Applying(_) => false,
             Self::Obstructed { .. }
+            | Self::IncludesRefused { .. }
             | Self::ReloadFailed { .. }
             | Self::Unexpected { .. }
             | Self::ConfigUnwritten(_)
@@ -239,6 +273,14 @@ impl fmt::Display for Notice {
                 write!(f, "service {service} is refused, {meanwhile}: {obstacle}")
             }
             Self::Cleared(service) => write!(f, "service {service} goes ahead"),
+            Self::IncludesRefused { file: _, reason, meanwhile } => {
+                let meanwhile = match meanwhile {
+                    IncludesMeanwhile::LastGood => "the last good ones serve on",
+                    IncludesMeanwhile::WithoutTheFile => "this file is left out",
+                };
+                write!(f, "the included files are refused, {meanwhile}: {reason}")
+            }
+            Self::IncludesTaken => f.write_str("all included files go ahead"),
             Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
             Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
             Self::ReloadFailed { why, serves_on: true } => {

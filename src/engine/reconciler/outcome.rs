@@ -1,12 +1,16 @@
 //! What follows from an order's outcome.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::timing::RETRY;
-use super::{Complaint, Effect, Notice, Outcome, Phase, Reconciler, ReloadFailure, UnderWay};
+use super::{
+    Complaint, Effect, IncludesMeanwhile, Notice, Outcome, Phase, Reconciler, ReloadFailure, UnderWay,
+};
 use crate::engine::command::{RuntimeCommand, Verdict};
+use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
-use crate::engine::render::Rendered;
+use crate::engine::render::{Owner, Rendered};
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
 
@@ -127,10 +131,23 @@ impl Reconciler {
             }
             ReloadFailure::Refused(complaints) => {
                 let guilty = guilty(&complaints, config);
-                let anew = guilty.iter().any(|(service, _)| self.is_new_definition(service, desired));
+                let anew = guilty.iter().any(|(owner, _)| match owner {
+                    Owner::Service(service) => self.is_new_definition(service, desired),
+                    Owner::Include { .. } => true,
+                });
                 if !anew {
                     let texts: Vec<_> = complaints.into_iter().map(|complaint| complaint.text).collect();
                     self.reload_failed(texts.join(" | "), now, effects);
+                    return;
+                }
+                guilty
+            }
+            // Addresses that included files open themselves: `haproxy -c` doesn't try them.
+            ReloadFailure::Ended { why, complaints } => {
+                let mut guilty = guilty(&complaints, config);
+                guilty.retain(|owner, _| matches!(owner, Owner::Include { .. }));
+                if guilty.is_empty() {
+                    self.reload_failed(why, now, effects);
                     return;
                 }
                 guilty
@@ -140,8 +157,16 @@ impl Reconciler {
                 return;
             }
         };
-        for (service, reason) in guilty {
-            self.refuse(&service, desired, reason, None);
+        let mut set = desired.includes.clone();
+        for (owner, reason) in guilty {
+            match owner {
+                Owner::Service(service) => self.refuse(&service, desired, reason, None),
+                Owner::Include { file, line } => {
+                    let line = line.map_or_else(String::new, |line| format!(":{line}"));
+                    self.refuse_includes(&set, &file, &format!("{file}{line}: {reason}"), now, effects);
+                    set = Arc::new(set.without(&file));
+                }
+            }
         }
         self.timing.reload_without_waiting(now);
     }
@@ -154,6 +179,26 @@ impl Reconciler {
         } else {
             self.timing.start_failed(now);
         }
+    }
+
+    /// Refuses `set` because of `file`.
+    pub(super) fn refuse_includes(
+        &mut self,
+        set: &Arc<Includes>,
+        file: &str,
+        reason: &str,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.includes.refuse(set, file, reason, now) {
+            return;
+        }
+        let chosen = self.includes.chosen(self.applied.as_ref());
+        let stays =
+            self.applied.as_ref().is_some_and(|applied| !chosen.is_empty() && applied.includes == chosen);
+        let meanwhile = if stays { IncludesMeanwhile::LastGood } else { IncludesMeanwhile::WithoutTheFile };
+        let (file, reason) = (file.to_owned(), reason.to_owned());
+        effects.push(Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile }));
     }
 
     /// Whether what `desired` holds of `service` is its current definition, so that quarantine changes something.
@@ -175,12 +220,12 @@ impl Reconciler {
     }
 }
 
-/// The services that `HAProxy`'s complaints name, each with its first complaint.
-fn guilty(complaints: &[Complaint], config: &Rendered) -> BTreeMap<ServiceName, String> {
+/// Whom `HAProxy`'s complaints name, each service and each place of an included file with its first complaint.
+fn guilty(complaints: &[Complaint], config: &Rendered) -> BTreeMap<Owner, String> {
     let mut guilty = BTreeMap::new();
     for complaint in complaints {
-        if let Some(service) = complaint.accused(config) {
-            guilty.entry(service).or_insert_with(|| format!("HAProxy says: {}", complaint.text));
+        if let Some(owner) = complaint.accused(config) {
+            guilty.entry(owner).or_insert_with(|| format!("HAProxy says: {}", complaint.text));
         }
     }
     guilty

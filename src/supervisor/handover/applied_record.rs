@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::engine::include::{IncludedFile, Includes};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::option_line::OptionLine;
 use crate::engine::section::{Base, Section};
@@ -32,6 +34,14 @@ fn unknown(what: &'static str, value: &(impl ToString + ?Sized)) -> UnknownValue
 pub(super) struct AppliedRecord {
     base: BaseRecord,
     services: BTreeMap<String, ServiceRecord>,
+    #[serde(default)]
+    includes: Vec<IncludeRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct IncludeRecord {
+    path: String,
+    text: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -91,7 +101,12 @@ impl AppliedRecord {
         };
         let services =
             applied.services.iter().map(|(name, service)| (name.to_string(), ServiceRecord::of(service)));
-        Self { base, services: services.collect() }
+        let include = |file: &IncludedFile| IncludeRecord {
+            path: file.path().to_owned(),
+            text: file.text().to_owned(),
+        };
+        let includes = applied.includes.files().iter().map(include).collect();
+        Self { base, services: services.collect(), includes }
     }
 
     pub(super) fn state(&self) -> Result<AppliedState, UnknownValue> {
@@ -109,7 +124,12 @@ impl AppliedRecord {
             let name = ServiceName::parse(name).map_err(|_| unknown("the service", name))?;
             Ok((name, Arc::new(service.state()?)))
         });
-        Ok(AppliedState { base: Arc::new(base), services: services.collect::<Result<_, _>>()? })
+        let includes = self.includes.iter().map(|file| {
+            let read = IncludedFile::new(Path::new(&file.path), file.text.as_bytes());
+            read.map_err(|_| unknown("the included file", &file.path))
+        });
+        let includes = Arc::new(Includes::new(includes.collect::<Result<_, _>>()?));
+        Ok(AppliedState { base: Arc::new(base), services: services.collect::<Result<_, _>>()?, includes })
     }
 }
 
@@ -208,5 +228,71 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, UnknownValue> 
     match BindAddress::parse(text) {
         Ok(unix @ BindAddress::Unix(_)) => Ok(ListenAddress::new(&unix, NonZeroU16::MIN)),
         Ok(BindAddress::Ip(_)) | Err(_) => Err(unknown("the address", text)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::server::Server;
+    use crate::engine::state::{DesiredService, DesiredState};
+
+    fn applied() -> AppliedState {
+        let base = Base {
+            global: vec![line("maxconn 9").unwrap()],
+            defaults: vec![line("mode http").unwrap()],
+            bind_address: IpAddr::from([0, 0, 0, 0]),
+            operators_socket: match listen_address("unix@/run/a.sock") {
+                Ok(ListenAddress::Unix(path)) => Some(path),
+                other => panic!("{other:?}"),
+            },
+        };
+        let section = Section {
+            listen: vec![listen_address("[::]:80").unwrap(), listen_address("unix@/run/web").unwrap()],
+            bind_options: line("accept-proxy").ok(),
+            listen_options: vec![line("timeout queue 9s").unwrap()],
+            server_options: vec![line("check inter 2s").unwrap()],
+        };
+        let mut servers = [
+            Server::at("[::1]:1".parse().unwrap()).unwrap(),
+            Server::at("10.0.0.1:1".parse().unwrap()).unwrap(),
+        ];
+        servers[0].backup = true;
+        servers[1].options = NodeWords::parse("maxconn 5").unwrap().options;
+        let service = DesiredService::new(Arc::new(section), servers);
+        let services = [(ServiceName::parse("web").unwrap(), Arc::new(service))].into();
+        let file = IncludedFile::new(Path::new("/etc/a.cfg"), b"listen own\n  bind :81\n").unwrap();
+        let includes = Arc::new(Includes::new(vec![file]));
+        let mut applied =
+            AppliedState::loaded(&DesiredState { base: Arc::new(base), services, includes }, None);
+        let service = applied.services.values_mut().next().map(Arc::make_mut).unwrap();
+        service.frontend = Frontend::ShutDown;
+        let server = service.servers.values_mut().next().unwrap();
+        (server.standing, server.checks) = (Standing::Pinned, Checks::ToEnable);
+        applied
+    }
+
+    #[test]
+    fn nothing_is_lost_on_the_way() {
+        let applied = applied();
+        let text = serde_json::to_string(&AppliedRecord::of(&applied)).unwrap();
+        let read: AppliedRecord = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.state().unwrap(), applied);
+    }
+
+    #[test]
+    fn fields_that_an_older_one_lacks_and_a_newer_one_adds_do_no_harm() {
+        let text = serde_json::to_string(&AppliedRecord::of(&applied())).unwrap();
+        let newer = text.replace("\"serves\":", "\"colour\":\"red\",\"serves\":");
+        let read: AppliedRecord = serde_json::from_str(&newer).unwrap();
+        assert_eq!(read.state().unwrap(), applied());
+        let older =
+            text.replace("\"checks_to_enable\":true,", "").replace("\"bind_options\":\"accept-proxy\",", "");
+        let read: AppliedRecord = serde_json::from_str(&older).unwrap();
+        assert_eq!(read.state().unwrap().services.len(), 1);
+        // A value that can't be understood is told, not guessed.
+        let strange = text.replace("10.0.0.1:1\":", "10.0.0.9:1\":");
+        let read: AppliedRecord = serde_json::from_str(&strange).unwrap();
+        assert!(read.state().unwrap_err().to_string().contains("10.0.0.9:1"));
     }
 }

@@ -81,7 +81,7 @@ fn any_desired() -> impl Strategy<Value = DesiredState> {
                 operators_socket: None,
             };
             let services = services.into_iter().map(|(service, desired)| (name(&service), desired)).collect();
-            DesiredState { base: Arc::new(base), services }
+            DesiredState { base: Arc::new(base), services, includes: Arc::default() }
         },
     )
 }

@@ -4,7 +4,7 @@ const BAD_FILES: &[(&str, &[&str])] = &[
     (
         "haproxy: {zzz: x}",
         &[
-            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, bind_address, runtime_updates",
+            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, include, bind_address, runtime_updates",
         ],
     ),
     ("haprox: {}", &["1:1: haprox: unknown key; did you mean 'haproxy'?"]),
@@ -77,7 +77,19 @@ const BAD_FILES: &[(&str, &[&str])] = &[
         "haproxy: {runtime_updates: yes}",
         &["1:28: haproxy.runtime_updates: 'yes' is not allowed; write true or false"],
     ),
-    ("haproxy: {include: [/x]}", &["1:11: haproxy.include: is not supported yet by this version; remove it"]),
+    (
+        "haproxy: {include: [conf.d/x.cfg, /c/]}",
+        &[
+            "1:21: haproxy.include[0]: 'conf.d/x.cfg' is no absolute path; begin it with /",
+            "1:35: haproxy.include[1]: '/c/' names a directory; write DIRECTORY/*.cfg",
+        ],
+    ),
+    (
+        "haproxy: {config_path: /c/haproxy.cfg, include: [/c/*.cfg]}",
+        &[
+            "1:49: haproxy.include: takes in haproxy.config_path, which ProxyMgr writes itself; keep them in different directories",
+        ],
+    ),
     ("haproxy: {template: /x}", &["1:11: haproxy.template: is not supported yet by this version; remove it"]),
     ("haproxy: {path: a, path: b}", &["1:20: haproxy.path: stands here twice; it was first set in line 1"]),
     ("haproxy: {path: \"<%= x %>\"}", &["1:17: haproxy.path: ERB (<%= %>) is not read; write ${VARIABLE}"]),

@@ -100,6 +100,14 @@ fn the_commented_key_of_the_example_works_too() {
 }
 
 #[test]
+fn the_commented_include_of_the_example_works_too() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let config = load(&text.replace("  # include:\n  #   - ", "  include:\n    - ")).unwrap();
+    assert_eq!(lines(&config.haproxy.include), ["/etc/haproxy/conf.d/*.cfg"]);
+}
+
+#[test]
 fn the_example_services_are_understood() {
     for name in ["web.json", "database.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
