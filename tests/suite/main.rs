@@ -13,6 +13,7 @@ mod cli;
 mod crashes;
 mod dns_names;
 mod engine;
+mod host_names;
 mod layers;
 mod lifecycle;
 mod load_client;
