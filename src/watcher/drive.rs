@@ -64,6 +64,6 @@ mod tests {
             never = drive(Shaky(0), &out) => match never {},
             changed = sets.changed() => changed.unwrap(),
         }
-        assert_eq!(*sets.borrow(), Some(ListedSet::default()));
+        assert_eq!(sets.borrow().as_deref(), Some(&ListedSet::default()));
     }
 }

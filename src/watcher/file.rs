@@ -65,6 +65,7 @@ impl FileWatcher {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::sync::watch;
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use crate::engine::service::ServiceName;
 
-    async fn next(sets: &mut watch::Receiver<Option<ListedSet>>) -> Vec<String> {
+    async fn next(sets: &mut watch::Receiver<Option<Arc<ListedSet>>>) -> Vec<String> {
         timeout(Duration::from_secs(5), sets.changed()).await.unwrap().unwrap();
         let set = sets.borrow_and_update().clone().unwrap();
         set.servers().iter().map(|server| server.name().to_string()).collect()

@@ -1,6 +1,7 @@
 //! From what a watcher lists to servers with addresses: follows the host names that are in use now.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -29,14 +30,14 @@ pub struct HostNames {
 /// Publishes each set of `listed` in `out`, and again when the address of a name in it changes, until dropped. Names begin
 /// with their `last` addresses.
 pub(super) async fn locate(
-    mut listed: watch::Receiver<Option<ListedSet>>,
+    mut listed: watch::Receiver<Option<Arc<ListedSet>>>,
     host_names: HostNames,
     last: LastAddresses,
     out: &mut Publisher,
 ) -> Infallible {
     let mut lookups = Lookups::new(host_names.names);
     let mut located =
-        Located { hosts: HostAddresses::new(last), set: ListedSet::default(), first_until: None, out };
+        Located { hosts: HostAddresses::new(last), set: Arc::default(), first_until: None, out };
     let mut due = None;
     loop {
         let wait = tokio::select! {
@@ -64,7 +65,7 @@ pub(super) async fn locate(
 /// The servers of a service, and what is known of their names.
 struct Located<'a> {
     hosts: HostAddresses,
-    set: ListedSet,
+    set: Arc<ListedSet>,
     /// How long names may keep the first set back; long ago, once it is published.
     first_until: Option<Instant>,
     out: &'a mut Publisher,

@@ -1,5 +1,7 @@
 //! The way of what a watcher lists to who looks up its host names.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
 use super::listed_set::ListedSet;
@@ -9,11 +11,11 @@ use crate::engine::service::ServiceName;
 #[derive(Debug)]
 pub struct Updates {
     service: ServiceName,
-    sets: watch::Sender<Option<ListedSet>>,
+    sets: watch::Sender<Option<Arc<ListedSet>>>,
 }
 
 /// A way for the sets of `service`; the receiver holds `None` until the first.
-pub fn updates(service: ServiceName) -> (Updates, watch::Receiver<Option<ListedSet>>) {
+pub fn updates(service: ServiceName) -> (Updates, watch::Receiver<Option<Arc<ListedSet>>>) {
     let (sets, receiver) = watch::channel(None);
     (Updates { service, sets }, receiver)
 }
@@ -27,9 +29,9 @@ impl Updates {
     /// Publishes a whole set.
     pub fn publish(&self, set: ListedSet) {
         self.sets.send_if_modified(|last| {
-            let differs = last.as_ref() != Some(&set);
+            let differs = last.as_deref() != Some(&set);
             if differs {
-                *last = Some(set);
+                *last = Some(Arc::new(set));
             }
             differs
         });
@@ -46,7 +48,7 @@ mod tests {
         let (updates, mut sets) = updates(ServiceName::parse("web").unwrap());
         updates.publish(ListedSet::default());
         assert!(sets.has_changed().unwrap());
-        assert_eq!(*sets.borrow_and_update(), Some(ListedSet::default()));
+        assert_eq!(sets.borrow_and_update().as_deref(), Some(&ListedSet::default()));
         updates.publish(ListedSet::default());
         assert!(!sets.has_changed().unwrap());
         updates.publish(ListedSet::new(vec![], vec![SkippedEntry::new("n", "r")]));

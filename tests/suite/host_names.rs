@@ -169,6 +169,7 @@ fn hosts_in_a_definition_are_followed() {
     // The last ones serve until the new ones are found.
     write(&of("default_servers", &["late.example"]));
     proxymgr.wait_for_log(SOON, "late.example");
+    wait_for_backends(world.port, &["two", "three"]);
     world.dns.set("late.example", 1, &[ONE]);
     wait_for_backends(world.port, &["one"]);
     // /etc/hosts counts, and so does a backup server's name.

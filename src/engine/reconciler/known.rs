@@ -159,10 +159,20 @@ impl KnownServices {
         Answer { change, doubt }
     }
 
-    /// Takes the servers of the definition itself, where their host names lead to.
+    /// Takes the servers of the definition itself, where their host names lead to. While none leads anywhere, what was before
+    /// stays.
     pub(super) fn take_fixed(&mut self, service: &ServiceName, servers: Vec<Server>) -> Change {
         let Some(known) = self.services.get_mut(service) else { return Change::Nothing };
-        let fixed: Servers = servers.into_iter().map(|server| (server.name(), server)).collect();
+        let mut fixed: Servers = servers.into_iter().map(|server| (server.name(), server)).collect();
+        if fixed.is_empty() {
+            fixed.clone_from(&known.fixed);
+        }
+        if fixed.is_empty()
+            && known.only_fixed
+            && known.servers.as_ref().is_some_and(|servers| !servers.is_empty())
+        {
+            return Change::Nothing;
+        }
         let first = std::mem::take(&mut known.fixed_awaited);
         let differs = known.fixed != fixed;
         known.fixed = fixed;

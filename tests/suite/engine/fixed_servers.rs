@@ -110,6 +110,29 @@ fn what_was_before_stays_until_the_names_are_looked_up() {
 }
 
 #[test]
+fn names_that_lead_nowhere_take_no_server_away() {
+    let mut world = World::running(settings(true), &[("web", 8080, &["1.1.1.1:1"])]);
+    define(&mut world, false, &["a"]);
+    lead(&mut world, &[]);
+    world.settle(LONG);
+    assert_eq!(served(&world), ["1.1.1.1:1"], "those of the registry");
+    lead(&mut world, &[("a", "10.0.0.1")]);
+    world.settle(MOMENT);
+    assert_eq!(served(&world), ["a:80"]);
+    define(&mut world, false, &["b"]);
+    lead(&mut world, &[]);
+    world.settle(LONG);
+    assert_eq!(served(&world), ["a:80"], "those of the definition before");
+
+    let mut fresh = World::new(settings(true));
+    define(&mut fresh, false, &["a"]);
+    fresh.tell(Input::Listed);
+    lead(&mut fresh, &[]);
+    fresh.settle(MOMENT);
+    assert_eq!((served(&fresh).len(), fresh.reloads), (0, 1), "a start does not wait for them");
+}
+
+#[test]
 fn the_addresses_of_a_definitions_names_are_remembered() {
     let mut world = World::new(settings(true));
     define(&mut world, true, &["a"]);
