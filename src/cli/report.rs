@@ -13,7 +13,6 @@ use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::policy::Obstacle;
 use crate::engine::service::ServiceName;
 use crate::supervisor::dry_run::{DryRun, Found};
-use crate::watcher::ServerSet;
 
 /// What `check --json` prints. Keys are never renamed or removed, and never absent; new ones may come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -209,8 +208,7 @@ pub(super) fn services(
         }
         let own = troubles.iter().filter(|trouble| trouble.service.as_ref() == Some(name));
         problems.extend(own.map(|trouble| trouble.text.clone()));
-        let skipped = found.servers.iter().flat_map(ServerSet::skipped);
-        problems.extend(skipped.map(|entry| format!("skipped {}: {}", entry.entry, entry.reason)));
+        problems.extend(found.skipped().map(|entry| format!("skipped {}: {}", entry.entry, entry.reason)));
         problems.extend(remarks.iter().flat_map(|remarks| &remarks.warnings).map(|text| warning(text)));
         ServiceReport { name: name.clone(), status, servers: found.count(), problems }
     };

@@ -49,7 +49,7 @@ impl<S: Subscriber> Layer<S> for Troubles {
         event.record(&mut words);
         let target = event.metadata().target();
         // Told as data too: refused definitions and skipped entries.
-        let told_elsewhere = target == "proxymgr::watcher::updates"
+        let told_elsewhere = target == "proxymgr::watcher::publisher"
             || target == "proxymgr::include_files"
             || words.message.starts_with("definition refused");
         if !target.starts_with("proxymgr::") || told_elsewhere {
@@ -120,7 +120,7 @@ mod tests {
         }
         info!(target: "proxymgr::watcher::file", "news");
         warn!(target: "zookeeper_client", "a packet");
-        warn!(target: "proxymgr::watcher::updates", service = %"web", reason = "no port", "server entry skipped");
+        warn!(target: "proxymgr::watcher::publisher", service = %"web", reason = "no port", "server entry skipped");
         warn!(target: "proxymgr::zookeeper::session", ensemble = %"zk:1", "lost");
         let of = |service: Option<&str>, text: &str| Trouble {
             service: service.map(str::to_owned),

@@ -12,6 +12,7 @@ pub mod error_text;
 pub mod haproxy_version;
 pub mod host_name;
 pub mod include;
+pub mod listed_server;
 pub mod listen_address;
 pub mod moment;
 pub mod node_rules;

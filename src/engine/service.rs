@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::dns_spec::DnsSpec;
+use super::listed_server::ListedServer;
 use super::node_rules::NodeRules;
 use super::option_line::OptionLine;
 use super::outage_rules::OwnOutageRules;
-use super::server::Server;
 
 /// The name of a service, and of its `listen` section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,7 +167,7 @@ pub struct ServiceSpec {
     /// Where its servers come from.
     pub watcher: WatcherSpec,
     /// Servers that the definition itself names, whatever the registry says; of an address that both name the registry's counts.
-    pub fixed_servers: Vec<Server>,
+    pub fixed_servers: Vec<ListedServer>,
     /// What a registry's answer may do to its servers, where that differs from the rules for all.
     pub outage: OwnOutageRules,
 }

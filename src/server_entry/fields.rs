@@ -6,9 +6,10 @@ use serde_json::{Map, Value};
 
 use super::error::EntryError;
 use super::host::server_at;
+use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::Labels;
 use crate::engine::printable::printable;
-use crate::engine::server::{Server, Weight};
+use crate::engine::server::Weight;
 use crate::engine::server_options::NodeWords;
 
 /// An object. A field that is null is the same as one that is not there.
@@ -134,7 +135,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// When one of them is missing or wrong.
-    pub fn server(&self, host: &str, port: &str) -> Result<Server, EntryError> {
+    pub fn server(&self, host: &str, port: &str) -> Result<ListedServer, EntryError> {
         self.text(host)?.ok_or_else(|| self.missing(host))?;
         let number = self.port(port)?.ok_or_else(|| self.missing(port))?;
         self.server_at(host, number)
@@ -144,7 +145,7 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     /// When the host is missing or wrong.
-    pub fn server_at(&self, host: &str, port: NonZeroU16) -> Result<Server, EntryError> {
+    pub fn server_at(&self, host: &str, port: NonZeroU16) -> Result<ListedServer, EntryError> {
         let text = self.text(host)?.ok_or_else(|| self.missing(host))?;
         server_at(text, port).map_err(|reason| self.wrong(host, &Value::from(text), reason))
     }

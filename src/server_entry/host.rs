@@ -1,30 +1,25 @@
 //! Hosts and ports as texts.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU16;
 
 use super::error::EntryError;
-use crate::engine::server::Server;
+use crate::engine::host_name::HostName;
+use crate::engine::listed_server::{Host, ListedServer};
 
-/// The plain server at `port` of `host`, an IPv4 or IPv6 address.
+/// The plain server at `port` of `host`, an IPv4 or IPv6 address or a host name.
 ///
 /// # Errors
 /// What is wrong with the host.
-pub fn server_at(host: &str, port: NonZeroU16) -> Result<Server, &'static str> {
+pub fn server_at(host: &str, port: NonZeroU16) -> Result<ListedServer, &'static str> {
     let no_address = "that is no address to connect to; write the server's own";
-    match host.parse::<IpAddr>() {
-        Ok(ip) if ip.is_unspecified() => Err(no_address),
-        Ok(ip) => Server::at(SocketAddr::new(ip, port.get())).ok_or(no_address),
-        Err(_) => {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-            let name = host.chars().all(allowed) && host.chars().any(|c| c.is_ascii_alphabetic());
-            Err(if name {
-                "host names are not resolved yet; write an IP address"
-            } else {
-                "it must be an IPv4 or IPv6 address"
-            })
-        }
-    }
+    let host = match host.parse::<IpAddr>() {
+        Ok(ip) => Host::at(ip).ok_or(no_address)?,
+        Err(_) => HostName::parse(host)
+            .map(Host::Name)
+            .map_err(|_| "it must be an IPv4 or IPv6 address or a host name")?,
+    };
+    Ok(ListedServer::new(host, port))
 }
 
 /// Splits `host:port`, `[IPv6]:port`, or a host alone (an IPv6 address then needs no brackets).
@@ -79,11 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_that_can_be_connected_to_are_hosts() {
+    fn only_addresses_that_can_be_connected_to_and_names_are_hosts() {
         let at = |host| server_at(host, NonZeroU16::MIN);
-        assert_eq!(at("1.2.3.4").unwrap().name().as_str(), "1.2.3.4:1");
-        assert_eq!(at("::ffff:1.2.3.4").unwrap().name().as_str(), "1.2.3.4:1");
-        for bad in ["", "0.0.0.0", "::", "web.example", "1.2.3.4\nx", "1.2.3", "[::1]", "ä"] {
+        for (host, name) in
+            [("1.2.3.4", "1.2.3.4:1"), ("::ffff:1.2.3.4", "1.2.3.4:1"), ("Web.Example.", "web.example:1")]
+        {
+            assert_eq!(at(host).unwrap().name().as_str(), name);
+        }
+        for bad in ["", "0.0.0.0", "::", "1.2.3.4\nx", "1.2.3", "[::1]", "ä", "web example", "-web"] {
             assert!(at(bad).is_err(), "{bad:?}");
         }
     }

@@ -2,14 +2,15 @@
 
 use super::error::EntryError;
 use super::host::{host_and_port, server_at};
+use crate::engine::listed_server::ListedServer;
 use crate::engine::printable::printable;
-use crate::engine::server::{Server, Weight};
+use crate::engine::server::Weight;
 
 /// Reads one server.
 ///
 /// # Errors
 /// What is wrong with the address or with a word.
-pub fn read_line(text: &str) -> Result<Server, EntryError> {
+pub fn read_line(text: &str) -> Result<ListedServer, EntryError> {
     let mut words = text.split_ascii_whitespace();
     let address = words.next().unwrap_or_default();
     let (host, port) = host_and_port(address)?;

@@ -2,14 +2,14 @@
 
 use super::error::EntryError;
 use super::fields::Fields;
+use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::Labels;
-use crate::engine::server::Server;
 
 /// What an object says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The server.
-    pub server: Server,
+    pub server: ListedServer,
     /// What else it says of it.
     pub labels: Labels,
 }

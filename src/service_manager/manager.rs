@@ -14,9 +14,12 @@ use super::catalog::{Catalog, RESTORE_TIME, Step};
 use super::forward::forward;
 use super::memory::{Memory, Remembered};
 use crate::engine::moment::Moment;
-use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
+use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{self, Listing, SourceSettings};
-use crate::watcher::{self, Registries, ServerSet, updates};
+use crate::watcher::{
+    self, HostNames, LastAddresses, Registries, ServerList, ServerSet, last_addresses, publisher,
+};
+use crate::zookeeper::Ensembles;
 
 /// How long a task that panicked stays down.
 const PANIC_WAIT: Duration = Duration::from_secs(5);
@@ -24,20 +27,32 @@ const PANIC_WAIT: Duration = Duration::from_secs(5);
 /// What sources and watchers say.
 enum Message {
     Listing { source: usize, listing: Listing },
-    Servers { name: ServiceName, generation: u64, servers: ServerSet },
+    Servers { of: (ServiceName, Part), generation: u64, servers: ServerSet },
 }
 
 /// Whose task it is.
 #[derive(Clone)]
 enum Owner {
     Source(usize),
-    Watcher { name: ServiceName, generation: u64 },
+    Servers { of: (ServiceName, Part), generation: u64 },
 }
 
+/// A service's servers are listed in two places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    /// By its registry.
+    Registry,
+    /// By its definition; followed if there are host names among them.
+    Definition,
+}
+
+/// One such list that is followed.
 struct Running {
-    /// Tells this watcher's word from that of one before it.
+    /// Tells this task's word from that of one before it.
     generation: u64,
-    spec: WatcherSpec,
+    list: ServerList,
+    /// Where its host names led to last.
+    addresses: LastAddresses,
     task: AbortHandle,
 }
 
@@ -50,7 +65,7 @@ pub(super) struct Manager {
     /// When what is remembered stands in for sources that didn't answer.
     recall_at: Option<Instant>,
     remembered: BTreeMap<String, Remembered>,
-    watchers: BTreeMap<ServiceName, Running>,
+    lists: BTreeMap<(ServiceName, Part), Running>,
     last_generation: u64,
     tasks: JoinSet<()>,
     owners: HashMap<Id, Owner>,
@@ -64,6 +79,7 @@ struct Closed;
 impl Manager {
     pub(super) fn new(
         sources: Vec<SourceSettings>,
+        host_names: HostNames,
         memory: Memory,
         events: mpsc::Sender<RegistryEvent>,
     ) -> Self {
@@ -74,13 +90,17 @@ impl Manager {
         });
         Self {
             started: Instant::now(),
-            registries: Registries { credentials: credentials.collect(), ..Registries::default() },
+            registries: Registries {
+                ensembles: Ensembles::default(),
+                credentials: credentials.collect(),
+                host_names,
+            },
             catalog: Catalog::new(sources.len(), memory.listing()),
             recall_at: memory.recall_after.map(|wait| Instant::now() + wait),
             remembered: memory.services,
             sources: sources.into_iter().map(Arc::new).collect(),
             events,
-            watchers: BTreeMap::new(),
+            lists: BTreeMap::new(),
             last_generation: 0,
             tasks: JoinSet::new(),
             owners: HashMap::new(),
@@ -116,9 +136,11 @@ impl Manager {
                             self.tell(RegistryEvent::Listed).await?;
                         }
                     }
-                    Message::Servers { name, generation, servers } => {
-                        if self.watchers.get(&name).is_some_and(|watcher| watcher.generation == generation) {
-                            self.tell(RegistryEvent::Servers { name, servers }).await?;
+                    Message::Servers { of, generation, servers } => {
+                        let running = self.lists.get_mut(&of).filter(|running| running.generation == generation);
+                        if let Some(running) = running {
+                            running.addresses = last_addresses(servers.servers());
+                            self.tell(servers_event(of, servers)).await?;
                         }
                     }
                 },
@@ -170,13 +192,14 @@ impl Manager {
                 let event =
                     RegistryEvent::Defined { name: name.clone(), spec: Arc::clone(&spec), definition };
                 self.tell(event).await?;
-                if let Some(remembered) = self.remembered.remove(name.as_str())
-                    && remembered.is_of(&spec)
-                {
-                    let servers = remembered.servers;
-                    self.tell(RegistryEvent::Remembered { name: name.clone(), servers }).await?;
+                let mut addresses = LastAddresses::new();
+                if let Some(remembered) = self.remembered.remove(name.as_str()) {
+                    addresses = last_addresses(&remembered.servers);
+                    if let Some(servers) = remembered.watched(&spec) {
+                        self.tell(RegistryEvent::Remembered { name: name.clone(), servers }).await?;
+                    }
                 }
-                self.ensure_watcher(name, &spec);
+                self.follow(&name, &spec, &addresses);
                 Ok(())
             }
             Step::Refuse { name, origin, reason } => {
@@ -188,8 +211,8 @@ impl Manager {
             }
             Step::Remove { name } => {
                 info!(service = %name, "service removed");
-                if let Some(watcher) = self.watchers.remove(&name) {
-                    watcher.task.abort();
+                for part in [Part::Registry, Part::Definition] {
+                    self.stop(&(name.clone(), part));
                 }
                 self.tell(RegistryEvent::Removed { name }).await
             }
@@ -214,34 +237,53 @@ impl Manager {
         self.sources.get(source).map(ToString::to_string)
     }
 
-    /// The watcher goes on when only the rest of the definition changed.
-    fn ensure_watcher(&mut self, name: ServiceName, spec: &ServiceSpec) {
-        if let Some(running) = self.watchers.get(&name) {
-            if running.spec == spec.watcher {
-                return;
+    /// Follows the lists of a service; one goes on when only the rest of the definition changed.
+    fn follow(&mut self, name: &ServiceName, spec: &ServiceSpec, remembered: &LastAddresses) {
+        let has_names = spec.fixed_servers.iter().any(|server| server.host_name().is_some());
+        let fixed = has_names.then(|| ServerList::Fixed(spec.fixed_servers.clone()));
+        let watched = ServerList::Watched(spec.watcher.clone());
+        for (part, list) in [(Part::Registry, Some(watched)), (Part::Definition, fixed)] {
+            let of = (name.clone(), part);
+            let running = self.lists.get(&of);
+            if running.map(|running| &running.list) == list.as_ref() {
+                continue;
             }
-            running.task.abort();
+            let addresses = running.map_or(remembered, |running| &running.addresses).clone();
+            self.stop(&of);
+            if let Some(list) = list {
+                self.start_list(of, list, addresses, Duration::ZERO);
+            }
         }
-        self.start_watcher(name, spec.watcher.clone(), Duration::ZERO);
     }
 
-    fn start_watcher(&mut self, name: ServiceName, spec: WatcherSpec, wait: Duration) {
+    fn stop(&mut self, of: &(ServiceName, Part)) {
+        if let Some(running) = self.lists.remove(of) {
+            running.task.abort();
+        }
+    }
+
+    fn start_list(
+        &mut self,
+        of: (ServiceName, Part),
+        list: ServerList,
+        addresses: LastAddresses,
+        wait: Duration,
+    ) {
         self.last_generation += 1;
         let generation = self.last_generation;
-        let (out, sets) = updates(name.clone());
-        let (registries, messages, watched) = (self.registries.clone(), self.messages.clone(), spec.clone());
-        let owner = Owner::Watcher { name: name.clone(), generation };
-        let tagged = name.clone();
+        let (mut out, sets) = publisher(of.0.clone());
+        let (registries, messages) = (self.registries.clone(), self.messages.clone());
+        let (followed, tagged, first) = (list.clone(), of.clone(), addresses.clone());
         let task = self.tasks.spawn(async move {
             sleep(wait).await;
-            let tag = |servers| Message::Servers { name: tagged.clone(), generation, servers };
+            let tag = |servers| Message::Servers { of: tagged.clone(), generation, servers };
             tokio::select! {
-                never = watcher::run(&watched, registries, &out) => match never {},
+                never = watcher::run(&followed, registries, first, &mut out) => match never {},
                 () = forward(sets, messages, tag) => {}
             }
         });
-        self.owners.insert(task.id(), owner);
-        self.watchers.insert(name, Running { generation, spec, task });
+        self.owners.insert(task.id(), Owner::Servers { of: of.clone(), generation });
+        self.lists.insert(of, Running { generation, list, addresses, task });
     }
 
     fn start_source(&mut self, source: usize, wait: Duration) {
@@ -271,14 +313,23 @@ impl Manager {
                 error!(source, "following a source of definitions panicked; it is started again");
                 self.start_source(source, PANIC_WAIT);
             }
-            Owner::Watcher { name, generation } => {
-                let alive = self.watchers.get(&name).filter(|running| running.generation == generation);
-                if let Some(spec) = alive.map(|running| running.spec.clone()) {
-                    error!(service = %name, "a watcher panicked; it is started again");
-                    self.start_watcher(name, spec, PANIC_WAIT);
+            Owner::Servers { of, generation } => {
+                let alive = self.lists.get(&of).filter(|running| running.generation == generation);
+                if let Some((list, addresses)) =
+                    alive.map(|running| (running.list.clone(), running.addresses.clone()))
+                {
+                    error!(service = %of.0, "following the servers panicked; it is started again");
+                    self.start_list(of, list, addresses, PANIC_WAIT);
                 }
             }
         }
+    }
+}
+
+fn servers_event((name, part): (ServiceName, Part), servers: ServerSet) -> RegistryEvent {
+    match part {
+        Part::Registry => RegistryEvent::Servers { name, servers },
+        Part::Definition => RegistryEvent::FixedServers { name, servers },
     }
 }
 

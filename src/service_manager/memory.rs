@@ -35,8 +35,13 @@ impl Memory {
 }
 
 impl Remembered {
-    /// Whether its servers came from where `spec` looks for them.
-    pub(super) fn is_of(&self, spec: &ServiceSpec) -> bool {
-        parse(&self.definition).is_ok_and(|definition| definition.spec.watcher == spec.watcher)
+    /// Its servers that came from where `spec` looks for them, if it is still the same place. Those that `spec` names itself
+    /// by their host are none of them.
+    pub(super) fn watched(mut self, spec: &ServiceSpec) -> Option<Vec<Server>> {
+        let same = parse(&self.definition).is_ok_and(|definition| definition.spec.watcher == spec.watcher);
+        self.servers.retain(|server| {
+            server.host().is_none() || spec.fixed_servers.iter().all(|fixed| fixed.name() != server.name())
+        });
+        same.then_some(self.servers)
     }
 }

@@ -20,7 +20,7 @@ pub use memory::{Memory, Remembered};
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{RawDefinition, SourceSettings};
-use crate::watcher::ServerSet;
+use crate::watcher::{HostNames, ServerSet};
 
 /// What the registries say, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,10 +63,22 @@ pub enum RegistryEvent {
         /// The whole set.
         servers: ServerSet,
     },
+    /// The servers that a defined service names itself, if there are host names among them: where these lead to.
+    FixedServers {
+        /// Its name.
+        name: ServiceName,
+        /// The whole set.
+        servers: ServerSet,
+    },
 }
 
 /// Follows `sources` (the first that holds a name keeps it) and the watchers of all services, until `events` is closed or
 /// this is dropped, which stops everything.
-pub async fn run(sources: Vec<SourceSettings>, memory: Memory, events: mpsc::Sender<RegistryEvent>) {
-    manager::Manager::new(sources, memory, events).run().await;
+pub async fn run(
+    sources: Vec<SourceSettings>,
+    host_names: HostNames,
+    memory: Memory,
+    events: mpsc::Sender<RegistryEvent>,
+) {
+    manager::Manager::new(sources, host_names, memory, events).run().await;
 }

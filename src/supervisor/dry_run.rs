@@ -6,10 +6,11 @@ use std::time::Instant;
 use tokio::sync::mpsc;
 
 use super::prepare::StartError;
-use super::settings::{reconciler_settings, sources};
+use super::settings::{host_names, reconciler_settings, sources};
 use super::{Clock, REGISTRY_QUEUE, registry_input};
 use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::listed_server::ListedServer;
 use crate::engine::policy::Obstacle;
 use crate::engine::reconciler::{
     Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure,
@@ -19,7 +20,7 @@ use crate::engine::server::{Server, ServerName};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::include_files::Follower;
 use crate::service_manager::{self, Memory, RegistryEvent};
-use crate::watcher::ServerSet;
+use crate::watcher::{ServerSet, SkippedEntry};
 
 /// What the registries said within `safety.startup_timeout`, and the haproxy.cfg that follows from it.
 #[derive(Debug)]
@@ -49,9 +50,16 @@ pub struct Found {
     pub servers: Option<ServerSet>,
     /// The servers that its definition names itself.
     pub fixed: BTreeSet<ServerName>,
+    /// Those whose host name leads nowhere.
+    pub fixed_skipped: Vec<SkippedEntry>,
 }
 
 impl Found {
+    /// What was left out of its registry's answer and of its definition.
+    pub fn skipped(&self) -> impl Iterator<Item = &SkippedEntry> {
+        self.servers.iter().flat_map(ServerSet::skipped).chain(&self.fixed_skipped)
+    }
+
     /// How many servers it has.
     pub fn count(&self) -> usize {
         let found = self.servers.iter().flat_map(ServerSet::servers).map(Server::name);
@@ -75,7 +83,12 @@ impl DryRun {
             drop(reconciler.handle(Input::Includes(files), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
-        let registries = tokio::spawn(service_manager::run(sources(config)?, Memory::default(), events));
+        let registries = tokio::spawn(service_manager::run(
+            sources(config)?,
+            host_names(config),
+            Memory::default(),
+            events,
+        ));
 
         let mut collecting = Collecting { reconciler, listed: false, services: BTreeMap::new() };
         let proposal = loop {
@@ -140,7 +153,9 @@ impl Collecting {
             RegistryEvent::Defined { name, spec, definition: _ } => {
                 let found = self.found(name.as_str());
                 found.refusal = None;
-                found.fixed = spec.fixed_servers.iter().map(Server::name).collect();
+                let has_address = |server: &&ListedServer| server.host_name().is_none();
+                found.fixed = spec.fixed_servers.iter().filter(has_address).map(ListedServer::name).collect();
+                found.fixed_skipped = Vec::new();
                 if spec.watcher == WatcherSpec::Static {
                     found.servers = Some(ServerSet::default());
                 }
@@ -152,6 +167,11 @@ impl Collecting {
             }
             RegistryEvent::Servers { name, servers } => {
                 self.found(name.as_str()).servers = Some(servers.clone());
+            }
+            RegistryEvent::FixedServers { name, servers } => {
+                let found = self.found(name.as_str());
+                found.fixed = servers.servers().iter().map(Server::name).collect();
+                found.fixed_skipped = servers.skipped().to_vec();
             }
         }
     }

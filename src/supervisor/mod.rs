@@ -29,7 +29,7 @@ use handover::exec::receive;
 use prepare::{StartError, check_base, prepare};
 use remember::{Recorder, recall};
 use replacement::{Inherited, Replacement, Why};
-use settings::{haproxy_settings, reconciler_settings, sources};
+use settings::{haproxy_settings, host_names, reconciler_settings, sources};
 use signals::{Request, Signals, let_through};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -77,7 +77,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
     let registries = {
         let memory = recall(&config.state_dir, config.safety.startup_timeout);
-        tokio::spawn(service_manager::run(sources, memory, registry_events))
+        tokio::spawn(service_manager::run(sources, host_names(&config), memory, registry_events))
     };
 
     let recorder = Recorder::new(config.state_dir.clone());
@@ -261,6 +261,9 @@ fn registry_input(event: RegistryEvent) -> Option<Input> {
         RegistryEvent::Refused { .. } => None,
         RegistryEvent::Removed { name } => Some(Input::Removed(name)),
         RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),
+        RegistryEvent::FixedServers { name, servers } => {
+            Some(Input::FixedServers(name, servers.servers().to_vec()))
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl Recorder {
             RegistryEvent::Removed { name } => {
                 self.definitions.remove(name);
             }
-            RegistryEvent::Servers { .. } => {}
+            RegistryEvent::Servers { .. } | RegistryEvent::FixedServers { .. } => {}
             RegistryEvent::Listed | RegistryEvent::Refused { .. } | RegistryEvent::Remembered { .. } => {
                 return;
             }
@@ -79,7 +79,7 @@ impl Recorder {
             return;
         }
         let believed = reconciler.believed().filter_map(|(name, servers)| {
-            Some((name.to_string(), self.definitions.get(name)?.clone(), servers.clone()))
+            Some((name.to_string(), self.definitions.get(name)?.clone(), servers))
         });
         let topology: Topology = believed.collect();
         let state_dir = self.state_dir.clone();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::prepare::StartError;
 use crate::config::Config;
+use crate::dns::Names;
 use crate::engine::capability::Capability;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::reconciler;
@@ -12,6 +13,7 @@ use crate::engine::section::Base;
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::service_config::SourceSettings;
+use crate::watcher::HostNames;
 
 /// After the sources' time is up, what is remembered of their services takes a moment to arrive.
 const RECALL_TIME: Duration = Duration::from_millis(250);
@@ -64,6 +66,12 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
         SourceSettings::try_from(config).map_err(|error| StartError::value("service_config", &error))
     };
     config.service_config.iter().map(source).collect()
+}
+
+/// How host names of servers are looked up.
+pub fn host_names(config: &Config) -> HostNames {
+    // The other half is for what follows: a first set must be there when the start goes on.
+    HostNames { names: Names::default(), first_wait: config.safety.startup_timeout / 2 }
 }
 
 fn operators_socket(config: &Config) -> Result<UnixPath, StartError> {

@@ -7,13 +7,14 @@ use std::net::IpAddr;
 use std::task::Poll;
 
 use super::dns_servers::{Found, servers_of_name, servers_of_services};
-use super::server_set::{ServerSet, SkippedEntry};
+use super::listed_set::ListedSet;
+use super::server_set::SkippedEntry;
 use super::updates::Updates;
 use super::{WatchError, Watcher};
 use crate::dns::{Followed, Names, Nameservers, Progress, RefreshRules, SrvRecord};
 use crate::engine::dns_spec::{DnsBackend, DnsSpec};
 use crate::engine::host_name::HostName;
-use crate::engine::server::Server;
+use crate::engine::listed_server::ListedServer;
 
 /// Follows the names of one service.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Following {
     }
 
     /// All servers; `None` while a first answer is still to come, or when no name was ever answered.
-    fn servers(&mut self, backends: &[DnsBackend]) -> Option<ServerSet> {
+    fn servers(&mut self, backends: &[DnsBackend]) -> Option<ListedSet> {
         let records: Vec<_> = backends
             .iter()
             .filter_map(|backend| match backend {
@@ -151,7 +152,7 @@ fn boxed<'a>(news: impl Future<Output = ()> + Send + 'a) -> News<'a> {
 /// What the names told so far.
 #[derive(Default)]
 struct Collected {
-    servers: Vec<Server>,
+    servers: Vec<ListedServer>,
     skipped: Vec<SkippedEntry>,
     known: bool,
     asking: bool,
@@ -172,7 +173,7 @@ impl Collected {
         T::default()
     }
 
-    fn set(self) -> Option<ServerSet> {
-        (self.known && !self.asking).then(|| ServerSet::new(self.servers, self.skipped))
+    fn set(self) -> Option<ListedSet> {
+        (self.known && !self.asking).then(|| ListedSet::new(self.servers, self.skipped))
     }
 }

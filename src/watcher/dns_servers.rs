@@ -1,11 +1,12 @@
 //! What the records of the DNS say about servers.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 
 use crate::dns::SrvRecord;
-use crate::engine::server::{Server, Weight};
+use crate::engine::listed_server::{Host, ListedServer};
+use crate::engine::server::Weight;
 
 /// A `SRV` record with the addresses of its target.
 #[derive(Debug)]
@@ -18,13 +19,13 @@ pub(super) struct Found {
 pub(super) fn servers_of_name(
     port: NonZeroU16,
     addresses: &BTreeSet<IpAddr>,
-) -> impl Iterator<Item = Server> {
+) -> impl Iterator<Item = ListedServer> {
     addresses.iter().filter_map(move |ip| server(*ip, port.get()))
 }
 
 /// A server for each record and address. Those of the lowest priority are active, all others are backups (RFC 2782,
 /// "Priority"); weights keep their proportions, unless all are equal.
-pub(super) fn servers_of_services(found: &[Found]) -> impl Iterator<Item = Server> {
+pub(super) fn servers_of_services(found: &[Found]) -> impl Iterator<Item = ListedServer> {
     let lowest = found.iter().map(|found| found.record.priority).min();
     let weights: BTreeSet<_> = found.iter().map(|found| found.record.weight).collect();
     let greatest = weights.last().copied().filter(|_| weights.len() > 1);
@@ -38,8 +39,8 @@ pub(super) fn servers_of_services(found: &[Found]) -> impl Iterator<Item = Serve
     })
 }
 
-fn server(ip: IpAddr, port: u16) -> Option<Server> {
-    if ip.is_unspecified() { None } else { Server::at(SocketAddr::new(ip, port)) }
+fn server(ip: IpAddr, port: u16) -> Option<ListedServer> {
+    Some(ListedServer::new(Host::at(ip)?, NonZeroU16::new(port)?))
 }
 
 /// Onto `HAProxy`'s 1 to 256. RFC 2782: weight 0 beside others has a very small chance, but has one; `HAProxy`'s 0 has none.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use tracing::{info, warn};
 
 use super::file_format::{self, MAX_BYTES};
-use super::server_set::ServerSet;
+use super::listed_set::ListedSet;
 use super::updates::Updates;
 use super::{WatchError, Watcher};
 use crate::directory_watch::{DirectoryWatch, bounded_read};
@@ -56,7 +56,7 @@ impl Watcher for FileWatcher {
 }
 
 impl FileWatcher {
-    fn read(&self) -> Result<ServerSet, String> {
+    fn read(&self) -> Result<ListedSet, String> {
         let data = bounded_read(&self.file, MAX_BYTES as u64).map_err(|error| error.to_string())?;
         file_format::read(&self.file, &data, &self.rules)
     }
@@ -65,6 +65,7 @@ impl FileWatcher {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use tokio::sync::watch;
@@ -74,7 +75,7 @@ mod tests {
     use super::*;
     use crate::engine::service::ServiceName;
 
-    async fn next(sets: &mut watch::Receiver<Option<ServerSet>>) -> Vec<String> {
+    async fn next(sets: &mut watch::Receiver<Option<Arc<ListedSet>>>) -> Vec<String> {
         timeout(Duration::from_secs(5), sets.changed()).await.unwrap().unwrap();
         let set = sets.borrow_and_update().clone().unwrap();
         set.servers().iter().map(|server| server.name().to_string()).collect()

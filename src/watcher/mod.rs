@@ -1,14 +1,23 @@
 //! Finds the servers of a service and keeps looking.
 //!
+//! ```text
+//! Watcher --ListedSet, host names and all--> locate --ServerSet, each server with its address--> who asked
+//! ```
+//!
 //! A watcher publishes whole server sets, never deltas. It ends only with an error; [`drive`] starts it again. To add one:
-//! a file with its `impl Watcher`, a variant of [`WatcherSpec`], and the match in [`run`] that the compiler points at.
+//! a file with its `impl Watcher`, a variant of [`WatcherSpec`], and the match in `watch` that the compiler points at.
 
 mod dns;
 mod dns_servers;
 mod drive;
 mod file;
 mod file_format;
+mod host_addresses;
+mod listed_set;
+mod locate;
+mod lookups;
 mod node_format;
+mod publisher;
 mod server_set;
 mod updates;
 mod zookeeper;
@@ -19,12 +28,18 @@ use std::path::PathBuf;
 pub use dns::DnsWatcher;
 pub use drive::drive;
 pub use file::FileWatcher;
+pub use host_addresses::{LastAddresses, last_addresses};
+pub use listed_set::ListedSet;
+pub use publisher::{Publisher, publisher};
 pub use server_set::{ServerSet, SkippedEntry};
 pub use updates::{Updates, updates};
 pub use zookeeper::ZookeeperWatcher;
 
+pub use locate::HostNames;
+use locate::locate;
+
 use crate::directory_watch::DirectoryWatchError;
-use crate::dns::Names;
+use crate::engine::listed_server::ListedServer;
 use crate::engine::service::WatcherSpec;
 use crate::zookeeper::{Auth, ConnectString, Ensembles, ZookeeperError};
 
@@ -49,14 +64,14 @@ pub enum WatchError {
 }
 
 /// What watchers share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Registries {
     /// The `ZooKeeper` sessions.
     pub ensembles: Ensembles,
-    /// The names that are followed.
-    pub names: Names,
     /// Credentials, each for the servers that they were given for.
     pub credentials: Vec<(ConnectString, Auth)>,
+    /// Where host names of servers lead to.
+    pub host_names: HostNames,
 }
 
 impl Registries {
@@ -67,15 +82,50 @@ impl Registries {
     }
 }
 
-/// Runs the watcher that `spec` asks for, until dropped.
-pub async fn run(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Infallible {
+/// Where servers are listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServerList {
+    /// Where a definition says that they are found.
+    Watched(WatcherSpec),
+    /// In the definition itself.
+    Fixed(Vec<ListedServer>),
+}
+
+/// Publishes the servers of `list` in `out`, until dropped. Host names begin with these `addresses`.
+pub async fn run(
+    list: &ServerList,
+    registries: Registries,
+    addresses: LastAddresses,
+    out: &mut Publisher,
+) -> Infallible {
+    let (listings, listed) = updates(out.service().clone());
+    let host_names = registries.host_names.clone();
+    let listing = async {
+        match list {
+            ServerList::Watched(spec) => watch(spec, registries, &listings).await,
+            ServerList::Fixed(servers) => {
+                listings.publish(ListedSet::new(servers.clone(), Vec::new()));
+                std::future::pending().await
+            }
+        }
+    };
+    tokio::select! {
+        never = listing => never,
+        never = locate(listed, host_names, addresses, out) => never,
+    }
+}
+
+/// Runs the watcher that `spec` asks for.
+async fn watch(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Infallible {
     match spec {
         WatcherSpec::Zookeeper { server, path, rules } => {
             let (server, path) = (server.clone(), path.clone());
             drive(ZookeeperWatcher::new(registries, server, path, rules.clone()), out).await
         }
         WatcherSpec::File { file, rules } => drive(FileWatcher::new(file.clone(), rules.clone()), out).await,
-        WatcherSpec::Dns(spec) => drive(DnsWatcher::new(registries.names, spec.clone()), out).await,
+        WatcherSpec::Dns(spec) => {
+            drive(DnsWatcher::new(registries.host_names.names, spec.clone()), out).await
+        }
         WatcherSpec::Static => std::future::pending().await,
     }
 }

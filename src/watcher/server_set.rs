@@ -1,4 +1,4 @@
-//! All servers of a service as its registry has them.
+//! All servers of a service as its registry has them, each with its address.
 
 use crate::engine::printable::printable;
 use crate::engine::server::Server;
@@ -27,17 +27,18 @@ impl SkippedEntry {
 }
 
 impl ServerSet {
-    /// Sorts by address; of several entries with one address one stays, whatever their order was: the one without a weight,
+    /// Sorts by address; of several entries with one name one stays, whatever their order was: the one without a weight,
     /// else with the least, then the one that is no backup, then the one that doesn't drain, then the one without options.
+    /// A host name and an address are two servers, even if one leads to the other now: it may lead elsewhere soon.
     pub fn new(mut servers: Vec<Server>, mut skipped: Vec<SkippedEntry>) -> Self {
         servers.sort_unstable();
-        servers.dedup_by_key(|server| server.address());
+        servers.dedup_by(|one, other| one.address() == other.address() && one.host() == other.host());
         skipped.sort_unstable();
         skipped.dedup();
         Self { servers, skipped }
     }
 
-    /// The servers, sorted by address, each address once.
+    /// The servers, sorted by address, each name once.
     pub fn servers(&self) -> &[Server] {
         &self.servers
     }

@@ -4,8 +4,9 @@ use std::convert::Infallible;
 
 use tracing::warn;
 
+use super::listed_set::ListedSet;
 use super::node_format;
-use super::server_set::{ServerSet, SkippedEntry};
+use super::server_set::SkippedEntry;
 use super::updates::Updates;
 use super::{Registries, WatchError, Watcher};
 use crate::engine::node_rules::NodeRules;
@@ -38,12 +39,12 @@ impl Watcher for ZookeeperWatcher {
             if !children.parent_exists {
                 warn!(service = %out.service(), ensemble = %servers, %path, "the node of the servers doesn't exist; waiting for it");
             }
-            out.publish(server_set(&children, &self.rules));
+            out.publish(listed(&children, &self.rules));
         }
     }
 }
 
-fn server_set(children: &Children, rules: &NodeRules) -> ServerSet {
+fn listed(children: &Children, rules: &NodeRules) -> ListedSet {
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
     for (name, node) in children.nodes.iter() {
         match node_format::read(name, &node.data, rules) {
@@ -51,5 +52,5 @@ fn server_set(children: &Children, rules: &NodeRules) -> ServerSet {
             Err(error) => skipped.push(SkippedEntry::new(name, &error.to_string())),
         }
     }
-    ServerSet::new(servers, skipped)
+    ListedSet::new(servers, skipped)
 }

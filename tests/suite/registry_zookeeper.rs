@@ -2,14 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use proxymgr::dns::Names;
 use proxymgr::service_config::SourceSettings;
 use proxymgr::service_manager::{self, Memory, RegistryEvent};
+use proxymgr::watcher::HostNames;
 use proxymgr::zookeeper::{Auth, Children, ChildrenWatch, ConnectString, Ensembles, NodePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use super::support::zookeeper::ZookeeperServer;
+
+fn host_names() -> HostNames {
+    HostNames { names: Names::default(), first_wait: Duration::from_secs(5) }
+}
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -259,7 +265,7 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
-    let manager = tokio::spawn(service_manager::run(vec![source], Memory::default(), sender));
+    let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
 
     assert!(
         matches!(event(&mut events).await, RegistryEvent::Defined { spec, .. } if spec.port.get() == 8080)
@@ -305,7 +311,7 @@ async fn an_ensemble_that_lost_its_data_removes_no_service() {
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
-    let manager = tokio::spawn(service_manager::run(vec![source], Memory::default(), sender));
+    let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
     assert!(matches!(event(&mut events).await, RegistryEvent::Defined { .. }));
     assert_eq!(event(&mut events).await, RegistryEvent::Listed);
     assert_eq!(addresses(&mut events).await, ["1.1.1.1:80"]);
@@ -335,7 +341,7 @@ async fn a_new_server_node_is_published_within_milliseconds() {
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
-    let manager = tokio::spawn(service_manager::run(vec![source], Memory::default(), sender));
+    let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
     while !matches!(event(&mut events).await, RegistryEvent::Servers { .. }) {}
     let mut took = Vec::new();
     for index in 0..200 {

@@ -130,8 +130,8 @@ fn bad_server_nodes_are_skipped_one_by_one_and_the_others_go_on() {
         ("noport", br#"{"address": "127.0.0.1"}"#.to_vec(), "is missing"),
         (
             "hostname",
-            br#"{"address": "web.example", "port": 80}"#.to_vec(),
-            "host names are not resolved yet",
+            br#"{"address": "web..example", "port": 80}"#.to_vec(),
+            "it must be an IPv4 or IPv6 address or a host name",
         ),
         ("nowhere", br#"{"address": "0.0.0.0", "port": 80}"#.to_vec(), "no address to connect to"),
         ("huge1", vec![b'x'; HUGE], "the node holds 1000000 bytes"),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::listed_server::ListedServer;
 use crate::engine::moment::Moment;
 use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
 use crate::engine::policy::Candidate;
@@ -28,6 +29,12 @@ struct Known {
     servers: Option<Arc<Servers>>,
     /// Those of the definition itself.
     fixed: Servers,
+    /// As the definition names them.
+    listed: Vec<ListedServer>,
+    /// Host names among them are looked up for the first time: what was before stays until then.
+    fixed_awaited: bool,
+    /// No registry has a say.
+    only_fixed: bool,
     /// Those of an earlier run, until the first answer.
     remembered: Option<Arc<Servers>>,
     held: Option<HeldLoss>,
@@ -64,16 +71,22 @@ impl KnownServices {
     /// Takes a definition; `false` when nothing changed.
     pub(super) fn define(&mut self, service: &ServiceName, spec: &ServiceSpec, bind_address: IpAddr) -> bool {
         let section = Section::of(spec, bind_address);
-        let fixed: Servers =
-            spec.fixed_servers.iter().map(|server| (server.name(), server.clone())).collect();
+        // Where a host name is among them, they come by themselves.
+        let fixed: Option<Servers> = spec
+            .fixed_servers
+            .iter()
+            .map(|listed| listed.located(|_name| None).map(|server| (server.name(), server)))
+            .collect();
         self.definitions += 1;
-        // No registry will ever answer, and what one said before doesn't count any more.
         let only_fixed = spec.watcher == WatcherSpec::Static;
         let Some(known) = self.services.get_mut(service) else {
             let known = Known {
                 section: Arc::new(section),
-                servers: only_fixed.then(Arc::default),
-                fixed,
+                servers: (only_fixed && fixed.is_some()).then(Arc::default),
+                fixed_awaited: fixed.is_none(),
+                fixed: fixed.unwrap_or_default(),
+                listed: spec.fixed_servers.clone(),
+                only_fixed,
                 remembered: None,
                 held: None,
                 outage: spec.outage,
@@ -83,14 +96,17 @@ impl KnownServices {
             return true;
         };
         known.outage = spec.outage;
-        let mut changed = known.fixed != fixed;
-        known.fixed = fixed;
-        if only_fixed && known.servers.as_ref().is_none_or(|servers| !servers.is_empty()) {
-            known.servers = Some(Arc::default());
-            known.remembered = None;
-            known.held = None;
-            changed = true;
+        known.only_fixed = only_fixed;
+        let mut changed = false;
+        if known.listed != spec.fixed_servers {
+            known.listed.clone_from(&spec.fixed_servers);
+            known.fixed_awaited = fixed.is_none();
+            if let Some(fixed) = fixed.filter(|fixed| *fixed != known.fixed) {
+                known.fixed = fixed;
+                changed = true;
+            }
         }
+        changed |= known.leave_registry();
         if *known.section == section {
             return changed;
         }
@@ -143,6 +159,30 @@ impl KnownServices {
         Answer { change, doubt }
     }
 
+    /// Takes the servers of the definition itself, where their host names lead to. While none leads anywhere, what was before
+    /// stays.
+    pub(super) fn take_fixed(&mut self, service: &ServiceName, servers: Vec<Server>) -> Change {
+        let Some(known) = self.services.get_mut(service) else { return Change::Nothing };
+        let mut fixed: Servers = servers.into_iter().map(|server| (server.name(), server)).collect();
+        if fixed.is_empty() {
+            fixed.clone_from(&known.fixed);
+        }
+        if fixed.is_empty()
+            && known.only_fixed
+            && known.servers.as_ref().is_some_and(|servers| !servers.is_empty())
+        {
+            return Change::Nothing;
+        }
+        let first = std::mem::take(&mut known.fixed_awaited);
+        let differs = known.fixed != fixed;
+        known.fixed = fixed;
+        match (known.leave_registry() || first, differs) {
+            (true, _) => Change::First,
+            (false, true) => Change::Servers,
+            (false, false) => Change::Nothing,
+        }
+    }
+
     /// Takes the servers of an earlier run, for as long as there is no answer.
     pub(super) fn remember(&mut self, service: &ServiceName, servers: Vec<Server>) {
         if let Some(known) = self.services.get_mut(service).filter(|known| known.servers.is_none()) {
@@ -163,9 +203,9 @@ impl KnownServices {
         recalled
     }
 
-    /// The services with the servers that are believed.
-    pub(super) fn believed(&self) -> impl Iterator<Item = (&ServiceName, &Arc<Servers>)> {
-        self.services.iter().filter_map(|(name, known)| Some((name, known.servers.as_ref()?)))
+    /// The services with the servers that are believed, and those of the definition whose address is to be remembered.
+    pub(super) fn believed(&self) -> impl Iterator<Item = (&ServiceName, Arc<Servers>)> {
+        self.services.iter().filter_map(|(name, known)| Some((name, known.to_remember()?)))
     }
 
     /// When the next loss that is held has lasted.
@@ -193,13 +233,13 @@ impl KnownServices {
     pub(super) fn unanswered(&self) -> Vec<ServiceName> {
         self.services
             .iter()
-            .filter(|(_, known)| known.servers.is_none())
+            .filter(|(_, known)| !known.has_answered())
             .map(|(name, _)| name.clone())
             .collect()
     }
 
     pub(super) fn all_answered(&self) -> bool {
-        self.services.values().all(|known| known.servers.is_some())
+        self.services.values().all(Known::has_answered)
     }
 
     /// The services that can go ahead.
@@ -218,6 +258,37 @@ impl KnownServices {
 }
 
 impl Known {
+    /// Whether all that it waits for has come.
+    fn has_answered(&self) -> bool {
+        self.servers.is_some() && !self.fixed_awaited
+    }
+
+    /// Without a registry none will ever answer, and what one said before doesn't count any more; tells whether that changes
+    /// something.
+    fn leave_registry(&mut self) -> bool {
+        let left = !self.only_fixed
+            || self.fixed_awaited
+            || self.servers.as_ref().is_some_and(|servers| servers.is_empty());
+        if !left {
+            self.servers = Some(Arc::default());
+            self.remembered = None;
+            self.held = None;
+        }
+        !left
+    }
+
+    fn to_remember(&self) -> Option<Arc<Servers>> {
+        let servers = self.servers.as_ref()?;
+        let mut named = self.fixed.iter().filter(|(_, server)| server.host().is_some()).peekable();
+        if named.peek().is_none() {
+            return Some(servers.clone());
+        }
+        let named = named.map(|(name, server)| (name.clone(), server.clone()));
+        Some(Arc::new(
+            named.chain(servers.iter().map(|(name, server)| (name.clone(), server.clone()))).collect(),
+        ))
+    }
+
     /// Those of the registry and of the definition; `None` while there are neither.
     fn all_servers(&self) -> Option<Arc<Servers>> {
         if self.fixed.is_empty() {

@@ -148,6 +148,10 @@ impl Reconciler {
                     self.timing.topology_changed(now);
                 }
             }
+            Input::FixedServers(service, servers) => {
+                let change = self.known.take_fixed(&service, servers);
+                self.note_change(change, now);
+            }
             Input::Done(outcome) => self.take_outcome(outcome, now, &mut effects),
             Input::Died { how } => self.take_death(how, now, &mut effects),
             Input::Tick => {}
@@ -178,8 +182,9 @@ impl Reconciler {
         self.applied.as_ref()
     }
 
-    /// The services with the servers that are believed, which is not always what the registries said last.
-    pub fn believed(&self) -> impl Iterator<Item = (&ServiceName, &Arc<Servers>)> {
+    /// The services with the servers that are to be remembered: those that are believed, which is not always what the
+    /// registries said last, and those of the definition that have host names.
+    pub fn believed(&self) -> impl Iterator<Item = (&ServiceName, Arc<Servers>)> {
         self.known.believed()
     }
 
@@ -211,11 +216,7 @@ impl Reconciler {
         effects: &mut Vec<Effect>,
     ) {
         let answer = self.known.take_servers(service, servers, self.settings.outage, now);
-        match answer.change {
-            known::Change::First => self.timing.topology_changed(now),
-            known::Change::Servers => self.timing.servers_changed(now),
-            known::Change::Nothing => {}
-        }
+        self.note_change(answer.change, now);
         let service = service.clone();
         effects.extend(answer.doubt.map(|doubt| match doubt {
             known::Doubt::KeptThoughEmpty { servers } => {
@@ -225,6 +226,14 @@ impl Reconciler {
                 Effect::Notice(Notice::LossHeld { service, missing, hold })
             }
         }));
+    }
+
+    fn note_change(&mut self, change: known::Change, now: Moment) {
+        match change {
+            known::Change::First => self.timing.topology_changed(now),
+            known::Change::Servers => self.timing.servers_changed(now),
+            known::Change::Nothing => {}
+        }
     }
 
     /// Believes the losses that lasted.

@@ -29,6 +29,9 @@ pub enum Input {
     Remembered(ServiceName, Vec<Server>),
     /// A service's watcher has a new answer.
     Servers(ServiceName, Vec<Server>),
+    /// The servers that a service's definition names itself, where host names among them lead to now. Only such a definition
+    /// is followed by it.
+    FixedServers(ServiceName, Vec<Server>),
     /// The included files read so now, or were touched.
     Includes(Includes),
     /// The order under way is done.

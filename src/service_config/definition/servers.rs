@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::engine::listed_server::ListedServer;
 use crate::engine::printable::printable;
-use crate::engine::server::Server;
 use crate::server_entry::{Fields, read_line, read_object};
 use crate::service_config::reader::Reader;
 
 /// `default_servers` and `backup_servers`, by name; one that is in both is no backup.
-pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Server> {
+pub(super) fn read(reader: &mut Reader<'_>) -> Vec<ListedServer> {
     let mut servers = BTreeMap::new();
     for mut server in list(reader, "backup_servers") {
         server.backup = true;
@@ -22,7 +22,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Server> {
     servers.into_values().collect()
 }
 
-fn list(reader: &mut Reader<'_>, key: &str) -> Vec<Server> {
+fn list(reader: &mut Reader<'_>, key: &str) -> Vec<ListedServer> {
     match reader.value(key) {
         None => Vec::new(),
         Some(Value::Array(items)) => {
@@ -33,7 +33,7 @@ fn list(reader: &mut Reader<'_>, key: &str) -> Vec<Server> {
     }
 }
 
-fn one(reader: &mut Reader<'_>, at: &str, item: &Value) -> Option<Server> {
+fn one(reader: &mut Reader<'_>, at: &str, item: &Value) -> Option<ListedServer> {
     match item {
         Value::String(text) => reader.checked(at, read_line(text)),
         Value::Object(map) => {

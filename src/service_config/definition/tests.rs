@@ -151,13 +151,13 @@ fn a_definition_may_name_servers_itself() {
         ]
     );
     let all = errors(
-        r#"{"type":"static","port":1,"default_servers":["1.1.1.1",{"port":1},3],"backup_servers":"x:1"}"#,
+        r#"{"type":"static","port":1,"default_servers":["1.1.1.1",{"port":1},3],"backup_servers":"-x:1"}"#,
     );
     for part in [
         "\"default_servers[0]\": '1.1.1.1': it has no port",
         "\"default_servers[1]\": \"address\" is missing",
         "\"default_servers[2]\" is 3: it must be \"address:port\" or an object",
-        "\"backup_servers\": 'x': host names are not resolved yet",
+        "\"backup_servers\": '-x': it must be an IPv4 or IPv6 address or a host name",
     ] {
         assert!(all.iter().any(|error| error.contains(part)), "{part}: {all:?}");
     }

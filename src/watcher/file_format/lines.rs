@@ -1,12 +1,13 @@
 //! Lines `address:port`, with optional words `weight=N`, `backup`, `drain`; `#` begins a comment.
 
+use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::{Labels, NodeRules};
-use crate::engine::server::Server;
 use crate::server_entry::read_line;
-use crate::watcher::server_set::{ServerSet, SkippedEntry};
+use crate::watcher::listed_set::ListedSet;
+use crate::watcher::server_set::SkippedEntry;
 
 /// Reads the whole file; a wrong line is skipped and told with its number.
-pub(super) fn read(data: &[u8], rules: &NodeRules) -> ServerSet {
+pub(super) fn read(data: &[u8], rules: &NodeRules) -> ListedSet {
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
     for (index, line) in data.split(|byte| *byte == b'\n').enumerate() {
         match read_one(line) {
@@ -16,10 +17,10 @@ pub(super) fn read(data: &[u8], rules: &NodeRules) -> ServerSet {
     }
     // A line has no labels: a filter leaves it out.
     servers.retain(|_| rules.filter.takes(&Labels::new()));
-    ServerSet::new(servers, skipped)
+    ListedSet::new(servers, skipped)
 }
 
-fn read_one(line: &[u8]) -> Result<Option<Server>, String> {
+fn read_one(line: &[u8]) -> Result<Option<ListedServer>, String> {
     let text = str::from_utf8(line).map_err(|_| "the line is no UTF-8 text".to_owned())?;
     let text = text.split_once('#').map_or(text, |(before, _comment)| before);
     if text.trim_ascii().is_empty() {
@@ -41,21 +42,20 @@ mod tests {
             &NodeRules::default(),
         );
         let names: Vec<_> = set.servers().iter().map(|server| server.name().to_string()).collect();
-        assert_eq!(names, ["1.2.3.4:80", "1.2.3.5:80", "::1:81"]);
+        assert_eq!(names, ["1.2.3.4:80", "1.2.3.5:80", "::1:81", "web.example:80"]);
         let flags: Vec<_> =
             set.servers().iter().map(|s| (s.weight.map(Weight::get), s.backup, s.drain)).collect();
-        assert_eq!(flags, [(None, false, false), (None, false, true), (Some(5), true, false)]);
+        assert_eq!(
+            flags,
+            [(None, false, false), (None, false, true), (Some(5), true, false), (None, false, false)]
+        );
         let mut lines: Vec<_> = set.skipped().iter().map(|skipped| skipped.entry.as_str()).collect();
         lines.sort_by_key(|line| line.len());
         assert_eq!(
             lines,
-            [
-                "line 5", "line 6", "line 7", "line 8", "line 10", "line 11", "line 12", "line 13",
-                "line 14", "line 15"
-            ]
+            ["line 5", "line 7", "line 8", "line 10", "line 11", "line 12", "line 13", "line 14", "line 15"]
         );
         let reason = |line: &str| &set.skipped().iter().find(|skipped| skipped.entry == line).unwrap().reason;
-        assert!(reason("line 6").contains("not resolved yet"));
         assert!(reason("line 10").contains("'check' is unknown"));
     }
 }

@@ -4,14 +4,15 @@ use serde_json::Value;
 
 use super::MAX_BYTES;
 use crate::document::{self, Format};
+use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::{Labels, NodeRules};
-use crate::engine::server::Server;
 use crate::server_entry::read_line;
+use crate::watcher::listed_set::ListedSet;
 use crate::watcher::node_format;
-use crate::watcher::server_set::{ServerSet, SkippedEntry};
+use crate::watcher::server_set::SkippedEntry;
 
 /// A wrong entry is skipped and told with its number, from 1 on.
-pub(super) fn read(data: &[u8], format: Format, rules: &NodeRules) -> Result<ServerSet, String> {
+pub(super) fn read(data: &[u8], format: Format, rules: &NodeRules) -> Result<ListedSet, String> {
     let Value::Array(entries) = document::read(data, format, MAX_BYTES)? else {
         return Err("its top level must be a list of servers".to_owned());
     };
@@ -22,10 +23,10 @@ pub(super) fn read(data: &[u8], format: Format, rules: &NodeRules) -> Result<Ser
             Err(reason) => skipped.push(SkippedEntry::new(&format!("entry {}", index + 1), &reason)),
         }
     }
-    Ok(ServerSet::new(servers, skipped))
+    Ok(ListedSet::new(servers, skipped))
 }
 
-fn read_entry(entry: &Value, rules: &NodeRules) -> Result<Option<Server>, String> {
+fn read_entry(entry: &Value, rules: &NodeRules) -> Result<Option<ListedServer>, String> {
     match entry {
         Value::Object(fields) => {
             node_format::read_fields(fields, None, rules).map_err(|error| error.to_string())
@@ -44,7 +45,7 @@ fn read_entry(entry: &Value, rules: &NodeRules) -> Result<Option<Server>, String
 mod tests {
     use super::*;
 
-    fn names(set: &ServerSet) -> Vec<String> {
+    fn names(set: &ListedSet) -> Vec<String> {
         set.servers().iter().map(|server| server.name().to_string()).collect()
     }
 
@@ -67,6 +68,6 @@ mod tests {
         for bad in ["", "{}", "[", "[1", "null", "[\"1.1.1.1:1\"]x"] {
             assert!(read(bad.as_bytes(), Format::Json, &NodeRules::default()).is_err(), "{bad}");
         }
-        assert_eq!(read(b"[]", Format::Json, &NodeRules::default()), Ok(ServerSet::default()));
+        assert_eq!(read(b"[]", Format::Json, &NodeRules::default()), Ok(ListedSet::default()));
     }
 }

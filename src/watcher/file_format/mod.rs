@@ -8,7 +8,7 @@ mod list;
 
 use std::path::Path;
 
-use super::server_set::ServerSet;
+use super::listed_set::ListedSet;
 use crate::document::Format;
 use crate::engine::node_rules::NodeRules;
 
@@ -19,7 +19,7 @@ pub(super) const MAX_BYTES: usize = 1024 * 1024;
 ///
 /// # Errors
 /// When a list can't be read as a whole, which says nothing about the servers.
-pub(super) fn read(file: &Path, data: &[u8], rules: &NodeRules) -> Result<ServerSet, String> {
+pub(super) fn read(file: &Path, data: &[u8], rules: &NodeRules) -> Result<ListedSet, String> {
     match list_format(file, data) {
         Some(format) => list::read(data, format, rules),
         None => Ok(lines::read(data, rules)),

@@ -16,9 +16,9 @@ mod serverset;
 
 use serde_json::{Map, Value};
 
+use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::NodeRules;
 use crate::engine::printable::printable;
-use crate::engine::server::Server;
 use crate::server_entry::{EntryError, Fields, read_object};
 
 /// More than a server node can need.
@@ -58,7 +58,7 @@ pub(super) enum NodeError {
 }
 
 /// Reads the node `name`; `None` when it says itself that its server is to get no traffic, or the filter leaves it out.
-pub(super) fn read(name: &str, data: &[u8], rules: &NodeRules) -> Result<Option<Server>, NodeError> {
+pub(super) fn read(name: &str, data: &[u8], rules: &NodeRules) -> Result<Option<ListedServer>, NodeError> {
     if let Some(report) = nerve::report_in_name(name) {
         return read_fields(&report, None, rules);
     }
@@ -78,7 +78,7 @@ pub(super) fn read_fields(
     node: &Map<String, Value>,
     name: Option<&str>,
     rules: &NodeRules,
-) -> Result<Option<Server>, NodeError> {
+) -> Result<Option<ListedServer>, NodeError> {
     let fields = Fields::new(node);
     let entry = if fields.has("serviceEndpoint") {
         serverset::read(&fields, name, rules)?

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::engine::node_rules::LabelFilter;
-use crate::engine::server::Weight;
+use crate::engine::server::{Server, Weight};
 use crate::engine::server_options::NodeWords;
 
 fn rules(change: impl FnOnce(&mut NodeRules)) -> NodeRules {
@@ -22,7 +22,7 @@ fn filtered(label: &str, value: &str) -> NodeRules {
 }
 
 fn server(name: &str, data: &str, rules: &NodeRules) -> Server {
-    read(name, data.as_bytes(), rules).unwrap().unwrap()
+    read(name, data.as_bytes(), rules).unwrap().unwrap().located(|_| None).unwrap()
 }
 
 fn address(name: &str, data: &str, rules: &NodeRules) -> String {
@@ -163,10 +163,15 @@ fn a_node_without_data_is_its_name() {
     ] {
         assert_eq!(address(name, " \n", rules), expected, "{name}");
     }
+    for (name, rules, expected) in [("web.example", &port, "web.example:8080"), ("Web:80", &none, "web:80")] {
+        let listed = read(name, b"", rules).unwrap().unwrap();
+        assert_eq!(listed.name().as_str(), expected);
+        assert!(listed.host_name().is_some());
+    }
     assert_eq!(read("1.2.3.4:80", b"", &filtered("az", "a")), Ok(None), "it has no labels");
     for (name, rules, reason) in [
         ("1.2.3.4", &none, "no \"remote_port\""),
-        ("web.example", &port, "host names are not resolved yet"),
+        ("web example", &port, "it must be an IPv4 or IPv6 address or a host name"),
         ("n_0000000001", &none, "the node is empty"),
         ("0.0.0.0:80", &none, "no address to connect to"),
     ] {
@@ -187,7 +192,7 @@ fn anything_else_is_refused_with_a_precise_reason() {
         (r#"{"address":"1.2.3.4","port":80.5}"#, "\"port\" is 80.5;"),
         (r#"{"address":"1.2.3.4","port":"x"}"#, "\"port\" is \"x\";"),
         (r#"{"address":"1.2.3.4\nx","port":1}"#, "\"address\" is \"1.2.3.4\\nx\"; it must be an IPv4"),
-        (r#"{"address":"web.example","port":1}"#, "host names are not resolved yet; write an IP address"),
+        (r#"{"address":"web_.example-","port":1}"#, "address or a host name"),
         (r#"{"address":"0.0.0.0","port":1}"#, "no address to connect to"),
         (r#"{"address":12,"port":1}"#, "it must be a string"),
         (r#"{"address":"1.2.3.4","port":1,"weight":257}"#, "0 to 256"),
@@ -256,12 +261,13 @@ fn any_rules() -> impl Strategy<Value = NodeRules> {
 }
 
 /// What may stand in haproxy.cfg.
-fn assert_sane(read: &Result<Option<Server>, NodeError>) {
+fn assert_sane(read: &Result<Option<ListedServer>, NodeError>) {
     match read {
-        Ok(Some(server)) => {
+        Ok(Some(listed)) => {
+            let server = listed.located(|_| Some([10, 0, 0, 1].into())).unwrap();
             assert!(server.address().port() != 0 && !server.address().ip().is_unspecified(), "{server:?}");
             let name = server.name().to_string();
-            assert!(name.bytes().all(|b| b.is_ascii_hexdigit() || b":.".contains(&b)), "{name}");
+            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b":.-_".contains(&b)), "{name}");
             let options = server.options.as_ref().map(ToString::to_string).unwrap_or_default();
             assert!(options.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_.:".contains(&b)), "{options}");
         }

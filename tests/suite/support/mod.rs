@@ -14,6 +14,7 @@ pub mod proxymgr;
 pub mod proxymgr_setup;
 pub mod requests;
 pub mod running;
+pub mod system_dns;
 pub mod unbound;
 pub mod zookeeper;
 pub mod zookeeper_nodes;
