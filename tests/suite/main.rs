@@ -34,3 +34,4 @@ mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;
 mod zookeeper_outage;
+mod zookeeper_scale;
