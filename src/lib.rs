@@ -10,13 +10,14 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
-//! `service_config` -> `zookeeper`, `process`, `directory_watch`, `include_files`, `document`,
+//! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
 //! `server_entry`, `config`, `logging` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod cli;
 pub mod config;
 pub mod directory_watch;
+pub mod dns;
 pub mod document;
 pub mod engine;
 pub mod haproxy;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::Exit;
+use crate::supervisor::handover::probe::COMMAND;
 
 const AFTER_HELP: &str = "\
 Without a command it does what `run` does: `proxymgr -c FILE`.
@@ -80,6 +81,9 @@ pub enum Command {
     /// `render`. Exit codes: 0, also when something differs, 1 a registry did not answer, 69, 78.
     #[command(about = "Print the haproxy.cfg that would be written now", after_help = AFTER_RENDER)]
     Render(RenderArgs),
+    /// What a running `ProxyMgr` asks a program before that takes its place.
+    #[command(name = COMMAND, hide = true)]
+    AcceptHandover(AcceptArgs),
 }
 
 /// `run`.
@@ -113,6 +117,14 @@ pub struct RenderArgs {
     /// Print only what differs from the haproxy.cfg on disk, as a unified diff
     #[arg(long)]
     pub diff: bool,
+}
+
+/// `accept-handover`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct AcceptArgs {
+    /// The configuration file, proxymgr.yml
+    #[arg(short, long, value_name = "FILE")]
+    pub config: PathBuf,
 }
 
 /// Reads the command line, the program's name first.

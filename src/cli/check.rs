@@ -89,7 +89,8 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         | StartError::Directory { .. }
         | StartError::OperatorsSocket(_)
         | StartError::Reaper(_)
-        | StartError::Signals(_) => report.haproxy.messages.push(with_causes(error)),
+        | StartError::Signals(_)
+        | StartError::Handover(_) => report.haproxy.messages.push(with_causes(error)),
     }
     report
 }

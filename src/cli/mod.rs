@@ -1,5 +1,6 @@
 //! What one types, and what the process says when it ends.
 
+pub mod accept_handover;
 pub mod args;
 pub mod check;
 mod output;

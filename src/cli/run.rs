@@ -10,6 +10,7 @@ use crate::config::{Config, LogLevel};
 use crate::engine::error_text::with_causes;
 use crate::logging;
 use crate::supervisor::prepare::StartError;
+use crate::supervisor::signals::leave_to_main_thread;
 use crate::supervisor::{self, RunError};
 
 /// Runs until it is asked to end.
@@ -26,14 +27,15 @@ pub fn run(args: &RunArgs) -> Exit {
         eprintln!("proxymgr: {}", with_causes(&error));
         return Exit::Usage;
     }
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = match runtime.enable_all().on_thread_start(leave_to_main_thread).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             error!(%error, "the async runtime can't be started");
             return Exit::Failure;
         }
     };
-    match runtime.block_on(supervisor::run(config)) {
+    match runtime.block_on(supervisor::run(config, args.config.clone())) {
         Ok(()) => Exit::Success,
         Err(error) => {
             error!("{}", with_causes(&error));
@@ -63,6 +65,7 @@ pub(super) fn exit_of_start(error: &StartError) -> Exit {
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
         StartError::Directory { .. }
         | StartError::OperatorsSocket(_)
+        | StartError::Handover(_)
         | StartError::Reaper(_)
         | StartError::Signals(_) => Exit::Failure,
     }

@@ -111,6 +111,18 @@ impl Server {
         Self::new(SocketAddr::new(ip.to_canonical(), port.get()), Some(host))
     }
 
+    /// The plain server that has `name` while it is at `address`; `None` when none has.
+    pub fn of_name(name: &ServerName, address: SocketAddr) -> Option<Self> {
+        let at = Self::at(address)?;
+        if at.name() == *name {
+            return Some(at);
+        }
+        let (host, _port) = name.as_str().rsplit_once(':')?;
+        let port = NonZeroU16::new(address.port())?;
+        Some(Self::named(HostName::parse(host).ok()?, port, address.ip()))
+            .filter(|server| server.name() == *name)
+    }
+
     fn new(address: SocketAddr, host: Option<HostName>) -> Self {
         Self { address, host, weight: None, backup: false, drain: false, options: None }
     }

@@ -30,6 +30,11 @@ impl ServerId {
         Self(self.0 % Self::MAX + 1)
     }
 
+    /// Its number.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
     /// An id that `HAProxy` reported.
     pub fn reported(id: u32) -> Self {
         Self(id)

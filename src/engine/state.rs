@@ -148,6 +148,16 @@ impl AppliedState {
             })
     }
 
+    /// What would have to be wanted for this to be left as it is.
+    pub fn as_desired(&self) -> DesiredState {
+        let services = self.serving().map(|(name, service)| (name.clone(), Arc::new(service.as_desired())));
+        DesiredState {
+            base: self.base.clone(),
+            services: services.collect(),
+            includes: self.includes.clone(),
+        }
+    }
+
     /// The servers that are on their way out; those of a frontend that is shut down leave with its process.
     pub fn leaving(&self) -> impl Iterator<Item = (&ServiceName, &ServerName)> {
         self.serving().flat_map(|(name, service)| {
@@ -179,6 +189,18 @@ impl AppliedService {
         });
         let servers = servers.collect();
         Self { section: service.section.clone(), frontend: Frontend::Serving, servers }
+    }
+
+    pub(super) fn as_desired(&self) -> DesiredService {
+        let in_rotation = self.servers.iter().filter(|(_, server)| !server.standing.is_out());
+        let servers = in_rotation.filter_map(|(name, applied)| {
+            let mut server = Server::of_name(name, applied.address)?;
+            server.weight = Some(applied.weight);
+            server.backup = applied.backup;
+            server.options.clone_from(&applied.options);
+            Some(server)
+        });
+        DesiredService::new(self.section.clone(), servers)
     }
 
     fn serves(&self, base: &Base, wanted: &DesiredService) -> bool {

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
+use super::handover::HandedOver;
 use super::listen_sockets::{ListenError, ListenSockets};
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
@@ -17,9 +18,6 @@ use crate::engine::reconciler::{Order, Outcome};
 use crate::engine::service::UnixPath;
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
-
-/// Operators' tools only: whoever reaches the socket rules `HAProxy`.
-const OWNER_ONLY: u32 = 0o600;
 
 /// Where everything is, and the limits.
 #[derive(Clone, Debug)]
@@ -40,6 +38,12 @@ pub struct Settings {
     pub max_draining: usize,
 }
 
+impl Settings {
+    pub(super) fn operators_address(&self) -> Option<ListenAddress> {
+        self.operators_socket.clone().map(ListenAddress::Unix)
+    }
+}
+
 /// What the actor says.
 #[derive(Debug)]
 pub enum Event {
@@ -49,6 +53,15 @@ pub enum Event {
     Died(Exit),
 }
 
+/// How the actor ends.
+#[derive(Debug)]
+pub enum Ending {
+    /// With `HAProxy`: soft, and after this time hard.
+    Drain(Duration),
+    /// Without `HAProxy`: everything is handed over.
+    HandOver(oneshot::Sender<HandedOver>),
+}
+
 /// The way to the actor. Dropping it ends `HAProxy` at once.
 #[derive(Debug)]
 pub struct Handle {
@@ -56,8 +69,8 @@ pub struct Handle {
     pub orders: mpsc::Sender<Order>,
     /// What the actor says.
     pub events: mpsc::Receiver<Event>,
-    /// Ends `HAProxy`: soft, and after this time hard.
-    pub shutdown: oneshot::Sender<Duration>,
+    /// Ends the actor.
+    pub ending: oneshot::Sender<Ending>,
     /// Ends with the actor, after the last process.
     pub task: tokio::task::JoinHandle<()>,
 }
@@ -79,20 +92,20 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Opens the operators' socket and starts the actor in a task of the current tokio runtime.
+    /// An actor that knows of no process yet.
     ///
     /// # Errors
     /// When the operators' socket can't be had: `HAProxy` left alone with its path would take it from whoever holds it, or
     /// not start.
-    pub fn start(settings: Settings, reaper: Reaper) -> Result<Handle, ListenError> {
-        let mut operators = ListenSockets::new(Some(OWNER_ONLY));
-        if let Some(path) = &settings.operators_socket {
-            operators.open(&ListenAddress::Unix(path.clone()))?;
+    pub(super) fn new(
+        settings: Settings,
+        reaper: Reaper,
+        mut operators: ListenSockets,
+    ) -> Result<Self, ListenError> {
+        if let Some(address) = settings.operators_address() {
+            operators.open(&address)?;
         }
-        let (orders, order_queue) = mpsc::channel(1);
-        let (event_queue, events) = mpsc::channel(16);
-        let (shutdown, shutdown_order) = oneshot::channel();
-        let actor = Self {
+        Ok(Self {
             draining: DrainingProcesses::new(settings.drain_timeout, settings.max_draining),
             sockets: ListenSockets::new(None),
             operators,
@@ -102,22 +115,36 @@ impl Actor {
             last_state: None,
             settings,
             reaper,
-        };
-        let task = tokio::spawn(actor.run(order_queue, event_queue, shutdown_order));
-        Ok(Handle { orders, events, shutdown, task })
+        })
+    }
+
+    pub(super) fn launch(self) -> Handle {
+        let (orders, order_queue) = mpsc::channel(1);
+        let (event_queue, events) = mpsc::channel(16);
+        let (ending, asked_to_end) = oneshot::channel();
+        let task = tokio::spawn(self.run(order_queue, event_queue, asked_to_end));
+        Handle { orders, events, ending, task }
     }
 
     async fn run(
         mut self,
         mut orders: mpsc::Receiver<Order>,
         events: mpsc::Sender<Event>,
-        mut shutdown: oneshot::Receiver<Duration>,
+        mut asked_to_end: oneshot::Receiver<Ending>,
     ) {
-        let grace = tokio::select! {
-            grace = &mut shutdown => grace.ok(),
+        self.report_missing(&events).await;
+        let ending = tokio::select! {
+            ending = &mut asked_to_end => ending.ok(),
             () = self.serve(&mut orders, &events) => None,
         };
-        self.end(grace.unwrap_or_default()).await;
+        match ending.unwrap_or(Ending::Drain(Duration::ZERO)) {
+            Ending::Drain(grace) => self.end(grace).await,
+            Ending::HandOver(successor) => {
+                if successor.send(self.hand_over()).is_err() {
+                    warn!("nobody takes over what was handed over; HAProxy runs on alone");
+                }
+            }
+        }
     }
 
     /// Carries out orders until nobody is left to give or hear them.

@@ -83,6 +83,16 @@ impl ControlSocket {
 }
 
 impl ControlAddress {
+    /// The socket of a process that was started by a predecessor.
+    pub(super) fn adopt(path: &Path) -> Self {
+        Self(SocketFile::adopt(path))
+    }
+
+    /// Leaves the socket's file to a successor, and gives its path.
+    pub(super) fn hand_over(self) -> PathBuf {
+        self.0.hand_over()
+    }
+
     /// The socket's path.
     pub fn path(&self) -> &Path {
         self.0.path()

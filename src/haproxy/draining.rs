@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::generation::{Draining, Serving};
+use super::handover::HandedProcess;
 
 /// How often draining processes are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -38,6 +39,16 @@ impl DrainingProcesses {
             );
             oldest.terminate();
         }
+    }
+
+    /// Adds one that drains already.
+    pub(super) fn go_on_with(&mut self, draining: Draining) {
+        self.processes.push(draining);
+    }
+
+    /// Lets go of all without ending any.
+    pub(super) fn hand_over(self) -> Vec<HandedProcess> {
+        self.processes.into_iter().map(Draining::hand_over).collect()
     }
 
     /// Sends commands to all.

@@ -15,18 +15,21 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, warn};
 
 use super::control_socket::{ControlAddress, ControlSocket, ControlSocketError};
+use super::handover::HandedProcess;
 use super::listen_sockets::ListenSockets;
 use super::output_log::log_output;
 use super::reply::parse_show_info;
 use super::runtime::{RuntimeConnection, RuntimeError};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::SERVER_STATE_VARIABLE;
+use crate::process::adopt::adopt_output;
 use crate::process::child_command::ChildCommand;
 use crate::process::exit::{Exit, ExitWatch};
 use crate::process::reaper::Reaper;
@@ -77,6 +80,9 @@ struct Process {
     pid: u32,
     exit: ExitWatch,
     signals: SignalSender,
+    /// Where its output comes from, kept for a successor of this program.
+    output: Option<OwnedFd>,
+    handed_over: bool,
 }
 
 /// A process that accepts connections.
@@ -84,7 +90,7 @@ struct Process {
 pub(super) struct Serving {
     process: Process,
     control: ControlAddress,
-    connection: RuntimeConnection,
+    connection: Option<RuntimeConnection>,
 }
 
 /// A process that ends with its last connection.
@@ -117,10 +123,16 @@ pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
     let child = launch.reaper.spawn(command)?;
     let control = control.started();
     let alerts = log_output(child.pid, child.output);
-    let mut process =
-        Process { number: launch.number, pid: child.pid, exit: child.exit, signals: child.signals };
+    let mut process = Process {
+        number: launch.number,
+        pid: child.pid,
+        exit: child.exit,
+        signals: child.signals,
+        output: Some(child.output_pipe),
+        handed_over: false,
+    };
     match control.connect(START_LIMIT).await {
-        Ok(connection) => Ok(Serving { process, control, connection }),
+        Ok(connection) => Ok(Serving { process, control, connection: Some(connection) }),
         Err(error) => {
             process.send(ChildSignal::Terminate);
             let exit = tokio::time::timeout(TERM_LIMIT, process.exit.wait()).await;
@@ -134,6 +146,33 @@ pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
 }
 
 impl Process {
+    fn take_over(reaper: &Reaper, handed: &mut HandedProcess) -> io::Result<Self> {
+        let adopted = handed.adopt(reaper)?;
+        if let Some(pipe) = &handed.output {
+            log_output(handed.pid, adopt_output(pipe.try_clone()?)?);
+        }
+        Ok(Self {
+            number: handed.number,
+            pid: handed.pid,
+            exit: adopted.exit,
+            signals: adopted.signals,
+            output: handed.output.take(),
+            handed_over: false,
+        })
+    }
+
+    fn hand_over(mut self) -> HandedProcess {
+        self.handed_over = true;
+        HandedProcess {
+            number: self.number,
+            pid: self.pid,
+            control: None,
+            connection: None,
+            output: self.output.take(),
+            drained: Duration::ZERO,
+        }
+    }
+
     fn send(&self, signal: ChildSignal) {
         if let Err(error) = self.signals.send(signal) {
             warn!(pid = self.pid, %error, "HAProxy can't be signalled");
@@ -143,13 +182,25 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        if self.exit.ended().is_none() {
+        if !self.handed_over && self.exit.ended().is_none() {
             self.send(ChildSignal::Kill);
         }
     }
 }
 
 impl Serving {
+    /// Goes on with a process that serves already.
+    pub(super) fn take_over(reaper: &Reaper, mut handed: HandedProcess) -> io::Result<Self> {
+        let control = handed.control.take().ok_or(io::ErrorKind::InvalidInput)?;
+        let process = Process::take_over(reaper, &mut handed)?;
+        Ok(Self { process, control: ControlAddress::adopt(&control), connection: None })
+    }
+
+    /// Leaves the process to a successor, which connects anew.
+    pub(super) fn hand_over(self) -> HandedProcess {
+        HandedProcess { control: Some(self.control.hand_over()), ..self.process.hand_over() }
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.process.pid
     }
@@ -175,21 +226,37 @@ impl Serving {
 
     /// A connection in good order, another one if the last broke.
     pub(super) async fn connection(&mut self) -> Result<&mut RuntimeConnection, RuntimeError> {
-        if !self.connection.is_usable() {
-            self.connection = self.control.connect(CONNECT_LIMIT).await?;
-        }
-        Ok(&mut self.connection)
+        let connection = match self.connection.take() {
+            Some(connection) if connection.is_usable() => connection,
+            Some(_) | None => self.control.connect(CONNECT_LIMIT).await?,
+        };
+        Ok(self.connection.insert(connection))
     }
 
     /// Soft stop (management guide, 4): it accepts no more and ends with its last connection.
     pub(super) fn drain(self) -> Draining {
         self.process.send(ChildSignal::User1);
-        let connection = self.connection.is_usable().then_some(self.connection);
+        let connection = self.connection.filter(RuntimeConnection::is_usable);
         Draining { process: self.process, connection, since: Instant::now(), terminated: None }
     }
 }
 
 impl Draining {
+    /// Goes on with a process that drains already.
+    pub(super) fn take_over(reaper: &Reaper, mut handed: HandedProcess) -> io::Result<Self> {
+        let process = Process::take_over(reaper, &mut handed)?;
+        let connection = handed.connection.take().map(RuntimeConnection::adopt).transpose()?;
+        let now = Instant::now();
+        let since = now.checked_sub(handed.drained).unwrap_or(now);
+        Ok(Self { process, connection, since, terminated: None })
+    }
+
+    /// Leaves the process to a successor.
+    pub(super) fn hand_over(self) -> HandedProcess {
+        let (drained, connection) = (self.age(), self.connection.and_then(RuntimeConnection::hand_over));
+        HandedProcess { connection, drained, ..self.process.hand_over() }
+    }
+
     pub(super) fn pid(&self) -> u32 {
         self.process.pid
     }

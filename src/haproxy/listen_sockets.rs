@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::debug;
@@ -16,6 +16,8 @@ use crate::process::child_command::ChildCommand;
 
 /// `net.core.somaxconn` of Linux since 5.4, for when it can't be read.
 const DEFAULT_BACKLOG: i32 = 4096;
+/// Operators' tools only: whoever reaches the socket rules `HAProxy`.
+const OWNER_ONLY: u32 = 0o600;
 
 /// The open listen sockets, by address.
 ///
@@ -52,6 +54,9 @@ pub enum ListenError {
     /// The address isn't one of this machine's.
     #[error("{0} can't be opened: this machine has no such address; see 'ip address', or bind 0.0.0.0")]
     NoSuchAddress(ListenAddress),
+    /// What a predecessor handed over listens elsewhere, or nowhere.
+    #[error("what was handed over for {0} does not listen there; it is opened anew")]
+    NotTheSame(ListenAddress),
     /// Anything else.
     #[error("{address} can't be opened")]
     Other {
@@ -73,6 +78,11 @@ impl ListenSockets {
         Self { sockets: BTreeMap::new(), backlog, unix_mode }
     }
 
+    /// No socket yet; those to come are for the owner alone.
+    pub(super) fn operators() -> Self {
+        Self::new(Some(OWNER_ONLY))
+    }
+
     /// Binds and listens, unless it is open already. From here on clients can connect.
     ///
     /// # Errors
@@ -90,6 +100,41 @@ impl ListenSockets {
         let socket = opened.map_err(|source| listen_error(address, source))?;
         self.sockets.insert(address.clone(), socket);
         Ok(())
+    }
+
+    /// Takes over a socket that a predecessor opened.
+    ///
+    /// # Errors
+    /// When it is none that listens at `address`; it is closed then.
+    pub fn adopt(&mut self, address: ListenAddress, socket: OwnedFd) -> Result<(), ListenError> {
+        let socket = Socket::from(socket);
+        let listens = socket.is_listener().unwrap_or(false)
+            && socket.local_addr().is_ok_and(|local| match &address {
+                ListenAddress::Tcp(tcp) => local.as_socket() == Some(*tcp),
+                ListenAddress::Unix(path) => local.as_pathname() == Some(path.as_path()),
+            });
+        if !listens {
+            return Err(ListenError::NotTheSame(address));
+        }
+        let socket = match &address {
+            ListenAddress::Tcp(_) => ListenSocket::Tcp(socket),
+            ListenAddress::Unix(path) => {
+                ListenSocket::Unix(UnixListener::adopt(socket.into(), path.as_path()))
+            }
+        };
+        self.sockets.insert(address, socket);
+        Ok(())
+    }
+
+    /// Lets go of all sockets for a successor that goes on with them.
+    pub fn hand_over(self) -> impl Iterator<Item = (ListenAddress, OwnedFd)> {
+        self.sockets.into_iter().map(|(address, socket)| {
+            let socket = match socket {
+                ListenSocket::Tcp(socket) => socket.into(),
+                ListenSocket::Unix(listener) => listener.hand_over(),
+            };
+            (address, socket)
+        })
     }
 
     /// Closes the socket, and removes the file of a unix one; `false` when it wasn't open. Processes that inherited it keep theirs.

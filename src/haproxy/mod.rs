@@ -9,6 +9,7 @@ pub mod config_file;
 pub mod control_socket;
 mod draining;
 mod generation;
+pub mod handover;
 pub mod listen_sockets;
 pub mod log_line;
 mod memory_file;

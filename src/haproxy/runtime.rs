@@ -6,6 +6,7 @@
 //! come, what is left over is noticed and the connection given up.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
@@ -73,6 +74,24 @@ pub struct RuntimeConnection {
 }
 
 impl RuntimeConnection {
+    /// A connection that a predecessor opened and left in good order.
+    ///
+    /// # Errors
+    /// When `stream` is no unix socket.
+    pub fn adopt(stream: OwnedFd) -> io::Result<Self> {
+        let stream = std::os::unix::net::UnixStream::from(stream);
+        stream.set_nonblocking(true)?;
+        Ok(Self { stream: UnixStream::from_std(stream)?, received: Received::default(), in_step: true })
+    }
+
+    /// Lets go of the connection for a successor; `None` when it isn't in good order.
+    pub fn hand_over(self) -> Option<OwnedFd> {
+        if !self.is_usable() {
+            return None;
+        }
+        self.stream.into_std().ok().map(OwnedFd::from)
+    }
+
     /// Connects to the socket at `path` and waits at most `limit` for the first reply.
     ///
     /// # Errors

@@ -19,7 +19,8 @@ pub(super) struct UnixListener {
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    identity: (u64, u64),
+    /// `None`: whatever is there is left alone.
+    identity: Option<(u64, u64)>,
 }
 
 impl UnixListener {
@@ -31,12 +32,23 @@ impl UnixListener {
         socket.set_nonblocking(true)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let metadata = std::fs::symlink_metadata(path)?;
-        let file = SocketFile { path: path.to_owned(), identity: (metadata.dev(), metadata.ino()) };
+        let file = SocketFile { path: path.to_owned(), identity: Some((metadata.dev(), metadata.ino())) };
         if let Some(mode) = mode {
             std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
         }
         socket.listen(backlog)?;
         Ok(Self { socket: socket.into(), file })
+    }
+
+    /// A socket that listens at `path` already.
+    pub(super) fn adopt(socket: OwnedFd, path: &Path) -> Self {
+        Self { socket, file: SocketFile::adopt(path) }
+    }
+
+    /// Lets go of the socket for somebody who goes on with it; the file stays.
+    pub(super) fn hand_over(self) -> OwnedFd {
+        self.file.hand_over();
+        self.socket
     }
 
     /// Closes the socket here, keeps the file.
@@ -52,6 +64,18 @@ impl AsFd for UnixListener {
 }
 
 impl SocketFile {
+    /// The file at `path`, if there is one.
+    pub(super) fn adopt(path: &Path) -> Self {
+        let metadata = std::fs::symlink_metadata(path).ok();
+        Self { path: path.to_owned(), identity: metadata.map(|metadata| (metadata.dev(), metadata.ino())) }
+    }
+
+    /// Leaves the file to somebody else, and gives its path.
+    pub(super) fn hand_over(mut self) -> PathBuf {
+        self.identity = None;
+        std::mem::take(&mut self.path)
+    }
+
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -59,8 +83,9 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let still_ours =
-            std::fs::symlink_metadata(&self.path).is_ok_and(|now| (now.dev(), now.ino()) == self.identity);
+        let still_ours = self.identity.is_some()
+            && std::fs::symlink_metadata(&self.path)
+                .is_ok_and(|now| Some((now.dev(), now.ino())) == self.identity);
         if still_ours && let Err(error) = std::fs::remove_file(&self.path) {
             debug!(path = %self.path.display(), %error, "a socket's file stays behind");
         }

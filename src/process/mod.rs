@@ -4,8 +4,10 @@
 //! of its own children. So there is one owner of `waitpid`, the [`reaper::Reaper`], and every child is
 //! started through it: [`spawn`].
 
+pub mod adopt;
 pub mod child_command;
 pub mod exit;
+pub mod file_parcel;
 pub mod output;
 pub mod reaper;
 pub mod spawn;

@@ -22,6 +22,8 @@ pub struct Child {
     pub exit: ExitWatch,
     /// What it prints on stdout and stderr.
     pub output: OutputLines,
+    /// The pipe that its output comes through, to be handed to a successor of this program.
+    pub output_pipe: OwnedFd,
     /// Sends signals to it.
     pub signals: SignalSender,
 }
@@ -39,6 +41,12 @@ pub enum ChildSignal {
     Terminate,
     /// SIGKILL.
     Kill,
+}
+
+impl SignalSender {
+    pub(super) fn new(pidfd: OwnedFd) -> Self {
+        Self(pidfd)
+    }
 }
 
 /// Why a process could not be started.
@@ -84,6 +92,7 @@ impl Reaper {
 
     fn try_spawn(command: ChildCommand) -> io::Result<Child> {
         let (read_end, write_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        let output_pipe = read_end.try_clone()?;
         let read_end = pipe::Receiver::from_owned_fd(read_end)?;
         let mut command = command.into_command(write_end)?;
         let ((pid, pidfd), exit) = Self::enter(|| {
@@ -101,6 +110,7 @@ impl Reaper {
             pid: pid.as_raw_nonzero().get().unsigned_abs(),
             exit,
             output: output::drain(read_end),
+            output_pipe,
             signals: SignalSender(pidfd),
         })
     }

@@ -1,29 +1,36 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
 pub mod dry_run;
+pub mod handover;
 pub mod prepare;
 mod remember;
+mod replacement;
+mod sealed;
 pub mod settings;
-mod signals;
+pub mod signals;
 mod snapshot;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
+use crate::engine::error_text::with_causes;
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
-use crate::haproxy::actor::{Actor, Event, Handle};
+use crate::haproxy::actor::{Actor, Ending, Event, Handle};
 use crate::include_files::Follower;
 use crate::service_manager::{self, RegistryEvent};
 
+use handover::exec::receive;
 use prepare::{StartError, check_base, prepare};
 use remember::{Recorder, recall};
+use replacement::{Inherited, Replacement, Why};
 use settings::{haproxy_settings, reconciler_settings, sources};
-use signals::{Request, Signals};
+use signals::{Request, Signals, let_through};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
@@ -39,23 +46,34 @@ pub enum RunError {
     HaproxyTask,
 }
 
-/// Runs until it is asked to end, then ends `HAProxy` and returns.
+/// Runs until it is asked to end, then ends `HAProxy` and returns. `config_file` is read again when a signal asks for it.
 ///
 /// # Errors
 /// When it can't start.
-pub async fn run(config: Config) -> Result<(), RunError> {
+pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
+    let inherited = receive();
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
+    let_through().map_err(StartError::Signals)?;
     let prepared = prepare(&config).await?;
     let sources = sources(&config)?;
     info!(version = env!("CARGO_PKG_VERSION"), haproxy = %prepared.version, "ProxyMgr starts");
-
     let settings = reconciler_settings(&config, prepared.version)?;
-    check_base(&config, settings.base.clone(), &prepared.reaper).await?;
+    let inherited = inherited.and_then(Inherited::take).unwrap_or_else(|error| {
+        error!(error = with_causes(&error), "nothing can be taken over; HAProxy is started anew");
+        Inherited::default()
+    });
+    if inherited.applied.is_none() {
+        check_base(&config, settings.base.clone(), &prepared.reaper).await?;
+    }
 
     let clock = Clock(Instant::now());
-    let reconciler = Reconciler::new(settings, clock.now());
-    let haproxy =
-        Actor::start(haproxy_settings(&config)?, prepared.reaper).map_err(StartError::OperatorsSocket)?;
+    let reconciler = match inherited.applied {
+        Some(applied) => Reconciler::taking_over(settings, applied, clock.now()),
+        None => Reconciler::new(settings, clock.now()),
+    };
+    let haproxy_settings = haproxy_settings(&config)?;
+    let haproxy = Actor::take_over(haproxy_settings.clone(), prepared.reaper.clone(), inherited.haproxy)
+        .map_err(StartError::OperatorsSocket)?;
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
     let registries = {
         let memory = recall(&config.state_dir, config.safety.startup_timeout);
@@ -64,7 +82,8 @@ pub async fn run(config: Config) -> Result<(), RunError> {
 
     let recorder = Recorder::new(config.state_dir.clone());
     let (include_events, includes) = mpsc::channel(1);
-    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, includes, recorder };
+    let replacement = Replacement::new(inherited.program, config_file, haproxy_settings, prepared.reaper);
+    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, includes, recorder, replacement };
     let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
     if let Some(includes) = follower.look() {
         supervisor.handle(Input::Includes(includes)).await?;
@@ -94,6 +113,14 @@ struct Supervisor {
     registry: mpsc::Receiver<RegistryEvent>,
     includes: mpsc::Receiver<Includes>,
     recorder: Recorder,
+    replacement: Replacement,
+}
+
+/// Whether the loop goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    GoOn,
+    End,
 }
 
 impl Supervisor {
@@ -102,34 +129,76 @@ impl Supervisor {
         loop {
             let deadline = self.reconciler.deadline();
             let input = tokio::select! {
-                request = signals.next() => match request {
-                    Request::End => return Ok(()),
-                    Request::NotYet(what) => {
-                        warn!("{what} is not supported yet by this version; restart ProxyMgr instead");
-                        continue;
+                request = signals.next() => {
+                    if self.take_request(request) == Flow::End {
+                        return Ok(());
                     }
-                },
+                    continue;
+                }
+                () = self.replacement.answered() => None,
                 event = self.haproxy.events.recv() => match event {
-                    Some(Event::Done(outcome)) => Input::Done(outcome),
-                    Some(Event::Died(exit)) => Input::Died { how: exit.to_string() },
+                    Some(Event::Done(outcome)) => Some(Input::Done(outcome)),
+                    Some(Event::Died(exit)) => Some(Input::Died { how: exit.to_string() }),
                     None => return Err(RunError::HaproxyTask),
                 },
                 Some(event) = self.registry.recv() => {
                     self.recorder.note(&event);
-                    match registry_input(event) {
-                        Some(input) => input,
-                        None => continue,
-                    }
+                    registry_input(event)
                 },
-                Some(files) = self.includes.recv() => Input::Includes(files),
+                Some(files) = self.includes.recv() => Some(Input::Includes(files)),
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
-                    continue;
+                    None
                 }
-                () = self.clock.sleep_until(deadline) => Input::Tick,
+                () = self.clock.sleep_until(deadline) => Some(Input::Tick),
             };
-            self.handle(input).await?;
+            if let Some(input) = input {
+                self.handle(input).await?;
+            }
+            if let Some(request) = self.replace_when_idle(signals).await?
+                && self.take_request(request) == Flow::End
+            {
+                return Ok(());
+            }
         }
+    }
+
+    fn take_request(&mut self, request: Request) -> Flow {
+        let why = match request {
+            Request::End => return Flow::End,
+            Request::Reread => Why::Reread,
+            Request::Upgrade => Why::Upgrade,
+        };
+        self.replacement.begin(why, self.reconciler.applied());
+        Flow::GoOn
+    }
+
+    /// Becomes another program, if one is to take over and nothing is under way.
+    async fn replace_when_idle(&mut self, signals: &mut Signals) -> Result<Option<Request>, RunError> {
+        if !self.replacement.is_ready() || !self.reconciler.is_idle() {
+            return Ok(None);
+        }
+        if self.recorder.is_behind() {
+            self.recorder.write(&self.reconciler).await;
+        }
+        let request = signals.hold_back().await.map_err(StartError::Signals)?;
+        if request.is_none() {
+            self.replace().await?;
+        }
+        // Nobody took over.
+        let_through().map_err(StartError::Signals)?;
+        Ok(request)
+    }
+
+    async fn replace(&mut self) -> Result<(), RunError> {
+        let (successor, handed) = oneshot::channel();
+        let ending = std::mem::replace(&mut self.haproxy.ending, oneshot::channel().0);
+        if ending.send(Ending::HandOver(successor)).is_err() {
+            return Err(RunError::HaproxyTask);
+        }
+        let handed = handed.await.map_err(|_gone| RunError::HaproxyTask)?;
+        self.haproxy = self.replacement.replace(handed, self.reconciler.applied())?;
+        Ok(())
     }
 
     async fn handle(&mut self, input: Input) -> Result<(), RunError> {
@@ -152,8 +221,8 @@ impl Supervisor {
         }
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
-        let Handle { shutdown, mut task, orders: _orders, events: _events } = self.haproxy;
-        if shutdown.send(grace).is_err() {
+        let Handle { ending, mut task, orders: _orders, events: _events } = self.haproxy;
+        if ending.send(Ending::Drain(grace)).is_err() {
             debug!("the HAProxy task has ended already");
         }
         let second_signal = async { while signals.next().await != Request::End {} };

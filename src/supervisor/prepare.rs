@@ -65,6 +65,9 @@ pub enum StartError {
     /// The operators' socket can't be had.
     #[error("haproxy.socket_path")]
     OperatorsSocket(#[source] ListenError),
+    /// What was handed over can't be taken back.
+    #[error("what was handed over to another program can't be taken back: {0}")]
+    Handover(String),
     /// The reaper.
     #[error(transparent)]
     Reaper(#[from] ReaperError),

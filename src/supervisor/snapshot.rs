@@ -1,7 +1,6 @@
 //! The last good topology in `state_dir`: what a start goes by when registries don't answer.
 //!
-//! A line that tells the format and the checksum of the rest, then the rest in JSON. Fields that this version doesn't know
-//! are passed over, so that an older one can read what a newer one wrote.
+//! Sealed JSON. Fields that this version doesn't know are passed over, so that an older one can read what a newer one wrote.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::sealed::{SealError, seal, unseal};
 use crate::engine::host_name::HostName;
 use crate::engine::outage_rules::Servers;
 use crate::engine::printable::printable;
@@ -35,20 +35,10 @@ pub(super) enum SnapshotError {
         #[source]
         source: std::io::Error,
     },
-    #[error("it has no header")]
-    NoHeader,
-    #[error("it has the format {0}, only {FORMAT} is known")]
-    Format(u32),
-    #[error("its checksum doesn't match: it was cut or changed")]
-    Checksum,
+    #[error(transparent)]
+    Seal(#[from] SealError),
     #[error("it can't be understood")]
     Json(#[from] serde_json::Error),
-}
-
-#[derive(Serialize, Deserialize)]
-struct Header {
-    format: u32,
-    crc32: u32,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,9 +89,8 @@ pub(super) fn save(state_dir: &Path, topology: &Topology) -> Result<(), ConfigFi
         source: error.into(),
     };
     let body = serde_json::to_string(&services).map_err(json)?;
-    let header = Header { format: FORMAT, crc32: crc32fast::hash(body.as_bytes()) };
-    let header = serde_json::to_string(&header).map_err(json)?;
-    write_atomically(&path, &format!("{header}\n{body}\n"), OWNER_ONLY).map(|_written| ())
+    let text = seal(FORMAT, &body).map_err(json)?;
+    write_atomically(&path, &text, OWNER_ONLY).map(|_written| ())
 }
 
 /// What was remembered last; empty when nothing was.
@@ -123,16 +112,7 @@ pub(super) fn load(state_dir: &Path) -> Result<BTreeMap<String, Remembered>, Sna
 }
 
 fn parse(text: &str) -> Result<BTreeMap<String, Remembered>, SnapshotError> {
-    let (header, body) = text.split_once('\n').ok_or(SnapshotError::NoHeader)?;
-    let header: Header = serde_json::from_str(header).map_err(|_| SnapshotError::NoHeader)?;
-    if header.format != FORMAT {
-        return Err(SnapshotError::Format(header.format));
-    }
-    let body = body.strip_suffix('\n').unwrap_or(body);
-    if crc32fast::hash(body.as_bytes()) != header.crc32 {
-        return Err(SnapshotError::Checksum);
-    }
-    let services: BTreeMap<String, Service> = serde_json::from_str(body)?;
+    let services: BTreeMap<String, Service> = serde_json::from_str(unseal(FORMAT, text)?)?;
     Ok(services.into_iter().map(|(name, service)| (name, service.remembered())).collect())
 }
 

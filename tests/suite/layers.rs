@@ -9,6 +9,7 @@ use super::support::paths::paths_in;
 /// What all layers above `engine` stand on.
 const GROUND: &[&str] = &[
     "zookeeper",
+    "dns",
     "process",
     "directory_watch",
     "include_files",
@@ -33,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// The ground itself: each may use what is named here only.
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("zookeeper", &["engine"]),
+    ("dns", &["engine"]),
     ("process", &["engine"]),
     ("directory_watch", &["engine"]),
     ("include_files", &["directory_watch", "engine"]),
@@ -65,6 +67,9 @@ const NOT_IN_THE_ENGINE: &[&str] = &[
 
 /// The same, as names that a shorter path ends with (`time::Instant`).
 const NAMES_NOT_IN_THE_ENGINE: &[&str] = &["Instant", "SystemTime", "TcpListener", "TcpStream", "UdpSocket"];
+
+/// Crates that one module alone names.
+const CRATES_AT_HOME: &[(&str, &str)] = &[("zookeeper_client", "zookeeper"), ("hickory_resolver", "dns")];
 
 const MAX_LINES: usize = 400;
 
@@ -99,6 +104,7 @@ fn a_broken_rule_is_found() {
         ("engine/plan.rs", "use std::time;\nlet t = time::SystemTime::now();", "name time::SystemTime"),
         ("engine/plan.rs", "tracing::info!(\"x\");", "the engine may not name tracing"),
         ("watcher/zookeeper.rs", "use zookeeper_client as zk;", "only src/zookeeper names zookeeper_client"),
+        ("watcher/dns.rs", "use hickory_resolver::Hosts;", "only src/dns names hickory_resolver"),
         ("admin/mod.rs", "", "admin has no layer yet"),
     ];
     for (path, text, expected) in broken {
@@ -185,8 +191,10 @@ fn violations(path: &str, text: &str) -> Vec<String> {
         {
             found.push(format!("src/{path}: the engine may not name {named}"));
         }
-        if module != "zookeeper" && segments[0] == "zookeeper_client" {
-            found.push(format!("src/{path}: only src/zookeeper names zookeeper_client"));
+        if let Some((name, home)) = CRATES_AT_HOME.iter().find(|(name, _)| segments[0] == *name)
+            && module != *home
+        {
+            found.push(format!("src/{path}: only src/{home} names {name}"));
         }
     }
     found

@@ -11,6 +11,7 @@
 mod bad_input;
 mod cli;
 mod crashes;
+mod dns_names;
 mod engine;
 mod includes;
 mod layers;
@@ -26,6 +27,7 @@ mod replacements;
 mod snapshot;
 mod static_balance;
 mod support;
+mod upgrade;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;

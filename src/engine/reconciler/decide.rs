@@ -19,6 +19,9 @@ impl Reconciler {
         if self.under_way.is_some() {
             return;
         }
+        if self.taken_over {
+            self.hear_the_registries(now, effects);
+        }
         match self.phase {
             Phase::Collecting => self.start_when_collected(now, effects),
             Phase::Starting | Phase::Down => {
@@ -32,11 +35,34 @@ impl Reconciler {
         }
     }
 
+    /// From the first answers on, what the registries say is wanted; as long as no list of services has come, what runs.
+    fn hear_the_registries(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        if self.known.listed && (self.known.all_answered() || now >= self.timing.collect_until) {
+            self.taken_over = false;
+            self.recall(effects);
+            self.timing.servers_changed(now);
+            effects.push(Effect::Ready);
+        }
+    }
+
+    /// When the wait for first answers ends, once the services are listed.
+    pub(super) fn hears_until(&self) -> Option<Moment> {
+        (self.taken_over && self.known.listed).then_some(self.timing.collect_until)
+    }
+
     fn start_when_collected(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         let complete = self.known.listed && self.known.all_answered();
         if !complete && now < self.timing.collect_until {
             return;
         }
+        self.recall(effects);
+        self.phase = Phase::Starting;
+        self.timing.start_at = now;
+        self.decide(now, effects);
+    }
+
+    /// Goes on without the watchers that did not answer.
+    fn recall(&mut self, effects: &mut Vec<Effect>) {
         let recalled = self.known.recall();
         if !recalled.is_empty() {
             effects.push(Effect::Notice(Notice::StartsFromMemory(recalled)));
@@ -45,9 +71,6 @@ impl Reconciler {
         if !unanswered.is_empty() || !self.known.listed {
             effects.push(Effect::Notice(Notice::StartsWithout(unanswered)));
         }
-        self.phase = Phase::Starting;
-        self.timing.start_at = now;
-        self.decide(now, effects);
     }
 
     fn look(&mut self, now: Moment, effects: &mut Vec<Effect>) {
@@ -117,6 +140,9 @@ impl Reconciler {
 
     /// What is wanted, of what goes ahead.
     fn desired(&mut self, now: Moment, effects: &mut Vec<Effect>) -> DesiredState {
+        if let Some(applied) = self.applied.as_ref().filter(|_| self.taken_over) {
+            return applied.as_desired();
+        }
         self.quarantine.release(|service| self.known.section(service), now);
         let candidates = self.known.candidates();
         let (mut desired, obstacles) =

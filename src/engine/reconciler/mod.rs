@@ -8,6 +8,8 @@
 //!                                                      +---------- Down -----+
 //! ```
 //!
+//! One that takes over a process that serves begins as Running, and wants what runs until it has heard from the registries.
+//!
 //! One order is under way at a time; meanwhile only what is wanted moves. Each input is followed by a look at everything
 //! that is due, so an order's end starts the next.
 
@@ -34,7 +36,8 @@ use super::outage_rules::{OutageRules, Servers};
 use super::policy::{Obstacle, Quarantine};
 use super::render::Renderer;
 use super::section::Base;
-use super::service::ServiceName;
+use super::server::Server;
+use super::service::{ServiceName, ServiceSpec};
 use super::state::{AppliedState, DesiredState};
 
 /// What the user configured.
@@ -57,6 +60,8 @@ pub struct Settings {
 pub struct Reconciler {
     settings: Settings,
     phase: Phase,
+    /// What runs was taken over, and the registries have not been heard yet.
+    taken_over: bool,
     known: KnownServices,
     includes: KnownIncludes,
     quarantine: Quarantine,
@@ -92,6 +97,7 @@ impl Reconciler {
     pub fn new(settings: Settings, now: Moment) -> Self {
         Self {
             phase: Phase::Collecting,
+            taken_over: false,
             known: KnownServices::default(),
             includes: KnownIncludes::default(),
             quarantine: Quarantine::default(),
@@ -105,6 +111,20 @@ impl Reconciler {
         }
     }
 
+    /// A reconciler for a process that serves `applied` already; the wait for first answers begins `now`.
+    pub fn taking_over(settings: Settings, applied: AppliedState, now: Moment) -> Self {
+        let mut taking_over = Self::new(settings, now);
+        taking_over.phase = Phase::Running;
+        taking_over.taken_over = true;
+        taking_over.applied = Some(applied);
+        taking_over
+    }
+
+    /// Whether no order is under way, so that what runs is known.
+    pub fn is_idle(&self) -> bool {
+        self.under_way.is_none()
+    }
+
     /// Takes in what happened and tells what to do.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
@@ -114,6 +134,7 @@ impl Reconciler {
                 if self.known.define(&service, &spec, self.settings.base.bind_address) {
                     self.timing.topology_changed(now);
                 }
+                self.remember_what_runs(&service, &spec);
             }
             Input::Removed(service) => {
                 if self.known.remove(&service) {
@@ -148,6 +169,7 @@ impl Reconciler {
         }
         .into_iter()
         .chain(self.known.next_lasting_loss())
+        .chain(self.hears_until())
         .min()
     }
 
@@ -166,10 +188,25 @@ impl Reconciler {
         &self.obstacles
     }
 
+    /// Of a service that was taken over, its servers count until its watcher has an answer.
+    fn remember_what_runs(&mut self, service: &ServiceName, spec: &ServiceSpec) {
+        if !self.taken_over {
+            return;
+        }
+        let runs = self.applied.as_ref().and_then(|applied| applied.services.get(service));
+        let servers =
+            runs.into_iter().flat_map(|runs| runs.as_desired().servers.values().cloned().collect::<Vec<_>>());
+        let fixed = |server: &Server| spec.fixed_servers.iter().any(|fixed| fixed.name() == server.name());
+        let servers: Vec<_> = servers.filter(|server| !fixed(server)).collect();
+        if !servers.is_empty() {
+            self.known.remember(service, servers);
+        }
+    }
+
     fn take_servers(
         &mut self,
         service: &ServiceName,
-        servers: Vec<super::server::Server>,
+        servers: Vec<Server>,
         now: Moment,
         effects: &mut Vec<Effect>,
     ) {

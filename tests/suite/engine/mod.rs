@@ -4,4 +4,5 @@ mod model;
 mod properties;
 mod scenarios;
 mod simulation;
+mod taking_over;
 mod world;

@@ -130,6 +130,17 @@ impl World {
         world
     }
 
+    /// Another `ProxyMgr` takes over what runs, and waits for its registries.
+    pub fn taken_over(mut self, settings: Settings) -> Self {
+        let applied = self.reconciler.applied().unwrap().clone();
+        self.now = Moment::START;
+        self.reconciler = Reconciler::taking_over(settings, applied, self.now);
+        (self.ready, self.reloads) = (0, 0);
+        self.commands.clear();
+        self.settle(Duration::from_millis(20));
+        self
+    }
+
     pub fn define(&mut self, service: &str, port: u16, listen_options: &[&str]) {
         self.tell(Input::Defined(name(service), Arc::new(spec(port, listen_options))));
     }

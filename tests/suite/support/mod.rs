@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod deadline;
+pub mod dns_server;
 pub mod haproxy;
 pub mod http;
 pub mod load;

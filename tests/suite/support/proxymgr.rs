@@ -25,9 +25,14 @@ pub struct Proxymgr {
 }
 
 impl Proxymgr {
-    pub(super) fn start(paths: Paths, directory: Rc<TempDir>, environment: &[(String, String)]) -> Self {
+    pub(super) fn start(
+        program: &Path,
+        paths: Paths,
+        directory: Rc<TempDir>,
+        environment: &[(String, String)],
+    ) -> Self {
         let log = File::options().create(true).append(true).open(&paths.log).unwrap();
-        let mut command = command();
+        let mut command = Command::new(program);
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("run").arg("-c").arg(&paths.proxymgr_yml).current_dir(&paths.root).stdin(Stdio::null());
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
@@ -106,9 +111,14 @@ impl Drop for Proxymgr {
     }
 }
 
+/// The binary.
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_proxymgr"))
+}
+
 /// The binary, for its other commands: add arguments, then [`output_of`].
 pub fn command() -> Command {
-    Command::new(Path::new(env!("CARGO_BIN_EXE_proxymgr")))
+    Command::new(binary())
 }
 
 /// Runs a command to its end.

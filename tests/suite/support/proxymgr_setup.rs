@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 use super::haproxy;
-use super::proxymgr::Proxymgr;
+use super::proxymgr::{Proxymgr, binary};
 
 /// What proxymgr.yml will say. The directory goes with the last of the setup and the processes started from it.
 #[derive(Clone)]
@@ -18,6 +18,7 @@ pub struct Setup {
     haproxy: Map<String, Value>,
     sections: Map<String, Value>,
     environment: Vec<(String, String)>,
+    program: PathBuf,
 }
 
 /// Where everything of one setup is.
@@ -50,6 +51,7 @@ impl Setup {
             haproxy: Map::new(),
             sections: Map::new(),
             environment: Vec::new(),
+            program: binary().to_owned(),
         };
         setup
             .haproxy_key("path", json!(haproxy::binary()))
@@ -102,6 +104,12 @@ impl Setup {
         self
     }
 
+    /// Another file to be started as `ProxyMgr`.
+    pub fn program(mut self, program: &Path) -> Self {
+        program.clone_into(&mut self.program);
+        self
+    }
+
     /// The text of proxymgr.yml.
     pub fn yaml(&self) -> String {
         let mut haproxy = self.haproxy.clone();
@@ -122,7 +130,7 @@ impl Setup {
     /// The same with another text of proxymgr.yml.
     pub fn start_with(&self, yaml: &str) -> Proxymgr {
         fs::write(&self.paths.proxymgr_yml, yaml).unwrap();
-        Proxymgr::start(self.paths.clone(), Rc::clone(&self.directory), &self.environment)
+        Proxymgr::start(&self.program, self.paths.clone(), Rc::clone(&self.directory), &self.environment)
     }
 }
 

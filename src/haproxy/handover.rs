@@ -1,0 +1,131 @@
+//! What runs, handed from one `ProxyMgr` to the one that takes its place: an upgrade, or the next start after a crash.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::actor::{Actor, Event, Handle, Settings};
+use super::generation::{Draining, Serving};
+use super::listen_sockets::{ListenError, ListenSockets};
+use crate::engine::error_text::with_causes;
+use crate::engine::listen_address::ListenAddress;
+use crate::process::adopt::{Adopted, Birth};
+use crate::process::exit::Exit;
+use crate::process::reaper::Reaper;
+
+/// The sockets and processes of one `ProxyMgr`. Dropped, the sockets are closed here; the processes run on.
+#[derive(Debug, Default)]
+pub struct HandedOver {
+    /// How many processes have been started.
+    pub generations: u64,
+    /// The listen sockets of services.
+    pub listening: Vec<(ListenAddress, OwnedFd)>,
+    /// The stats socket for operators' tools.
+    pub operators: Vec<(ListenAddress, OwnedFd)>,
+    /// The process that accepts connections.
+    pub serving: Option<HandedProcess>,
+    /// Those that end with their last connection, oldest first.
+    pub draining: Vec<HandedProcess>,
+    /// The configuration that describes what the serving process holds.
+    pub config: Option<Arc<str>>,
+}
+
+/// One process of `HAProxy`.
+#[derive(Debug)]
+pub struct HandedProcess {
+    /// Its generation.
+    pub number: u64,
+    /// Its process id.
+    pub pid: u32,
+    /// Its runtime socket; `None` of one that drains: nobody can connect there any more.
+    pub control: Option<PathBuf>,
+    /// A connection to its runtime socket that was opened before it drained.
+    pub connection: Option<OwnedFd>,
+    /// The pipe that its output comes through.
+    pub output: Option<OwnedFd>,
+    /// How long it has been draining.
+    pub drained: Duration,
+}
+
+impl HandedProcess {
+    /// Takes charge of it, as its parent if it is.
+    pub(super) fn adopt(&self, reaper: &Reaper) -> io::Result<Adopted> {
+        let is_child = Birth::of(self.pid).is_some_and(|birth| birth.parent == std::process::id());
+        if is_child { reaper.adopt_child(self.pid) } else { reaper.adopt_stranger(self.pid) }
+    }
+}
+
+impl Actor {
+    /// Lets go of all sockets and processes without ending any.
+    pub(super) fn hand_over(self) -> HandedOver {
+        HandedOver {
+            generations: self.generations,
+            listening: self.sockets.hand_over().collect(),
+            operators: self.operators.hand_over().collect(),
+            serving: self.serving.map(Serving::hand_over),
+            draining: self.draining.hand_over(),
+            config: self.last_good,
+        }
+    }
+
+    /// Starts an actor that goes on with what runs, which may be nothing, in a task of the current tokio runtime. To be called before anything is
+    /// awaited since the reaper was started. What is not there any more is reported: a serving process as [`Event::Died`].
+    ///
+    /// # Errors
+    /// When another operators' socket is asked for and can't be had.
+    pub fn take_over(settings: Settings, reaper: Reaper, handed: HandedOver) -> Result<Handle, ListenError> {
+        let mut operators = ListenSockets::operators();
+        for (address, socket) in handed.operators {
+            let wanted = settings.operators_address().as_ref() == Some(&address);
+            match operators.adopt(address.clone(), socket) {
+                Ok(()) if !wanted => {
+                    operators.close(&address);
+                }
+                Ok(()) => {}
+                Err(error) => warn!("{error}"),
+            }
+        }
+        let mut actor = Self::new(settings, reaper, operators)?;
+        for (address, socket) in handed.listening {
+            if let Err(error) = actor.sockets.adopt(address, socket) {
+                warn!("{error}");
+            }
+        }
+        actor.generations = handed.generations;
+        actor.last_good = handed.config;
+        for process in handed.draining {
+            let pid = process.pid;
+            match Draining::take_over(&actor.reaper, process) {
+                Ok(draining) => actor.draining.go_on_with(draining),
+                Err(error) => info!(pid, %error, "an old HAProxy has ended meanwhile"),
+            }
+        }
+        let pid = handed.serving.as_ref().map(|process| process.pid);
+        actor.serving = handed.serving.and_then(|process| match Serving::take_over(&actor.reaper, process) {
+            Ok(serving) => {
+                info!(pid = serving.pid(), generation = serving.number(), "HAProxy serves on");
+                Some(serving)
+            }
+            Err(error) => {
+                warn!(pid, error = with_causes(&error), "HAProxy can't be taken over");
+                None
+            }
+        });
+        Ok(actor.launch())
+    }
+
+    /// Reports a serving process that ended before it could be taken over.
+    pub(super) async fn report_missing(&self, events: &mpsc::Sender<Event>) {
+        if self.generations > 0
+            && self.serving.is_none()
+            && events.send(Event::Died(Exit::Unknown)).await.is_err()
+        {
+            info!("nobody hears that HAProxy has ended");
+        }
+    }
+}

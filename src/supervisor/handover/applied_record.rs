@@ -1,0 +1,235 @@
+//! What the serving process holds, as JSON.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU16;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::include::{IncludedFile, Includes};
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::option_line::OptionLine;
+use crate::engine::section::{Base, Section};
+use crate::engine::server::{ServerName, Weight};
+use crate::engine::server_id::ServerId;
+use crate::engine::server_options::NodeWords;
+use crate::engine::service::{BindAddress, ServiceName};
+use crate::engine::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
+
+/// A value that this version can't take; the text names it.
+#[derive(Debug, thiserror::Error)]
+#[error("{what} '{value}' can't be understood")]
+pub(in crate::supervisor) struct UnknownValue {
+    what: &'static str,
+    value: String,
+}
+
+fn unknown(what: &'static str, value: &(impl ToString + ?Sized)) -> UnknownValue {
+    UnknownValue { what, value: value.to_string() }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct AppliedRecord {
+    base: BaseRecord,
+    services: BTreeMap<String, ServiceRecord>,
+    #[serde(default)]
+    includes: Vec<IncludeRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct IncludeRecord {
+    path: String,
+    text: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct BaseRecord {
+    global: Vec<String>,
+    defaults: Vec<String>,
+    bind_address: IpAddr,
+    #[serde(default)]
+    operators_socket: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ServiceRecord {
+    listen: Vec<String>,
+    #[serde(default)]
+    bind_options: Option<String>,
+    listen_options: Vec<String>,
+    server_options: Vec<String>,
+    serves: bool,
+    servers: BTreeMap<String, ServerRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ServerRecord {
+    id: u32,
+    address: SocketAddr,
+    weight: u16,
+    loaded_weight: u16,
+    #[serde(default)]
+    backup: bool,
+    #[serde(default)]
+    options: Option<String>,
+    #[serde(default)]
+    checks_to_enable: bool,
+    standing: StandingRecord,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum StandingRecord {
+    InRotation,
+    Maintenance,
+    Pinned,
+}
+
+impl AppliedRecord {
+    pub(super) fn of(applied: &AppliedState) -> Self {
+        let base = BaseRecord {
+            global: texts(&applied.base.global),
+            defaults: texts(&applied.base.defaults),
+            bind_address: applied.base.bind_address,
+            operators_socket: applied
+                .base
+                .operators_socket
+                .clone()
+                .map(|path| ListenAddress::Unix(path).to_string()),
+        };
+        let services =
+            applied.services.iter().map(|(name, service)| (name.to_string(), ServiceRecord::of(service)));
+        let include = |file: &IncludedFile| IncludeRecord {
+            path: file.path().to_owned(),
+            text: file.text().to_owned(),
+        };
+        let includes = applied.includes.files().iter().map(include).collect();
+        Self { base, services: services.collect(), includes }
+    }
+
+    pub(super) fn state(&self) -> Result<AppliedState, UnknownValue> {
+        let operators_socket = self.base.operators_socket.as_deref().map(|text| match listen_address(text) {
+            Ok(ListenAddress::Unix(path)) => Ok(path),
+            Ok(ListenAddress::Tcp(_)) | Err(_) => Err(unknown("the operators' socket", text)),
+        });
+        let base = Base {
+            global: lines(&self.base.global)?,
+            defaults: lines(&self.base.defaults)?,
+            bind_address: self.base.bind_address,
+            operators_socket: operators_socket.transpose()?,
+        };
+        let services = self.services.iter().map(|(name, service)| {
+            let name = ServiceName::parse(name).map_err(|_| unknown("the service", name))?;
+            Ok((name, Arc::new(service.state()?)))
+        });
+        let includes = self.includes.iter().map(|file| {
+            IncludedFile::new(Path::new(&file.path), file.text.as_bytes())
+                .map_err(|_| unknown("the included file", &file.path))
+        });
+        Ok(AppliedState {
+            base: Arc::new(base),
+            services: services.collect::<Result<_, _>>()?,
+            includes: Arc::new(Includes::new(includes.collect::<Result<_, _>>()?)),
+        })
+    }
+}
+
+impl ServiceRecord {
+    fn of(service: &AppliedService) -> Self {
+        let section = &service.section;
+        Self {
+            listen: section.listen.iter().map(ToString::to_string).collect(),
+            bind_options: section.bind_options.as_ref().map(ToString::to_string),
+            listen_options: texts(&section.listen_options),
+            server_options: texts(&section.server_options),
+            serves: service.frontend == Frontend::Serving,
+            servers: service
+                .servers
+                .iter()
+                .map(|(name, server)| (name.to_string(), ServerRecord::of(server)))
+                .collect(),
+        }
+    }
+
+    fn state(&self) -> Result<AppliedService, UnknownValue> {
+        let section = Section {
+            listen: self.listen.iter().map(|text| listen_address(text)).collect::<Result<_, _>>()?,
+            bind_options: self.bind_options.as_deref().map(line).transpose()?,
+            listen_options: lines(&self.listen_options)?,
+            server_options: lines(&self.server_options)?,
+        };
+        let servers =
+            self.servers.iter().map(|(name, server)| Ok((ServerName::reported(name), server.state(name)?)));
+        Ok(AppliedService {
+            section: Arc::new(section),
+            frontend: if self.serves { Frontend::Serving } else { Frontend::ShutDown },
+            servers: servers.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl ServerRecord {
+    fn of(server: &AppliedServer) -> Self {
+        Self {
+            id: server.id.get(),
+            address: server.address,
+            weight: server.weight.get(),
+            loaded_weight: server.loaded_weight.get(),
+            backup: server.backup,
+            options: server.options.as_ref().map(ToString::to_string),
+            checks_to_enable: server.checks == Checks::ToEnable,
+            standing: match server.standing {
+                Standing::InRotation => StandingRecord::InRotation,
+                Standing::Maintenance => StandingRecord::Maintenance,
+                Standing::Pinned => StandingRecord::Pinned,
+            },
+        }
+    }
+
+    fn state(&self, name: &str) -> Result<AppliedServer, UnknownValue> {
+        if !ServerName::reported(name).suits(self.address) {
+            return Err(unknown("the server", name));
+        }
+        let weight = |weight| Weight::new(weight).ok_or_else(|| unknown("the weight", &weight));
+        let options = self.options.as_deref().unwrap_or_default();
+        Ok(AppliedServer {
+            id: ServerId::reported(self.id),
+            address: self.address,
+            weight: weight(self.weight)?,
+            loaded_weight: weight(self.loaded_weight)?,
+            backup: self.backup,
+            options: NodeWords::parse(options).map_err(|_| unknown("the options", options))?.options,
+            checks: if self.checks_to_enable { Checks::ToEnable } else { Checks::AsConfigured },
+            standing: match self.standing {
+                StandingRecord::InRotation => Standing::InRotation,
+                StandingRecord::Maintenance => Standing::Maintenance,
+                StandingRecord::Pinned => Standing::Pinned,
+            },
+        })
+    }
+}
+
+fn texts(lines: &[OptionLine]) -> Vec<String> {
+    lines.iter().map(ToString::to_string).collect()
+}
+
+fn lines(texts: &[String]) -> Result<Vec<OptionLine>, UnknownValue> {
+    texts.iter().map(|text| line(text)).collect()
+}
+
+fn line(text: &str) -> Result<OptionLine, UnknownValue> {
+    OptionLine::parse(text).map_err(|_| unknown("the line", text))
+}
+
+/// An address as [`ListenAddress`] is displayed.
+pub(super) fn listen_address(text: &str) -> Result<ListenAddress, UnknownValue> {
+    if let Ok(address) = text.parse() {
+        return Ok(ListenAddress::Tcp(address));
+    }
+    match BindAddress::parse(text) {
+        Ok(unix @ BindAddress::Unix(_)) => Ok(ListenAddress::new(&unix, NonZeroU16::MIN)),
+        Ok(BindAddress::Ip(_)) | Err(_) => Err(unknown("the address", text)),
+    }
+}

@@ -1,0 +1,11 @@
+//! One `ProxyMgr` takes the place of another without a gap: the listen sockets, the processes of `HAProxy` and what they
+//! hold are handed over.
+//!
+//! - An upgrade, or proxymgr.yml read again: [`exec`] replaces the program within the same process. The record and the files
+//!   travel in a memfd and in stdin ([`crate::process::file_parcel`]).
+//! - [`probe`] asks the new program first whether it could go on.
+
+mod applied_record;
+pub(super) mod exec;
+pub mod probe;
+pub(super) mod record;

@@ -1,0 +1,207 @@
+//! All that is handed over, as a text and a list of open files that it names.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::applied_record::{AppliedRecord, UnknownValue, listen_address};
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::render::Renderer;
+use crate::engine::state::AppliedState;
+use crate::haproxy::handover::{HandedOver, HandedProcess};
+use crate::process::adopt::Birth;
+use crate::supervisor::sealed::{SealError, seal, unseal};
+
+/// Changes only when an older or newer version would misread the rest; fields come and go without it.
+const FORMAT: u32 = 1;
+
+/// Why a record can't be used.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::supervisor) enum RecordError {
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    #[error("it can't be understood")]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Value(#[from] UnknownValue),
+}
+
+/// Open files by name.
+pub(in crate::supervisor) type Files = BTreeMap<String, OwnedFd>;
+
+/// What runs.
+#[derive(Debug, Serialize, Deserialize)]
+pub(in crate::supervisor) struct Record {
+    /// What is executed at the next upgrade.
+    #[serde(default)]
+    program: PathBuf,
+    generations: u64,
+    #[serde(default)]
+    listening: Vec<SocketRecord>,
+    #[serde(default)]
+    operators: Vec<SocketRecord>,
+    #[serde(default)]
+    serving: Option<ProcessRecord>,
+    #[serde(default)]
+    draining: Vec<ProcessRecord>,
+    #[serde(default)]
+    applied: Option<AppliedRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct SocketRecord {
+    address: String,
+    file: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct ProcessRecord {
+    generation: u64,
+    pid: u32,
+    /// [`Birth::started`]: whether it is still the same process.
+    #[serde(default)]
+    started: Option<u64>,
+    #[serde(default)]
+    control: Option<PathBuf>,
+    #[serde(default)]
+    connection: Option<String>,
+    #[serde(default)]
+    output: Option<String>,
+    #[serde(default)]
+    drained_ms: u64,
+}
+
+impl Record {
+    /// Takes `handed` apart.
+    pub(in crate::supervisor) fn of(
+        program: &Path,
+        handed: HandedOver,
+        applied: Option<&AppliedState>,
+    ) -> (Self, Files) {
+        let mut files = Files::new();
+        let record = Self {
+            program: program.to_owned(),
+            generations: handed.generations,
+            listening: sockets("listen", handed.listening, &mut files),
+            operators: sockets("operators", handed.operators, &mut files),
+            serving: handed.serving.map(|process| ProcessRecord::of(process, &mut files)),
+            draining: handed.draining.into_iter().map(|p| ProcessRecord::of(p, &mut files)).collect(),
+            applied: applied.map(AppliedRecord::of),
+        };
+        (record, files)
+    }
+
+    /// Puts together what the record tells and `files` hold. What has no file is left out, and so is a process that is gone
+    /// or is another one by now.
+    ///
+    /// # Errors
+    /// When a value can't be understood.
+    pub(in crate::supervisor) fn handed_over(&self, files: &mut Files) -> Result<HandedOver, RecordError> {
+        let applied = self.applied()?;
+        // The file on disk says what runs, so its text follows from it.
+        let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(&applied).text);
+        let serving = self.serving.as_ref().filter(|process| process.is_there());
+        let draining = self.draining.iter().filter(|process| process.is_there());
+        Ok(HandedOver {
+            generations: self.generations,
+            listening: take_sockets(&self.listening, files)?,
+            operators: take_sockets(&self.operators, files)?,
+            serving: serving.map(|process| process.handed(files)),
+            draining: draining.map(|process| process.handed(files)).collect(),
+            config,
+        })
+    }
+
+    /// The program's path as it was started first.
+    pub(in crate::supervisor) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// What the serving process holds.
+    ///
+    /// # Errors
+    /// When a value can't be understood.
+    pub(in crate::supervisor) fn applied(&self) -> Result<Option<AppliedState>, RecordError> {
+        Ok(self.applied.as_ref().map(AppliedRecord::state).transpose()?)
+    }
+
+    /// The record as a text.
+    ///
+    /// # Errors
+    /// When a path isn't UTF-8.
+    pub(in crate::supervisor) fn to_text(&self) -> serde_json::Result<String> {
+        seal(FORMAT, &serde_json::to_string(self)?)
+    }
+
+    /// Reads what [`Record::to_text`] wrote.
+    ///
+    /// # Errors
+    /// When it is damaged or of a format that this version doesn't know.
+    pub(in crate::supervisor) fn from_text(text: &str) -> Result<Self, RecordError> {
+        Ok(serde_json::from_str(unseal(FORMAT, text)?)?)
+    }
+}
+
+impl ProcessRecord {
+    fn of(process: HandedProcess, files: &mut Files) -> Self {
+        let HandedProcess { number, pid, control, connection, output, drained } = process;
+        let mut file = |what: &str, file: Option<OwnedFd>| {
+            let name = format!("{what}-{number}");
+            file.map(|file| {
+                files.insert(name.clone(), file);
+                name
+            })
+        };
+        Self {
+            generation: number,
+            pid,
+            started: Birth::of(pid).map(|birth| birth.started),
+            control,
+            connection: file("connection", connection),
+            output: file("output", output),
+            drained_ms: u64::try_from(drained.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    fn is_there(&self) -> bool {
+        self.started.is_some() && Birth::of(self.pid).map(|birth| birth.started) == self.started
+    }
+
+    fn handed(&self, files: &mut Files) -> HandedProcess {
+        let mut take = |name: &Option<String>| name.as_ref().and_then(|name| files.remove(name));
+        HandedProcess {
+            number: self.generation,
+            pid: self.pid,
+            control: self.control.clone(),
+            connection: take(&self.connection),
+            output: take(&self.output),
+            drained: Duration::from_millis(self.drained_ms),
+        }
+    }
+}
+
+fn sockets(what: &str, sockets: Vec<(ListenAddress, OwnedFd)>, files: &mut Files) -> Vec<SocketRecord> {
+    let named = sockets.into_iter().enumerate().map(|(number, (address, socket))| {
+        let file = format!("{what}-{number}");
+        files.insert(file.clone(), socket);
+        SocketRecord { address: address.to_string(), file }
+    });
+    named.collect()
+}
+
+fn take_sockets(
+    records: &[SocketRecord],
+    files: &mut Files,
+) -> Result<Vec<(ListenAddress, OwnedFd)>, RecordError> {
+    let mut sockets = Vec::with_capacity(records.len());
+    for record in records {
+        if let Some(file) = files.remove(&record.file) {
+            sockets.push((listen_address(&record.address)?, file));
+        }
+    }
+    Ok(sockets)
+}

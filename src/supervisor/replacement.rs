@@ -1,0 +1,153 @@
+//! The program that takes the place of this one: asked, then trusted.
+
+use std::future::pending;
+use std::path::{Path, PathBuf};
+
+use tokio::task::JoinHandle;
+use tracing::{error, info, warn};
+
+use super::RunError;
+use super::handover::exec::{HandoverError, replace_program};
+use super::handover::probe::{ProbeError, probe};
+use super::handover::record::{Files, Record};
+use super::prepare::StartError;
+use crate::engine::error_text::with_causes;
+use crate::engine::state::AppliedState;
+use crate::haproxy::actor::{Actor, Handle, Settings};
+use crate::haproxy::handover::HandedOver;
+use crate::process::reaper::Reaper;
+
+/// This very program, though its file may be another one by now (proc(5), `/proc/PID/exe`).
+const ITSELF: &str = "/proc/self/exe";
+
+/// Why a program takes over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Why {
+    /// proxymgr.yml is to be read again: the same program, which begins with it.
+    Reread,
+    /// Another program was installed.
+    Upgrade,
+}
+
+/// What a predecessor left; nothing, when there was none.
+#[derive(Debug, Default)]
+pub(super) struct Inherited {
+    pub(super) applied: Option<AppliedState>,
+    pub(super) haproxy: HandedOver,
+    pub(super) program: Option<PathBuf>,
+}
+
+impl Inherited {
+    /// # Errors
+    /// When the record can't be understood.
+    pub(super) fn take(received: Option<(Record, Files)>) -> Result<Self, HandoverError> {
+        let Some((record, mut files)) = received else { return Ok(Self::default()) };
+        Ok(Self {
+            applied: record.applied()?,
+            haproxy: record.handed_over(&mut files)?,
+            program: Some(record.program().to_owned()),
+        })
+    }
+}
+
+/// The way from one program to the next.
+#[derive(Debug)]
+pub(super) struct Replacement {
+    program: PathBuf,
+    config_file: PathBuf,
+    haproxy: Settings,
+    reaper: Reaper,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    None,
+    Asked(Why, JoinHandle<Result<(), ProbeError>>),
+    Ready(Why),
+}
+
+impl Replacement {
+    /// `program` is what a predecessor said; else it is what runs now.
+    pub(super) fn new(
+        program: Option<PathBuf>,
+        config_file: PathBuf,
+        haproxy: Settings,
+        reaper: Reaper,
+    ) -> Self {
+        let program = program.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| ITSELF.into());
+        Self { program, config_file, haproxy, reaper, state: State::None }
+    }
+
+    /// Asks the program whether it can go on from what runs; a later call replaces an earlier one.
+    pub(super) fn begin(&mut self, why: Why, applied: Option<&AppliedState>) {
+        if let State::Asked(_, asked) = &self.state {
+            asked.abort();
+        }
+        let program = self.program(why);
+        match why {
+            Why::Reread => info!("reading proxymgr.yml again"),
+            Why::Upgrade => info!(program = %program.display(), "an upgrade was asked for"),
+        }
+        let (record, _no_files) = Record::of(&self.program, HandedOver::default(), applied);
+        let asked = tokio::spawn(probe(self.reaper.clone(), program, self.config_file.clone(), record));
+        self.state = State::Asked(why, asked);
+    }
+
+    fn program(&self, why: Why) -> PathBuf {
+        match why {
+            Why::Reread => ITSELF.into(),
+            Why::Upgrade => self.program.clone(),
+        }
+    }
+
+    /// Waits for the answer of the program that was asked; a refusal is logged and changes nothing. Cancel safe.
+    pub(super) async fn answered(&mut self) {
+        let State::Asked(why, asked) = &mut self.state else { return pending().await };
+        let why = *why;
+        let error = match asked.await {
+            Ok(Ok(())) => {
+                self.state = State::Ready(why);
+                return;
+            }
+            Ok(Err(error)) => with_causes(&error),
+            Err(panicked) => panicked.to_string(),
+        };
+        match why {
+            Why::Reread => error!(error, "proxymgr.yml is not taken; the settings of before stay"),
+            Why::Upgrade => error!(error, "the new program is not taken; this one goes on"),
+        }
+        self.state = State::None;
+    }
+
+    /// Whether a program is ready to take over.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_))
+    }
+
+    /// Hands everything to the program. Returns only when it can't be executed: then this one goes on.
+    ///
+    /// # Errors
+    /// When this one can't go on either.
+    pub(super) fn replace(
+        &mut self,
+        handed: HandedOver,
+        applied: Option<&AppliedState>,
+    ) -> Result<Handle, RunError> {
+        let State::Ready(why) = std::mem::replace(&mut self.state, State::None) else {
+            return self.go_on(handed);
+        };
+        let (record, mut files) = Record::of(&self.program, handed, applied);
+        info!("another program takes over");
+        let error = replace_program(Path::new(&self.program(why)), &record, &files);
+        warn!(error = with_causes(&error), "no other program could take over; this one goes on");
+        let handed =
+            record.handed_over(&mut files).map_err(|error| StartError::Handover(with_causes(&error)))?;
+        self.go_on(handed)
+    }
+
+    fn go_on(&self, handed: HandedOver) -> Result<Handle, RunError> {
+        let handle = Actor::take_over(self.haproxy.clone(), self.reaper.clone(), handed);
+        Ok(handle.map_err(StartError::OperatorsSocket)?)
+    }
+}
