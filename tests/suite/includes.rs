@@ -312,6 +312,23 @@ fn after_a_crash_included_listeners_are_bound_again() {
 }
 
 #[test]
+fn a_program_that_takes_over_follows_the_files_without_a_reload() {
+    let world = World::new();
+    let [port, moved] = free_ports();
+    world.write("a.cfg", &answers("mine", port));
+    let proxymgr = start(&world.setup);
+    wait_for_answer(local(port), "mine");
+    let socket = listening(port);
+    proxymgr.signal(Signal::SIGHUP);
+    wait_for_message(&proxymgr, "another program takes over");
+    world.write("b.cfg", &answers("other", moved));
+    wait_for_answer(local(moved), "other");
+    assert_eq!(reloads(&proxymgr), ["start", "the included files changed"]);
+    assert_eq!(listening(port), socket, "it is handed on, not bound anew");
+    world.assert_services_go_on(&proxymgr);
+}
+
+#[test]
 fn check_and_render_show_the_included_files_and_name_the_line_that_is_wrong() {
     let world = World::new();
     let [good, bad] = free_ports();
