@@ -33,5 +33,6 @@ mod upgrade;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;
+mod zookeeper_faults;
 mod zookeeper_outage;
 mod zookeeper_scale;

@@ -1,7 +1,8 @@
 //! A real `ZooKeeper` server, alone, on a free port, with its data in a directory of its own.
 
 use std::fs;
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -31,39 +32,72 @@ const JAR_PREFIXES: &[&str] = &[
 /// Ends with the value.
 pub struct ZookeeperServer {
     dir: tempfile::TempDir,
-    port: u16,
+    address: SocketAddr,
+    /// What starts it elsewhere: `ip netns exec NAME`.
+    place: Vec<String>,
+    main: &'static str,
     process: Option<Child>,
 }
+
+const ALONE: &str = "org.apache.zookeeper.server.ZooKeeperServerMain";
+const IN_AN_ENSEMBLE: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
 impl ZookeeperServer {
     /// Starts one and waits until it takes connections.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let config = format!(
-            "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
-             maxClientCnxns=0\nminSessionTimeout=1000\nmaxSessionTimeout=60000\n",
-            dir.path().join("data").display()
-        );
-        fs::write(dir.path().join("zoo.cfg"), config).unwrap();
-        let mut server = Self { dir, port, process: None };
+        let mut server = Self::prepare(SocketAddr::from(([127, 0, 0, 1], free_port())), "", ALONE);
         server.restart();
         server
     }
 
+    /// Starts one by the program `place`, which takes a command as its arguments and becomes it. It binds `address`, and is
+    /// reached at `reached`.
+    pub fn start_at_each(address: SocketAddr, reached: IpAddr, place: Vec<String>) -> Self {
+        let mut server = Self::prepare(address, "", ALONE);
+        server.place = place;
+        server.address.set_ip(reached);
+        server.restart();
+        server
+    }
+
+    /// Server `number` of an ensemble whose members `members` lists; it doesn't run yet.
+    pub(super) fn member(number: usize, address: SocketAddr, members: &str) -> Self {
+        let more = format!("initLimit=20\nsyncLimit=10\n4lw.commands.whitelist=srvr\n{members}");
+        let server = Self::prepare(address, &more, IN_AN_ENSEMBLE);
+        let data = server.dir.path().join("data");
+        fs::create_dir(&data).unwrap();
+        fs::write(data.join("myid"), number.to_string()).unwrap();
+        server
+    }
+
+    fn prepare(address: SocketAddr, more: &str, main: &'static str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = format!(
+            "tickTime=500\ndataDir={}\nclientPort={}\nclientPortAddress={}\nadmin.enableServer=false\n\
+             maxClientCnxns=0\nminSessionTimeout=1000\nmaxSessionTimeout=60000\n{more}",
+            dir.path().join("data").display(),
+            address.port(),
+            address.ip(),
+        );
+        fs::write(dir.path().join("zoo.cfg"), config).unwrap();
+        Self { dir, address, place: Vec::new(), main, process: None }
+    }
+
     /// The connect string.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.address.to_string()
     }
 
     /// Starts it again, on the same port and data.
     pub fn restart(&mut self) {
         self.kill();
         let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new("java")
+        let mut command = self.place.iter().map(String::as_str).chain(["java"]);
+        let child = Command::new(command.next().unwrap_or_default())
+            .args(command)
             .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
             .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.forceSync=no", "-cp", &class_path()])
-            .arg("org.apache.zookeeper.server.ZooKeeperServerMain")
+            .arg(self.main)
             .arg(self.dir.path().join("zoo.cfg"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -71,10 +105,23 @@ impl ZookeeperServer {
             .spawn()
             .expect("java runs; install the packages zookeeper and default-jre-headless");
         self.process = Some(child);
-        let address: SocketAddr = self.address().parse().unwrap();
+        self.wait_until_it_listens();
+    }
+
+    fn wait_until_it_listens(&self) {
         eventually(Duration::from_secs(30), "ZooKeeper takes connections", || {
-            TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| (error, self.log()))
+            TcpStream::connect_timeout(&self.address, Duration::from_secs(1))
+                .map_err(|error| (error, self.log()))
         });
+    }
+
+    /// What it is in its ensemble; `None` while it is nothing yet.
+    pub(super) fn is_leader(&self) -> Option<bool> {
+        let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok()?;
+        stream.write_all(b"srvr").ok()?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said).ok()?;
+        said.contains("Mode: ").then(|| said.contains("Mode: leader"))
     }
 
     /// SIGKILL, and waits for its end.
