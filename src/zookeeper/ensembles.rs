@@ -9,14 +9,14 @@ use super::connect_string::ConnectString;
 use super::node_path::NodePath;
 use super::session::Session;
 
-/// All ensembles of this process: one session per (servers, credentials), kept while somebody follows a node in it.
+/// All ensembles of this process: as many sessions per (servers, credentials) as the watched paths need, each kept while
+/// somebody follows a node in it.
 #[derive(Clone, Debug, Default)]
 pub struct Ensembles {
-    sessions: Arc<Mutex<HashMap<SessionKey, Weak<Session>>>>,
+    sessions: Arc<Mutex<HashMap<SessionKey, Vec<Weak<Session>>>>>,
 }
 
-/// What tells sessions apart. A shard number joins it once an ensemble is given several sessions, which it needs when the
-/// paths watched by one pass 64 KiB; [`Session::follow`] warns about it.
+/// What tells the sessions of one ensemble from those of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SessionKey {
     hosts: String,
@@ -41,13 +41,20 @@ impl Ensembles {
     ) -> ChildrenWatch {
         let key = SessionKey { hosts: servers.hosts().to_owned(), auth: auth.cloned() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|_, session| session.strong_count() > 0);
-        let session = sessions.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
-            sessions.insert(key, Arc::downgrade(&session));
-            session
+        sessions.retain(|_, same| {
+            same.retain(|session| session.strong_count() > 0);
+            !same.is_empty()
         });
-        session.follow(servers.full_path(path))
+        let path = servers.full_path(path);
+        let running: Vec<_> = sessions.get(&key).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        let joined = running.iter().find_map(|session| session.join(&path));
+        if let Some(watch) = joined.or_else(|| running.iter().find_map(|session| session.follow(&path))) {
+            return watch;
+        }
+        let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
+        let watch = session.begin(path);
+        sessions.entry(key).or_default().push(Arc::downgrade(&session));
+        watch
     }
 }
 
@@ -55,6 +62,25 @@ impl Ensembles {
 mod tests {
     use super::*;
     use crate::engine::secret::Secret;
+
+    #[tokio::test]
+    async fn a_session_watches_64_kib_of_paths_and_further_ones_take_the_rest() {
+        let ensembles = Ensembles::new();
+        let servers = ConnectString::parse("127.0.0.1:1").unwrap();
+        let follow = |number: usize| {
+            let path = format!("/{number:01023}");
+            ensembles.children_of(&servers, None, &NodePath::parse(&path).unwrap())
+        };
+        let count = || ensembles.sessions.lock().unwrap().values().map(Vec::len).sum::<usize>();
+        let watches: Vec<_> = (0..200).map(follow).collect();
+        assert_eq!(count(), 4);
+        let again = follow(7);
+        assert_eq!(count(), 4, "who follows the same joins");
+        drop(watches);
+        let _room_again = follow(8);
+        assert_eq!(count(), 1);
+        drop(again);
+    }
 
     #[tokio::test]
     async fn a_session_is_shared_by_ensemble_and_credentials_and_ends_with_its_last_user() {
@@ -68,7 +94,8 @@ mod tests {
             )
         };
         let alive = || {
-            ensembles.sessions.lock().unwrap().values().filter(|session| session.strong_count() > 0).count()
+            let sessions = ensembles.sessions.lock().unwrap();
+            sessions.values().flatten().filter(|session| session.strong_count() > 0).count()
         };
         let one = follow("127.0.0.1:1", None, "/a");
         let same = [follow("127.0.0.1:1/chroot", None, "/b"), follow("127.0.0.1:1", None, "/a")];
