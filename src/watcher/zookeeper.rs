@@ -33,7 +33,9 @@ impl Watcher for ZookeeperWatcher {
         let servers = ConnectString::parse(&self.server).map_err(ZookeeperError::from)?;
         let path = NodePath::parse(&self.path).map_err(ZookeeperError::from)?;
         let auth = self.registries.auth_for(&servers);
-        let mut watch = self.registries.ensembles.children_of(&servers, auth.as_ref(), &path);
+        let ensembles = &self.registries.ensembles;
+        let mut watch =
+            ensembles.children_of(&servers, auth.as_ref(), &path, Some(node_format::name_suffices));
         loop {
             let children = watch.next().await?;
             if !children.parent_exists {

@@ -7,7 +7,7 @@ use super::auth::Auth;
 use super::children::ChildrenWatch;
 use super::connect_string::ConnectString;
 use super::node_path::NodePath;
-use super::session::Session;
+use super::session::{NameSuffices, Session};
 
 /// All ensembles of this process: as many sessions per (servers, credentials) as the watched paths need, each kept while
 /// somebody follows a node in it.
@@ -30,6 +30,7 @@ impl Ensembles {
     }
 
     /// Follows the direct children of `path`, which is meant below the chroot of `servers`. The node need not exist yet.
+    /// The data of children whose name suffices is not read, and empty here.
     ///
     /// Must be called within a tokio runtime. Dropping all watches of a path ends its watch on the server; dropping all
     /// watches of a session closes the session.
@@ -38,6 +39,7 @@ impl Ensembles {
         servers: &ConnectString,
         auth: Option<&Auth>,
         path: &NodePath,
+        name_suffices: Option<NameSuffices>,
     ) -> ChildrenWatch {
         let key = SessionKey { hosts: servers.hosts().to_owned(), auth: auth.cloned() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,12 +49,14 @@ impl Ensembles {
         });
         let path = servers.full_path(path);
         let running: Vec<_> = sessions.get(&key).into_iter().flatten().filter_map(Weak::upgrade).collect();
-        let joined = running.iter().find_map(|session| session.join(&path));
-        if let Some(watch) = joined.or_else(|| running.iter().find_map(|session| session.follow(&path))) {
+        let joined = running.iter().find_map(|session| session.join(&path, name_suffices));
+        if let Some(watch) =
+            joined.or_else(|| running.iter().find_map(|session| session.follow(&path, name_suffices)))
+        {
             return watch;
         }
         let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
-        let watch = session.begin(path);
+        let watch = session.begin(&path, name_suffices);
         sessions.entry(key).or_default().push(Arc::downgrade(&session));
         watch
     }
@@ -69,7 +73,7 @@ mod tests {
         let servers = ConnectString::parse("127.0.0.1:1").unwrap();
         let follow = |number: usize| {
             let path = format!("/{number:01023}");
-            ensembles.children_of(&servers, None, &NodePath::parse(&path).unwrap())
+            ensembles.children_of(&servers, None, &NodePath::parse(&path).unwrap(), None)
         };
         let count = || ensembles.sessions.lock().unwrap().values().map(Vec::len).sum::<usize>();
         let watches: Vec<_> = (0..200).map(follow).collect();
@@ -91,6 +95,7 @@ mod tests {
                 &ConnectString::parse(servers).unwrap(),
                 auth,
                 &NodePath::parse(path).unwrap(),
+                None,
             )
         };
         let alive = || {

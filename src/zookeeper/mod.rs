@@ -30,3 +30,4 @@ pub use connect_string::{ConnectString, ConnectStringError};
 pub use ensembles::Ensembles;
 pub use error::ZookeeperError;
 pub use node_path::{NodePath, NodePathError};
+pub use session::NameSuffices;

@@ -47,10 +47,26 @@ pub(super) struct SessionHandle {
     pub(super) suspects: mpsc::Sender<u64>,
 }
 
+/// Whether a node's name tells everything, so that its data need not be read.
+pub type NameSuffices = fn(&str) -> bool;
+
+/// What tells trees apart: their path, and whether some of their nodes are not read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct TreeKey {
+    path: NodePath,
+    names_may_suffice: bool,
+}
+
+impl TreeKey {
+    fn of(path: &NodePath, name_suffices: Option<NameSuffices>) -> Self {
+        Self { path: path.clone(), names_may_suffice: name_suffices.is_some() }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     handle: SessionHandle,
-    trees: Mutex<HashMap<NodePath, Weak<TreeTask>>>,
+    trees: Mutex<HashMap<TreeKey, Weak<TreeTask>>>,
     keeper: AbortHandle,
 }
 
@@ -65,26 +81,39 @@ impl Session {
     }
 
     /// Joins those who follow `path` already, if any do.
-    pub(super) fn join(&self, path: &NodePath) -> Option<ChildrenWatch> {
+    pub(super) fn join(&self, path: &NodePath, name_suffices: Option<NameSuffices>) -> Option<ChildrenWatch> {
         let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        let tree = trees.get(path).and_then(Weak::upgrade).filter(|tree| tree.is_alive())?;
+        let tree = trees
+            .get(&TreeKey::of(path, name_suffices))
+            .and_then(Weak::upgrade)
+            .filter(|tree| tree.is_alive())?;
         Some(tree.subscribe())
     }
 
     /// Is the first to follow `path` here, if there is room for it.
-    pub(super) fn follow(self: &Arc<Self>, path: &NodePath) -> Option<ChildrenWatch> {
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        path: &NodePath,
+        name_suffices: Option<NameSuffices>,
+    ) -> Option<ChildrenWatch> {
         let watched: usize = {
             let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
             trees.retain(|_, tree| tree.strong_count() > 0);
-            trees.keys().map(|path| path.as_str().len()).sum()
+            trees.keys().map(|key| key.path.as_str().len()).sum()
         };
-        (watched + path.as_str().len() <= WATCHED_BYTES_LIMIT).then(|| self.begin(path.clone()))
+        (watched + path.as_str().len() <= WATCHED_BYTES_LIMIT).then(|| self.begin(path, name_suffices))
     }
 
     /// Follows `path`, however long it is.
-    pub(super) fn begin(self: &Arc<Self>, path: NodePath) -> ChildrenWatch {
-        let tree = Arc::new(TreeTask::start(path.clone(), self.handle.clone(), Arc::clone(self)));
-        self.trees.lock().unwrap_or_else(PoisonError::into_inner).insert(path, Arc::downgrade(&tree));
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        path: &NodePath,
+        name_suffices: Option<NameSuffices>,
+    ) -> ChildrenWatch {
+        let tree = TreeTask::start(path.clone(), name_suffices, self.handle.clone(), Arc::clone(self));
+        let tree = Arc::new(tree);
+        let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        trees.insert(TreeKey::of(path, name_suffices), Arc::downgrade(&tree));
         tree.subscribe()
     }
 }

@@ -36,7 +36,7 @@ async fn paths_beyond_what_one_session_survives_are_followed_through_a_reconnect
     let ensembles = Ensembles::new();
     let servers = ConnectString::parse(&server.address()).unwrap();
     let mut watches: Vec<_> = (0..PATHS)
-        .map(|number| ensembles.children_of(&servers, None, &NodePath::parse(&path(number)).unwrap()))
+        .map(|number| ensembles.children_of(&servers, None, &NodePath::parse(&path(number)).unwrap(), None))
         .collect();
     for watch in &mut watches {
         names(watch, "before").await;
