@@ -33,4 +33,5 @@ mod upgrade;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;
+mod zookeeper_ensembles;
 mod zookeeper_outage;
