@@ -13,8 +13,11 @@ mod changes;
 mod crash;
 mod figures;
 mod large;
+mod loss;
+mod names;
 mod probe;
 mod registry;
+mod scale;
 #[path = "../../tests/suite/support/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
 mod support;
@@ -41,6 +44,9 @@ fn main() {
     changes::in_zookeeper();
     changes::in_files();
     crash::gap_after_kill();
+    names::a_record_changes();
+    loss::held_then_applied();
+    scale::ten_thousand_servers();
     large::a_thousand_services();
     println!("load average at the end: {} (this measurement is part of it)", load_average());
 }

@@ -13,6 +13,7 @@ use hickory_resolver::net::DnsError as Reply;
 use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::proto::rr::{Name, RData, Record, RecordType};
+use tokio::sync::Semaphore;
 
 use super::error::DnsError;
 use super::system::{ResolvConf, addresses_in_hosts};
@@ -23,6 +24,8 @@ const EMPTY_TTL: Duration = Duration::from_secs(5);
 /// For name servers of the user's own: how long one question may take, and how often it is repeated.
 const QUESTION_LIMIT: Duration = Duration::from_secs(2);
 const REPETITIONS: usize = 1;
+/// Questions under way at a time. More of them, each with a socket, would only make each other late.
+const AT_ONCE: usize = 128;
 
 /// Who is asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -73,15 +76,18 @@ pub(super) struct Records {
 pub(super) struct Asker {
     nameservers: Nameservers,
     resolv_conf: ResolvConf,
+    turns: Semaphore,
 }
 
 impl Asker {
     pub(super) fn new(nameservers: Nameservers) -> Self {
-        Self { nameservers, resolv_conf: ResolvConf::default() }
+        Self { nameservers, resolv_conf: ResolvConf::default(), turns: Semaphore::new(AT_ONCE) }
     }
 
     pub(super) async fn ask(&self, name: &HostName, kind: Kind) -> Result<Answer, DnsError> {
         let absolute = absolute(name)?;
+        // Waiting for a turn is no part of the time that a reply may take.
+        let _turn = self.turns.acquire().await;
         let (config, mut options) = match &self.nameservers {
             Nameservers::System => {
                 if kind != Kind::Srv

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use super::include::IncludedFile;
+use super::include::{IncludedFile, Includes};
 use super::listen_address::ListenAddress;
 use super::section::Base;
 use super::service::ServiceName;
@@ -92,7 +92,7 @@ impl Renderer {
     /// included files.
     pub fn render(&mut self, applied: &AppliedState) -> Rendered {
         self.blocks.retain(|name, _| applied.services.contains_key(name));
-        let mut text = preamble(&applied.base);
+        let mut text = preamble(&applied.base, &applied.includes);
         let mut line = text.lines().count() + 1;
         let mut parts = Vec::new();
         for (name, service) in applied.serving() {
@@ -118,7 +118,9 @@ impl Renderer {
     }
 }
 
-fn preamble(base: &Base) -> String {
+fn preamble(base: &Base, includes: &Includes) -> String {
+    // For `-x`. Not without need: from 3.0 on it makes a frontend that is shut down keep its file.
+    let expose = if includes.is_empty() { "" } else { " expose-fd listeners" };
     let operators = base.operators_socket.as_ref().map_or_else(String::new, |socket| {
         let variable = ListenAddress::Unix(socket.clone()).env_name();
         format!("  stats socket \"${{{variable}-{}}}\" mode 600 level admin\n", socket.as_path().display())
@@ -127,7 +129,7 @@ fn preamble(base: &Base) -> String {
         "# Written by ProxyMgr: changes made here are lost. Edit proxymgr.yml or the registry.\n\
          global\n\
          \x20 .if defined({CONTROL_VARIABLE})\n\
-         \x20 stats socket \"${{{CONTROL_VARIABLE}}}\" level admin expose-fd listeners\n\
+         \x20 stats socket \"${{{CONTROL_VARIABLE}}}\" level admin{expose}\n\
          \x20 server-state-file \"${{{SERVER_STATE_VARIABLE}}}\"\n\
          \x20 .endif\n\
          {operators}"
@@ -183,7 +185,6 @@ impl Block {
 mod tests {
     use super::*;
     use crate::engine::fixtures::{desired, name};
-    use crate::engine::include::Includes;
 
     fn render(services: &[(&str, u16, &str, &[&str])]) -> Rendered {
         Renderer::default().render(&AppliedState::loaded(&desired(services), None))

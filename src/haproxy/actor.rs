@@ -11,6 +11,7 @@ use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
 use super::handover::HandedOver;
 use super::listen_sockets::{ListenError, ListenSockets};
+use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::reconciler::{Order, Outcome};
@@ -186,7 +187,11 @@ impl Actor {
                 };
                 let verdicts = self.execute(&commands).await;
                 if let Some(still_needed) = listen {
-                    self.close_sockets(|address| still_needed.contains(address));
+                    let all_done = verdicts.len() == commands.len()
+                        && verdicts.iter().all(|verdict| *verdict == Verdict::Done);
+                    self.close_sockets(Closing::of_frontends(all_done), |address| {
+                        still_needed.contains(address)
+                    });
                 }
                 Outcome::Applied { verdicts, config_error: config_error.map(|error| with_causes(&error)) }
             }
@@ -198,16 +203,21 @@ impl Actor {
     }
 
     /// Closes the listen sockets that aren't needed any more: from now on clients are refused there.
-    pub(super) fn close_sockets(&mut self, needed: impl Fn(&ListenAddress) -> bool) {
+    pub(super) fn close_sockets(&mut self, closing: Closing, needed: impl Fn(&ListenAddress) -> bool) {
         let unneeded: Vec<_> = self.sockets.addresses().filter(|address| !needed(address)).cloned().collect();
         for address in unneeded {
-            self.sockets.close(&address);
+            match closing {
+                Closing::Here => {
+                    self.sockets.close(&address);
+                }
+                Closing::Everywhere => self.sockets.shut(&address),
+            }
             info!(%address, "no longer listening");
         }
     }
 
     async fn end(mut self, grace: Duration) {
-        self.close_sockets(|_| false);
+        self.close_sockets(Closing::Here, |_| false);
         if let Some(serving) = self.serving.take() {
             self.draining.push(serving);
         }
@@ -225,6 +235,22 @@ impl Actor {
             self.draining.kill_all();
             self.draining.ended().await;
         }
+    }
+}
+
+/// Who is to close a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// This process; those that inherited it close it themselves.
+    Here,
+    /// All at once.
+    Everywhere,
+}
+
+impl Closing {
+    /// Sockets of frontends that were shut down; one that still serves, against its order, is not cut.
+    fn of_frontends(shut_down: bool) -> Self {
+        if shut_down { Self::Everywhere } else { Self::Here }
     }
 }
 

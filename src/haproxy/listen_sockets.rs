@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
+use tracing::debug;
 
 use super::unix_listener::UnixListener;
 use crate::engine::listen_address::ListenAddress;
@@ -141,6 +142,16 @@ impl ListenSockets {
         self.sockets.remove(address).is_some()
     }
 
+    /// The same, and clients are refused at once even where a process keeps what it inherited: with `expose-fd listeners`
+    /// `HAProxy` does so for a frontend that is shut down (measured with 3.0 and 3.4).
+    pub fn shut(&mut self, address: &ListenAddress) {
+        if let Some(socket) = self.sockets.remove(address)
+            && let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both)
+        {
+            debug!(%address, %error, "a listen socket can't be shut; it ends with its last holder");
+        }
+    }
+
     /// The open addresses, in order.
     pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.sockets.keys()
@@ -259,6 +270,22 @@ mod tests {
         TcpStream::connect(("127.0.0.1", port)).unwrap();
         assert!(sockets.close(&tcp("127.0.0.1", port)) && !sockets.close(&tcp("127.0.0.1", port)));
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
+    }
+
+    #[test]
+    fn a_shut_socket_refuses_clients_though_a_copy_is_kept_and_can_be_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        for address in [tcp("127.0.0.1", free_port()), unix(&dir.path().join("s"))] {
+            let mut sockets = ListenSockets::new(None);
+            sockets.open(&address).unwrap();
+            let kept = sockets.get(&address).unwrap().try_clone_to_owned().unwrap();
+            sockets.shut(&address);
+            if let ListenAddress::Tcp(tcp) = &address {
+                assert!(TcpStream::connect(tcp).is_err());
+            }
+            sockets.open(&address).unwrap();
+            drop(kept);
+        }
     }
 
     #[test]

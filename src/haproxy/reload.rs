@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
 
-use super::actor::Actor;
+use super::actor::{Actor, Closing};
 use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
@@ -44,7 +44,7 @@ impl Actor {
             self.close_sockets_among(&opened);
             return started.map(|()| began.elapsed());
         }
-        self.close_sockets(|address| needed.contains(address));
+        self.close_sockets(Closing::Here, |address| needed.contains(address));
         Ok(began.elapsed())
     }
 

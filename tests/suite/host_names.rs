@@ -254,3 +254,22 @@ fn a_command_knows_hosts_that_are_up_and_names_those_that_do_not_answer() {
     let said = world.run(&["check"]);
     assert!(said.contains("no name server has answered for the host name"), "{said}");
 }
+
+#[test]
+fn under_load_of_ten_thousand_questions_no_answer_is_late() {
+    let mut world = World::new();
+    world.setup = world.setup.section("log", json!({"format": "json", "level": "info"}));
+    let _server = world.backend(ONE, "one");
+    let hosts: Vec<_> = (0..5000).map(|number| format!("host{number}.example")).collect();
+    for host in &hosts {
+        world.dns.set(host, 60, &[ONE]);
+    }
+    let lines: Vec<_> = hosts.iter().map(|host| world.at(host)).collect();
+    world.setup.paths.write_file_service("web", world.port, &lines);
+    let proxymgr = world.start();
+    eventually(SOON, "every server is there", || {
+        let servers = haproxy::servers(&world.setup.paths.stats_socket).map_err(|error| error.to_string())?;
+        if servers.len() == hosts.len() { Ok(()) } else { Err(servers.len().to_string()) }
+    });
+    assert!(!proxymgr.log().contains("is not answered"), "they are not in each other's way");
+}

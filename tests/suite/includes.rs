@@ -43,7 +43,7 @@ impl World {
 
     /// The good service serves, a new one comes, and haproxy.cfg tells it all.
     #[track_caller]
-    fn assert_services_go_on(&self) {
+    fn assert_services_go_on(&self, proxymgr: &Proxymgr) {
         assert_eq!(get(local(self.port)).as_deref(), Ok("good"));
         let port = free_port();
         let name = format!("new-{port}");
@@ -51,6 +51,10 @@ impl World {
         wait_for_answer(local(port), "good");
         self.setup.paths.remove_service(&name);
         wait_for_refusal(local(port));
+        eventually(SOON, "only one process remains", || match proxymgr.haproxies().len() {
+            1 => Ok(()),
+            more => Err(more),
+        });
         assert_config_says_what_runs(&self.setup.paths);
     }
 }
@@ -80,7 +84,7 @@ fn sections_are_appended_and_each_change_is_one_reload() {
     world.write("10-first.cfg", &answers("first", first));
     let proxymgr = start(&world.setup);
     wait_for_answer(local(first), "first");
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     let text = fs::read_to_string(&world.setup.paths.haproxy_cfg).unwrap();
     let path = world.conf.join("10-first.cfg");
     let end = format!(
@@ -101,7 +105,7 @@ fn sections_are_appended_and_each_change_is_one_reload() {
     wait_for_answer(local(third), "more");
     fs::rename(world.conf.join("10-first.cfg"), world.conf.join("10-first.off")).unwrap();
     wait_for_refusal(local(second));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     let reasons = reloads(&proxymgr)[before..].to_vec();
     assert_eq!(reasons[..3], ["the included files changed"; 3], "{reasons:?}");
     assert_eq!(reasons.len(), 4, "the last is the new service of the check: {reasons:?}");
@@ -121,13 +125,13 @@ fn a_bad_file_at_the_start_is_left_out_alone_and_taken_once_it_is_mended() {
     );
     wait_for_answer(local(good), "other");
     wait_for_refusal(local(mended));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
 
     world.write("b.cfg", &answers("mended", mended));
     wait_for_answer(local(mended), "mended");
     wait_for_message(&proxymgr, "all included files go ahead");
     assert_eq!(get(local(good)).as_deref(), Ok("other"));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn a_bad_change_leaves_the_last_good_files_and_services_go_on() {
         &["the included files are refused, the last good ones serve on", ".cfg:2", "nonsense"],
     );
     assert_eq!(get(local(port)).as_deref(), Ok("mine"));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     fs::remove_file(world.conf.join("b.cfg")).unwrap();
     wait_for_warning(
         &proxymgr,
@@ -154,13 +158,13 @@ fn a_bad_change_leaves_the_last_good_files_and_services_go_on() {
     // What stands outside of any section would change the section before it.
     world.write("a.cfg", "server stray 127.0.0.1:1\n");
     wait_for_message(&proxymgr, "line 1: 'server' stands in no section");
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     assert_eq!(get(local(port)).as_deref(), Ok("mine"));
 
     world.write("a.cfg", &answers("mine", moved));
     wait_for_answer(local(moved), "mine");
     wait_for_refusal(local(port));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn a_port_that_is_taken_stops_the_file_alone_until_it_is_free() {
     let proxymgr = start(&world.setup);
     let place = format!("{}:2: HAProxy says: ", world.conf.join("a.cfg").display());
     wait_for_warning(&proxymgr, &["this file is left out", &place, "cannot bind socket"]);
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     drop(stranger);
     wait_for_answer(local(port), "mine");
     wait_for_message(&proxymgr, "all included files go ahead");
@@ -181,11 +185,31 @@ fn a_port_that_is_taken_stops_the_file_alone_until_it_is_free() {
     world.write("a.cfg", &answers("mine", world.port));
     wait_for_warning(&proxymgr, &["the last good ones serve on", &place, "cannot bind socket"]);
     assert_eq!(get(local(port)).as_deref(), Ok("mine"));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     let moved = free_port();
     world.write("a.cfg", &answers("mine", moved));
     wait_for_answer(local(moved), "mine");
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
+}
+
+#[test]
+fn files_that_are_good_no_longer_hold_no_service_up_and_come_back() {
+    let world = World::new();
+    let [port, other] = free_ports();
+    let page = world.setup.paths.root.join("page");
+    fs::write(&page, "mine").unwrap();
+    let text = answers("mine", port).replace("string mine", &format!("file {}", page.display()));
+    world.write("a.cfg", &text);
+    world.write("b.cfg", &answers("other", other));
+    let proxymgr = start(&world.setup);
+    wait_for_answer(local(port), "mine");
+    fs::remove_file(&page).unwrap();
+    world.assert_services_go_on(&proxymgr);
+    wait_for_warning(&proxymgr, &["this file is left out", "a.cfg:3: HAProxy says: "]);
+    assert_eq!(get(local(other)).as_deref(), Ok("other"));
+    fs::write(&page, "mine").unwrap();
+    wait_for_answer(local(port), "mine");
+    wait_for_message(&proxymgr, "all included files go ahead");
 }
 
 #[test]
@@ -195,7 +219,7 @@ fn who_has_a_name_first_keeps_it() {
     world.write("a.cfg", &answers("good", port));
     let proxymgr = start(&world.setup);
     wait_for_warning(&proxymgr, &["this file is left out", "its section good has the name of a service"]);
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     wait_for_refusal(local(port));
 
     world.write("a.cfg", &answers("mine", port));
@@ -203,10 +227,10 @@ fn who_has_a_name_first_keeps_it() {
     world.setup.paths.write_file_service("mine", second, &[world.server.address.to_string()]);
     wait_for_warning(&proxymgr, &["service mine is refused, it does not serve", "a.cfg has this name"]);
     assert_eq!(get(local(port)).as_deref(), Ok("mine"));
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
     fs::remove_file(world.conf.join("a.cfg")).unwrap();
     wait_for_answer(local(second), "good");
-    world.assert_services_go_on();
+    world.assert_services_go_on(&proxymgr);
 }
 
 /// The sockets that listen on a port of 127.0.0.1, by inode: proc(5), `/proc/net/tcp`.
@@ -283,8 +307,25 @@ fn after_a_crash_included_listeners_are_bound_again() {
             _ => Err(proxymgr.haproxies()),
         });
         wait_for_answer(local(port), "mine");
-        world.assert_services_go_on();
+        world.assert_services_go_on(&proxymgr);
     }
+}
+
+#[test]
+fn a_program_that_takes_over_follows_the_files_without_a_reload() {
+    let world = World::new();
+    let [port, moved] = free_ports();
+    world.write("a.cfg", &answers("mine", port));
+    let proxymgr = start(&world.setup);
+    wait_for_answer(local(port), "mine");
+    let socket = listening(port);
+    proxymgr.signal(Signal::SIGHUP);
+    wait_for_message(&proxymgr, "another program takes over");
+    world.write("b.cfg", &answers("other", moved));
+    wait_for_answer(local(moved), "other");
+    assert_eq!(reloads(&proxymgr), ["start", "the included files changed"]);
+    assert_eq!(listening(port), socket, "it is handed on, not bound anew");
+    world.assert_services_go_on(&proxymgr);
 }
 
 #[test]

@@ -35,3 +35,4 @@ mod zookeeper_bad_input;
 mod zookeeper_changes;
 mod zookeeper_ensembles;
 mod zookeeper_outage;
+mod zookeeper_scale;
