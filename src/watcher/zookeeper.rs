@@ -32,8 +32,8 @@ impl Watcher for ZookeeperWatcher {
     async fn watch(&mut self, out: &Updates) -> Result<Infallible, WatchError> {
         let servers = ConnectString::parse(&self.server).map_err(ZookeeperError::from)?;
         let path = NodePath::parse(&self.path).map_err(ZookeeperError::from)?;
-        let auth = self.registries.auth_for(&servers);
-        let mut watch = self.registries.ensembles.children_of(&servers, auth.as_ref(), &path);
+        let access = self.registries.access_to(&servers);
+        let mut watch = self.registries.ensembles.children_of(&servers, &access, &path);
         loop {
             let children = watch.next().await?;
             if !children.parent_exists {

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::auth::Auth;
+use super::access::Access;
 use super::children::ChildrenWatch;
 use super::connect_string::ConnectString;
 use super::node_path::NodePath;
 use super::session::Session;
 
-/// All ensembles of this process: one session per (servers, credentials), kept while somebody follows a node in it.
+/// All ensembles of this process: one session per (servers, access), kept while somebody follows a node in it.
 #[derive(Clone, Debug, Default)]
 pub struct Ensembles {
     sessions: Arc<Mutex<HashMap<SessionKey, Weak<Session>>>>,
@@ -20,7 +20,7 @@ pub struct Ensembles {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SessionKey {
     hosts: String,
-    auth: Option<Auth>,
+    access: Access,
 }
 
 impl Ensembles {
@@ -33,17 +33,12 @@ impl Ensembles {
     ///
     /// Must be called within a tokio runtime. Dropping all watches of a path ends its watch on the server; dropping all
     /// watches of a session closes the session.
-    pub fn children_of(
-        &self,
-        servers: &ConnectString,
-        auth: Option<&Auth>,
-        path: &NodePath,
-    ) -> ChildrenWatch {
-        let key = SessionKey { hosts: servers.hosts().to_owned(), auth: auth.cloned() };
+    pub fn children_of(&self, servers: &ConnectString, access: &Access, path: &NodePath) -> ChildrenWatch {
+        let key = SessionKey { hosts: servers.hosts().to_owned(), access: access.clone() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, session| session.strong_count() > 0);
         let session = sessions.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
+            let session = Arc::new(Session::start(key.hosts.clone(), key.access.clone()));
             sessions.insert(key, Arc::downgrade(&session));
             session
         });
@@ -55,27 +50,33 @@ impl Ensembles {
 mod tests {
     use super::*;
     use crate::engine::secret::Secret;
+    use crate::engine::tls_files::TlsFiles;
+    use crate::zookeeper::Auth;
 
     #[tokio::test]
-    async fn a_session_is_shared_by_ensemble_and_credentials_and_ends_with_its_last_user() {
+    async fn a_session_is_shared_by_ensemble_and_access_and_ends_with_its_last_user() {
         let ensembles = Ensembles::new();
+        let anyone = Access::default();
         let auth = Auth { scheme: "digest".into(), credentials: Secret::new("a:b") };
-        let follow = |servers: &str, auth: Option<&Auth>, path: &str| {
+        let user = Access { auth: Some(auth), tls: None };
+        let tls = TlsFiles { ca: "/ca.pem".into(), identity: None };
+        let private = Access { auth: None, tls: Some(tls) };
+        let follow = |servers: &str, access: &Access, path: &str| {
             ensembles.children_of(
                 &ConnectString::parse(servers).unwrap(),
-                auth,
+                access,
                 &NodePath::parse(path).unwrap(),
             )
         };
         let alive = || {
             ensembles.sessions.lock().unwrap().values().filter(|session| session.strong_count() > 0).count()
         };
-        let one = follow("127.0.0.1:1", None, "/a");
-        let same = [follow("127.0.0.1:1/chroot", None, "/b"), follow("127.0.0.1:1", None, "/a")];
+        let one = follow("127.0.0.1:1", &anyone, "/a");
+        let same = [follow("127.0.0.1:1/chroot", &anyone, "/b"), follow("127.0.0.1:1", &anyone, "/a")];
         assert_eq!(alive(), 1);
-        let other = follow("127.0.0.1:1", Some(&auth), "/a");
-        assert_eq!(alive(), 2);
-        drop((one, other));
+        let others = [&user, &private].map(|access| follow("127.0.0.1:1", access, "/a"));
+        assert_eq!(alive(), 3);
+        drop((one, others));
         assert_eq!(alive(), 1);
         drop(same);
         assert_eq!(alive(), 0);

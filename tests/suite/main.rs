@@ -36,3 +36,4 @@ mod zookeeper_changes;
 mod zookeeper_ensembles;
 mod zookeeper_outage;
 mod zookeeper_scale;
+mod zookeeper_tls;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::certificates::Authority;
 use super::deadline::eventually;
 use super::ports::free_port;
 
@@ -32,21 +33,50 @@ const JAR_PREFIXES: &[&str] = &[
 pub struct ZookeeperServer {
     dir: tempfile::TempDir,
     port: u16,
+    secure_port: Option<u16>,
+    /// What TLS needs.
+    files: Option<tempfile::TempDir>,
     process: Option<Child>,
 }
 
 impl ZookeeperServer {
     /// Starts one and waits until it takes connections.
     pub fn start() -> Self {
+        Self::start_with(None, "")
+    }
+
+    /// One that speaks TLS too, at [`Self::secure_address`]: with a certificate of `authority` for 127.0.0.1, and only with
+    /// clients that show one of the same authority (administrator's guide, "Encryption, Authentication, Authorization Options").
+    pub fn start_with_tls(authority: &Authority) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let own = authority.sign("127.0.0.1");
+        let key_store = files.path().join("server.pem");
+        fs::write(&key_store, own.key + &own.cert).unwrap();
+        let port = free_port();
+        let mut server = Self::start_with(
+            Some(port),
+            &format!(
+                "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsecureClientPort={port}\n\
+             secureClientPortAddress=127.0.0.1\nssl.clientAuth=need\nssl.keyStore.type=PEM\nssl.trustStore.type=PEM\n\
+             ssl.keyStore.location={}\nssl.trustStore.location={}\n",
+                key_store.display(),
+                authority.write(files.path().join("ca.pem")).display(),
+            ),
+        );
+        server.files = Some(files);
+        server
+    }
+
+    fn start_with(secure_port: Option<u16>, more: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let port = free_port();
         let config = format!(
             "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\nadmin.enableServer=false\n\
-             maxClientCnxns=0\nminSessionTimeout=1000\nmaxSessionTimeout=60000\n",
+             maxClientCnxns=0\nminSessionTimeout=1000\nmaxSessionTimeout=60000\n{more}",
             dir.path().join("data").display()
         );
         fs::write(dir.path().join("zoo.cfg"), config).unwrap();
-        let mut server = Self { dir, port, process: None };
+        let mut server = Self { dir, port, secure_port, files: None, process: None };
         server.restart();
         server
     }
@@ -54,6 +84,11 @@ impl ZookeeperServer {
     /// The connect string.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The same for TLS.
+    pub fn secure_address(&self) -> String {
+        format!("127.0.0.1:{}", self.secure_port.expect("started with TLS"))
     }
 
     /// Starts it again, on the same port and data.
@@ -71,10 +106,13 @@ impl ZookeeperServer {
             .spawn()
             .expect("java runs; install the packages zookeeper and default-jre-headless");
         self.process = Some(child);
-        let address: SocketAddr = self.address().parse().unwrap();
-        eventually(Duration::from_secs(30), "ZooKeeper takes connections", || {
-            TcpStream::connect_timeout(&address, Duration::from_secs(1)).map_err(|error| (error, self.log()))
-        });
+        for port in [Some(self.port), self.secure_port].into_iter().flatten() {
+            let address = SocketAddr::from(([127, 0, 0, 1], port));
+            eventually(Duration::from_secs(30), "ZooKeeper takes connections", || {
+                TcpStream::connect_timeout(&address, Duration::from_secs(1))
+                    .map_err(|error| (error, self.log()))
+            });
+        }
     }
 
     /// SIGKILL, and waits for its end.
