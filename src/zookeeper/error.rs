@@ -17,7 +17,7 @@ pub enum ZookeeperError {
     Path(#[from] NodePathError),
     /// No server took the connection.
     #[error(
-        "no server takes connections (refused or unreachable); check the addresses and that ZooKeeper runs"
+        "no server takes connections (refused or unreachable); check the addresses, that ZooKeeper runs, and that tls is set if these ports speak TLS"
     )]
     Unreachable,
     /// A file for TLS is of no use.
