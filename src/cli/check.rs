@@ -9,10 +9,11 @@ use super::report_text;
 use super::run::exit_of_start;
 use super::trouble::Troubles;
 use super::{Exit, verdict};
-use crate::config::Config;
+use crate::config::{Config, SourceConfig};
 use crate::engine::error_text::with_causes;
 use crate::supervisor::dry_run::DryRun;
 use crate::supervisor::prepare::{StartError, find_haproxy};
+use crate::zookeeper::check_tls_files;
 
 /// Reads proxymgr.yml and every service, asks `HAProxy` about the result, and tells what is wrong.
 pub fn check(args: &CheckArgs) -> Exit {
@@ -47,6 +48,12 @@ pub fn check(args: &CheckArgs) -> Exit {
 }
 
 async fn examine(args: &CheckArgs, config: &Config) -> Report {
+    let unusable = unusable_tls_files(config);
+    if !unusable.is_empty() {
+        let mut report = Report::early(&args.config, Exit::BadConfig);
+        report.config.errors = unusable;
+        return report;
+    }
     let (troubles, _collecting) = Troubles::collect(!args.json);
     let found = match find_haproxy(config).await {
         Ok(found) => found,
@@ -72,6 +79,24 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
             report
         }
     }
+}
+
+/// A start goes on without such an ensemble, and tries on; whoever asks should know.
+fn unusable_tls_files(config: &Config) -> Vec<ConfigErrorReport> {
+    let several = config.service_config.len() > 1;
+    let wrong = |(index, source): (usize, &SourceConfig)| match source {
+        SourceConfig::Zookeeper { tls, .. } => {
+            let error = check_tls_files(tls.as_ref()?).err()?;
+            let key = if several {
+                format!("service_config[{index}].tls")
+            } else {
+                "service_config.tls".to_owned()
+            };
+            Some(ConfigErrorReport { line: None, column: None, key, message: error.to_string() })
+        }
+        SourceConfig::File { .. } => None,
+    };
+    config.service_config.iter().enumerate().filter_map(wrong).collect()
 }
 
 fn not_started(args: &CheckArgs, error: &StartError) -> Report {

@@ -9,6 +9,7 @@ use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::OutageRules;
 use crate::engine::secret::Secret;
+use crate::engine::tls_files::TlsFiles;
 
 /// The whole of proxymgr.yml.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ pub enum SourceConfig {
         path: String,
         /// How to log in.
         auth: Option<AuthConfig>,
+        /// The files for TLS; without them the connection is not private.
+        tls: Option<TlsFiles>,
     },
     /// Files.
     File {

@@ -1,6 +1,7 @@
 //! The section `service_config`: one source of services, or a list of them.
 
 use crate::engine::secret::Secret;
+use crate::engine::tls_files::{TlsFiles, TlsIdentityFiles};
 
 use super::model::{AuthConfig, SourceConfig};
 use super::reader::{Reader, Section, Value};
@@ -51,7 +52,6 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
         SourceType::Zookeeper => read_zookeeper(reader, &mut section),
         SourceType::File => read_file(reader, &mut section),
     };
-    section.refuse_later(&["tls"]);
     reader.close(&section);
     source
 }
@@ -78,10 +78,11 @@ fn read_zookeeper(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<
             "write the node that holds the services, such as path: /service_config",
         );
     }
-    let auth = section.get("auth");
+    let (auth, tls) = (section.get("auth"), section.get("tls"));
     let (servers, path) = (reader.read(servers, value::ensemble), reader.read(path, value::node_path));
     let auth = auth.and_then(|value| read_auth(reader, value));
-    Some(SourceConfig::Zookeeper { servers: servers?, path: path?, auth })
+    let tls = tls.and_then(|value| read_tls(reader, value));
+    Some(SourceConfig::Zookeeper { servers: servers?, path: path?, auth, tls })
 }
 
 fn read_file(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {
@@ -116,4 +117,31 @@ fn read_auth(reader: &mut Reader<'_>, value: Value<'_>) -> Option<AuthConfig> {
     let credentials = text("credentials", "write credentials: ${VARIABLE}, for digest a user:password");
     reader.close(&section);
     Some(AuthConfig { scheme: scheme?, credentials: Secret::new(credentials?) })
+}
+
+fn read_tls(reader: &mut Reader<'_>, value: Value<'_>) -> Option<TlsFiles> {
+    let mistakes = reader.errors.len();
+    let mut section = reader.open(Some(value));
+    if reader.errors.len() > mistakes {
+        return None;
+    }
+    let [ca, cert, key] = ["ca", "cert", "key"].map(|key| section.get(key));
+    if ca.is_none() {
+        reader.missing(
+            &section,
+            "ca",
+            "write the file with the authorities that sign the servers' certificates",
+        );
+    }
+    match (&cert, &key) {
+        (Some(_), None) => reader.missing(&section, "key", "write the file with the private key of cert"),
+        (None, Some(_)) => {
+            reader.missing(&section, "cert", "write the file with the certificate that key is for");
+        }
+        (Some(_), Some(_)) | (None, None) => {}
+    }
+    reader.close(&section);
+    let [ca, cert, key] = [ca, cert, key].map(|value| reader.read(value, value::absolute_path));
+    let identity = cert.zip(key).map(|(cert, key)| TlsIdentityFiles { cert, key });
+    Some(TlsFiles { ca: ca?, identity })
 }

@@ -34,6 +34,7 @@ pub mod service;
 mod side_by_side;
 pub mod sink;
 pub mod state;
+pub mod tls_files;
 
 #[cfg(test)]
 mod fixtures;

@@ -51,8 +51,8 @@ pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listing
     loop {
         let since = Instant::now();
         let result = match settings {
-            SourceSettings::Zookeeper { servers, path, auth } => {
-                zookeeper::follow(ensembles, servers, auth.as_ref(), path, out).await
+            SourceSettings::Zookeeper { servers, path, access } => {
+                zookeeper::follow(ensembles, servers, access, path, out).await
             }
             SourceSettings::File { path } => file::follow(path, out).await,
         };

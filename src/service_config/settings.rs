@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::SourceConfig;
 use crate::engine::printable::printable;
-use crate::zookeeper::{Auth, ConnectString, NodePath, ZookeeperError};
+use crate::zookeeper::{Access, Auth, ConnectString, NodePath, ZookeeperError};
 
 /// One source of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +16,8 @@ pub enum SourceSettings {
         servers: ConnectString,
         /// The parent node, below the chroot.
         path: NodePath,
-        /// Who we are to it.
-        auth: Option<Auth>,
+        /// Who we are to it, and how we speak with it.
+        access: Access,
     },
     /// A directory of `NAME.json`, `NAME.yml` or `NAME.yaml`, or one file that maps names to definitions.
     File {
@@ -29,7 +29,7 @@ pub enum SourceSettings {
 impl fmt::Display for SourceSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Zookeeper { servers, path, auth: _ } => write!(f, "zookeeper {servers} {path}"),
+            Self::Zookeeper { servers, path, access: _ } => write!(f, "zookeeper {servers} {path}"),
             Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
         }
     }
@@ -41,12 +41,16 @@ impl TryFrom<&SourceConfig> for SourceSettings {
     /// Reads the texts of proxymgr.yml.
     fn try_from(config: &SourceConfig) -> Result<Self, ZookeeperError> {
         Ok(match config {
-            SourceConfig::Zookeeper { servers, path, auth } => Self::Zookeeper {
+            SourceConfig::Zookeeper { servers, path, auth, tls } => Self::Zookeeper {
                 servers: ConnectString::parse(servers)?,
                 path: NodePath::parse(path)?,
-                auth: auth
-                    .as_ref()
-                    .map(|auth| Auth { scheme: auth.scheme.clone(), credentials: auth.credentials.clone() }),
+                access: Access {
+                    auth: auth.as_ref().map(|auth| Auth {
+                        scheme: auth.scheme.clone(),
+                        credentials: auth.credentials.clone(),
+                    }),
+                    tls: tls.clone(),
+                },
             },
             SourceConfig::File { path } => Self::File { path: path.clone() },
         })
@@ -65,6 +69,7 @@ mod tests {
             servers: servers.to_owned(),
             path: "/services".to_owned(),
             auth: Some(AuthConfig { scheme: "digest".to_owned(), credentials: Secret::new("me:hunter2") }),
+            tls: None,
         };
         let settings = SourceSettings::try_from(&config("zk1,zk2:99/prod")).unwrap();
         assert_eq!(settings.to_string(), "zookeeper zk1:2181,zk2:99/prod /services");

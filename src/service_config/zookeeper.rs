@@ -9,16 +9,16 @@ use super::listing::{Entry, Listing, RawDefinition};
 use super::{Listings, SourceError, publish};
 use crate::document::Format;
 use crate::engine::printable::printable;
-use crate::zookeeper::{Auth, Children, ConnectString, Ensembles, NodePath};
+use crate::zookeeper::{Access, Children, ConnectString, Ensembles, NodePath};
 
 pub(super) async fn follow(
     ensembles: &Ensembles,
     servers: &ConnectString,
-    auth: Option<&Auth>,
+    access: &Access,
     path: &NodePath,
     out: &Listings,
 ) -> Result<Infallible, SourceError> {
-    let mut watch = ensembles.children_of(servers, auth, path, None);
+    let mut watch = ensembles.children_of(servers, access, path, None);
     loop {
         let children = watch.next().await?;
         // A node that nobody made yet is no list; one that is gone is an empty one.

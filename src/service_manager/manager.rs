@@ -19,7 +19,7 @@ use crate::service_config::{self, Listing, SourceSettings};
 use crate::watcher::{
     self, HostNames, LastAddresses, Registries, ServerList, ServerSet, last_addresses, publisher,
 };
-use crate::zookeeper::Ensembles;
+use crate::zookeeper::{Access, Ensembles};
 
 /// How long a task that panicked stays down.
 const PANIC_WAIT: Duration = Duration::from_secs(5);
@@ -84,17 +84,15 @@ impl Manager {
         events: mpsc::Sender<RegistryEvent>,
     ) -> Self {
         let (messages, inbox) = mpsc::channel(64);
-        let credentials = sources.iter().filter_map(|source| match source {
-            SourceSettings::Zookeeper { servers, path: _, auth } => Some((servers.clone(), auth.clone()?)),
+        let access = sources.iter().filter_map(|source| match source {
+            SourceSettings::Zookeeper { servers, path: _, access } => {
+                (*access != Access::default()).then(|| (servers.clone(), access.clone()))
+            }
             SourceSettings::File { path: _ } => None,
         });
         Self {
             started: Instant::now(),
-            registries: Registries {
-                ensembles: Ensembles::default(),
-                credentials: credentials.collect(),
-                host_names,
-            },
+            registries: Registries { ensembles: Ensembles::default(), access: access.collect(), host_names },
             catalog: Catalog::new(sources.len(), memory.listing()),
             recall_at: memory.recall_after.map(|wait| Instant::now() + wait),
             remembered: memory.services,

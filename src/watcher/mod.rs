@@ -41,7 +41,7 @@ use locate::locate;
 use crate::directory_watch::DirectoryWatchError;
 use crate::engine::listed_server::ListedServer;
 use crate::engine::service::WatcherSpec;
-use crate::zookeeper::{Auth, ConnectString, Ensembles, ZookeeperError};
+use crate::zookeeper::{Access, ConnectString, Ensembles, ZookeeperError};
 
 /// Follows one registry for one service.
 pub trait Watcher: Send + 'static {
@@ -68,17 +68,17 @@ pub enum WatchError {
 pub struct Registries {
     /// The `ZooKeeper` sessions.
     pub ensembles: Ensembles,
-    /// Credentials, each for the servers that they were given for.
-    pub credentials: Vec<(ConnectString, Auth)>,
+    /// Credentials and TLS, each for the servers that they were given for.
+    pub access: Vec<(ConnectString, Access)>,
     /// Where host names of servers lead to.
     pub host_names: HostNames,
 }
 
 impl Registries {
-    /// The credentials for the ensemble of `servers`.
-    fn auth_for(&self, servers: &ConnectString) -> Option<Auth> {
-        let same = |(known, _): &&(ConnectString, Auth)| known.hosts() == servers.hosts();
-        self.credentials.iter().find(same).map(|(_, auth)| auth.clone())
+    /// How the ensemble of `servers` is spoken with.
+    fn access_to(&self, servers: &ConnectString) -> Access {
+        let same = |(known, _): &&(ConnectString, Access)| known.hosts() == servers.hosts();
+        self.access.iter().find(same).map(|(_, access)| access.clone()).unwrap_or_default()
     }
 }
 

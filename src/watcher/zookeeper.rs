@@ -32,10 +32,9 @@ impl Watcher for ZookeeperWatcher {
     async fn watch(&mut self, out: &Updates) -> Result<Infallible, WatchError> {
         let servers = ConnectString::parse(&self.server).map_err(ZookeeperError::from)?;
         let path = NodePath::parse(&self.path).map_err(ZookeeperError::from)?;
-        let auth = self.registries.auth_for(&servers);
+        let access = self.registries.access_to(&servers);
         let ensembles = &self.registries.ensembles;
-        let mut watch =
-            ensembles.children_of(&servers, auth.as_ref(), &path, Some(node_format::name_suffices));
+        let mut watch = ensembles.children_of(&servers, &access, &path, Some(node_format::name_suffices));
         loop {
             let children = watch.next().await?;
             if !children.parent_exists {

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use super::auth::Auth;
+use super::access::Access;
 use super::children::ChildrenWatch;
 use super::connect_string::ConnectString;
 use super::node_path::NodePath;
 use super::session::{NameSuffices, Session};
 
-/// All ensembles of this process: as many sessions per (servers, credentials) as the watched paths need, each kept while
-/// somebody follows a node in it.
+/// All ensembles of this process: as many sessions per (servers, access) as the watched paths need, each kept while somebody
+/// follows a node in it.
 #[derive(Clone, Debug, Default)]
 pub struct Ensembles {
     sessions: Arc<Mutex<HashMap<SessionKey, Vec<Weak<Session>>>>>,
@@ -20,7 +20,7 @@ pub struct Ensembles {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SessionKey {
     hosts: String,
-    auth: Option<Auth>,
+    access: Access,
 }
 
 impl Ensembles {
@@ -37,11 +37,11 @@ impl Ensembles {
     pub fn children_of(
         &self,
         servers: &ConnectString,
-        auth: Option<&Auth>,
+        access: &Access,
         path: &NodePath,
         name_suffices: Option<NameSuffices>,
     ) -> ChildrenWatch {
-        let key = SessionKey { hosts: servers.hosts().to_owned(), auth: auth.cloned() };
+        let key = SessionKey { hosts: servers.hosts().to_owned(), access: access.clone() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, same| {
             same.retain(|session| session.strong_count() > 0);
@@ -55,7 +55,7 @@ impl Ensembles {
         {
             return watch;
         }
-        let session = Arc::new(Session::start(key.hosts.clone(), key.auth.clone()));
+        let session = Arc::new(Session::start(key.hosts.clone(), key.access.clone()));
         let watch = session.begin(&path, name_suffices);
         sessions.entry(key).or_default().push(Arc::downgrade(&session));
         watch
@@ -66,6 +66,8 @@ impl Ensembles {
 mod tests {
     use super::*;
     use crate::engine::secret::Secret;
+    use crate::engine::tls_files::TlsFiles;
+    use crate::zookeeper::Auth;
 
     #[tokio::test]
     async fn a_session_watches_64_kib_of_paths_and_further_ones_take_the_rest() {
@@ -73,7 +75,7 @@ mod tests {
         let servers = ConnectString::parse("127.0.0.1:1").unwrap();
         let follow = |number: usize| {
             let path = format!("/{number:01023}");
-            ensembles.children_of(&servers, None, &NodePath::parse(&path).unwrap(), None)
+            ensembles.children_of(&servers, &Access::default(), &NodePath::parse(&path).unwrap(), None)
         };
         let count = || ensembles.sessions.lock().unwrap().values().map(Vec::len).sum::<usize>();
         let watches: Vec<_> = (0..200).map(follow).collect();
@@ -87,13 +89,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_session_is_shared_by_ensemble_and_credentials_and_ends_with_its_last_user() {
+    async fn a_session_is_shared_by_ensemble_and_access_and_ends_with_its_last_user() {
         let ensembles = Ensembles::new();
+        let anyone = Access::default();
         let auth = Auth { scheme: "digest".into(), credentials: Secret::new("a:b") };
-        let follow = |servers: &str, auth: Option<&Auth>, path: &str| {
+        let user = Access { auth: Some(auth), tls: None };
+        let tls = TlsFiles { ca: "/ca.pem".into(), identity: None };
+        let private = Access { auth: None, tls: Some(tls) };
+        let follow = |servers: &str, access: &Access, path: &str| {
             ensembles.children_of(
                 &ConnectString::parse(servers).unwrap(),
-                auth,
+                access,
                 &NodePath::parse(path).unwrap(),
                 None,
             )
@@ -102,12 +108,12 @@ mod tests {
             let sessions = ensembles.sessions.lock().unwrap();
             sessions.values().flatten().filter(|session| session.strong_count() > 0).count()
         };
-        let one = follow("127.0.0.1:1", None, "/a");
-        let same = [follow("127.0.0.1:1/chroot", None, "/b"), follow("127.0.0.1:1", None, "/a")];
+        let one = follow("127.0.0.1:1", &anyone, "/a");
+        let same = [follow("127.0.0.1:1/chroot", &anyone, "/b"), follow("127.0.0.1:1", &anyone, "/a")];
         assert_eq!(alive(), 1);
-        let other = follow("127.0.0.1:1", Some(&auth), "/a");
-        assert_eq!(alive(), 2);
-        drop((one, other));
+        let others = [&user, &private].map(|access| follow("127.0.0.1:1", access, "/a"));
+        assert_eq!(alive(), 3);
+        drop((one, others));
         assert_eq!(alive(), 1);
         drop(same);
         assert_eq!(alive(), 0);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::connect_string::ConnectStringError;
 use super::node_path::NodePathError;
+use super::tls::TlsFileError;
 
 /// Why an ensemble can't be followed now.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -16,9 +17,23 @@ pub enum ZookeeperError {
     Path(#[from] NodePathError),
     /// No server took the connection.
     #[error(
-        "no server takes connections (refused or unreachable); check the addresses and that ZooKeeper runs"
+        "no server takes connections (refused or unreachable); check the addresses, that ZooKeeper runs, and that tls is set if these ports speak TLS"
     )]
     Unreachable,
+    /// A file for TLS is of no use.
+    #[error("TLS: {0}")]
+    TlsFile(#[from] TlsFileError),
+    /// A host that no certificate can name.
+    #[error("TLS: '{0}' can't stand in a certificate; write the server's DNS name or address")]
+    TlsName(String),
+    /// A server took the connection, but it could not be made private.
+    #[error("TLS with {server} fails: {reason}")]
+    Tls {
+        /// `host:port`.
+        server: String,
+        /// Why, with what to do.
+        reason: String,
+    },
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     NoAnswer(Duration),

@@ -1,7 +1,7 @@
 //! Sessions with `ZooKeeper` ensembles, shared by all who follow nodes of the same ensemble.
 //!
 //! ```text
-//! Ensembles --(hosts, auth)--> Session: one client, kept alive by a task      session.rs
+//! Ensembles --(hosts, access)--> Session: one client, kept alive by a task      session.rs
 //!                                 |  Link {client, epoch}, a new one after each (re)connect
 //!                                 v
 //!                              Tree: one watched path, its children in memory  tree.rs, load.rs
@@ -13,21 +13,24 @@
 //! An outage, a restart or an expired session publishes nothing: the last snapshot stays until a good answer differs.
 //! No other module names the `ZooKeeper` crate.
 
-mod auth;
+mod access;
 mod children;
 mod connect_string;
 mod ensembles;
 mod error;
 mod events;
+mod handshake;
 mod load;
 mod node_path;
 mod session;
+mod tls;
 mod tree;
 
-pub use auth::Auth;
+pub use access::{Access, Auth};
 pub use children::{Children, ChildrenWatch, Node};
 pub use connect_string::{ConnectString, ConnectStringError};
 pub use ensembles::Ensembles;
 pub use error::ZookeeperError;
 pub use node_path::{NodePath, NodePathError};
 pub use session::NameSuffices;
+pub use tls::{TlsFileError, TlsFileReason, check_tls_files};

@@ -12,14 +12,17 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 use zookeeper_client::{Client, SessionState};
 
-use super::auth::Auth;
+use super::access::Access;
 use super::children::ChildrenWatch;
 use super::error::ZookeeperError;
+use super::handshake;
+use super::load::bounded;
 use super::node_path::NodePath;
+use super::tls;
 use super::tree::TreeTask;
 use crate::engine::backoff::Backoff;
 
@@ -71,11 +74,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn start(hosts: String, auth: Option<Auth>) -> Self {
+    pub(super) fn start(hosts: String, access: Access) -> Self {
         let hosts: Arc<str> = hosts.into();
         let (publish, link) = watch::channel(None);
         let (suspects, suspected) = mpsc::channel(16);
-        let keeper = Keeper { hosts: Arc::clone(&hosts), auth, publish, suspected, epoch: 0 };
+        let keeper = Keeper { hosts: Arc::clone(&hosts), access, publish, suspected, epoch: 0 };
         let keeper = tokio::spawn(keeper.run()).abort_handle();
         Self { handle: SessionHandle { hosts, link, suspects }, trees: Mutex::default(), keeper }
     }
@@ -126,7 +129,7 @@ impl Drop for Session {
 
 struct Keeper {
     hosts: Arc<str>,
-    auth: Option<Auth>,
+    access: Access,
     publish: watch::Sender<Option<Link>>,
     suspected: mpsc::Receiver<u64>,
     epoch: u64,
@@ -135,7 +138,7 @@ struct Keeper {
 impl Keeper {
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        let mut outage = false;
+        let mut told = None;
         loop {
             match self.connect().await {
                 Ok(client) => {
@@ -144,16 +147,17 @@ impl Keeper {
                     let reason = self.keep(client).await;
                     self.publish.send_replace(None);
                     warn!(ensemble = %self.hosts, reason, "ZooKeeper session ended; a new one follows, the last known answers stay");
-                    outage = true;
+                    told = None;
                     if since.elapsed() > SESSION_TIMEOUT {
                         backoff.reset();
                     }
                 }
                 Err(error) => {
-                    if !outage {
-                        warn!(ensemble = %self.hosts, reason = %error, "ZooKeeper can't be reached; trying on");
+                    let reason = error.to_string();
+                    if told.as_ref() != Some(&reason) {
+                        warn!(ensemble = %self.hosts, reason, "ZooKeeper can't be reached; trying on");
+                        told = Some(reason);
                     }
-                    outage = true;
                 }
             }
             sleep(backoff.next_wait()).await;
@@ -162,12 +166,18 @@ impl Keeper {
 
     async fn connect(&self) -> Result<Client, ZookeeperError> {
         let mut connector = Client::connector().with_session_timeout(SESSION_TIMEOUT).with_fail_eagerly();
-        if let Some(auth) = &self.auth {
+        if let Some(auth) = &self.access.auth {
             connector = connector.with_auth(&auth.scheme, auth.credentials.expose().as_bytes());
         }
-        match timeout(OPERATION_TIMEOUT, connector.connect(&self.hosts)).await {
-            Ok(result) => Ok(result?),
-            Err(_elapsed) => Err(ZookeeperError::NoAnswer(OPERATION_TIMEOUT)),
+        let Some(files) = &self.access.tls else { return bounded(connector.connect(&self.hosts)).await };
+        let tls = tls::read(files)?;
+        handshake::check_names(&self.hosts)?;
+        let connecting = connector.with_tls(tls.options()?).secure_connect(&self.hosts);
+        match bounded(connecting).await {
+            Err(error @ (ZookeeperError::Unreachable | ZookeeperError::NoAnswer(_))) => {
+                Err(handshake::trouble(&self.hosts, &tls).await.unwrap_or(error))
+            }
+            result => result,
         }
     }
 

@@ -69,7 +69,8 @@ const NOT_IN_THE_ENGINE: &[&str] = &[
 const NAMES_NOT_IN_THE_ENGINE: &[&str] = &["Instant", "SystemTime", "TcpListener", "TcpStream", "UdpSocket"];
 
 /// Crates that one module alone names.
-const CRATES_AT_HOME: &[(&str, &str)] = &[("zookeeper_client", "zookeeper"), ("hickory_resolver", "dns")];
+const CRATES_AT_HOME: &[(&str, &str)] =
+    &[("zookeeper_client", "zookeeper"), ("rustls", "zookeeper"), ("hickory_resolver", "dns")];
 
 const MAX_LINES: usize = 400;
 

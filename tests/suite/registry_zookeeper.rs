@@ -6,7 +6,7 @@ use proxymgr::dns::Names;
 use proxymgr::service_config::SourceSettings;
 use proxymgr::service_manager::{self, Memory, RegistryEvent};
 use proxymgr::watcher::HostNames;
-use proxymgr::zookeeper::{Auth, Children, ChildrenWatch, ConnectString, Ensembles, NodePath};
+use proxymgr::zookeeper::{Access, Auth, Children, ChildrenWatch, ConnectString, Ensembles, NodePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
@@ -49,7 +49,7 @@ fn servers(server: &ZookeeperServer) -> ConnectString {
 }
 
 fn follow(ensembles: &Ensembles, server: &ZookeeperServer, path: &str) -> ChildrenWatch {
-    ensembles.children_of(&servers(server), None, &NodePath::parse(path).unwrap(), None)
+    ensembles.children_of(&servers(server), &Access::default(), &NodePath::parse(path).unwrap(), None)
 }
 
 async fn next(watch: &mut ChildrenWatch) -> Children {
@@ -233,8 +233,9 @@ async fn credentials_open_what_others_may_not_read() {
     until(&mut stranger, &[("public", "2")]).await;
     let auth =
         Auth { scheme: "digest".into(), credentials: proxymgr::engine::secret::Secret::new("me:secret") };
+    let access = Access { auth: Some(auth), tls: None };
     let below = ConnectString::parse(&format!("{}/s", server.address())).unwrap();
-    let mut friend = ensembles.children_of(&below, Some(&auth), &NodePath::parse("/").unwrap(), None);
+    let mut friend = ensembles.children_of(&below, &access, &NodePath::parse("/").unwrap(), None);
     until(&mut friend, &[("private", "1"), ("public", "2")]).await;
 }
 
@@ -264,7 +265,7 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     put(&zk, "/config/web", &definition("/web", r#","port":8080"#)).await;
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
-    let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
+    let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
     let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
 
     assert!(
@@ -310,7 +311,7 @@ async fn an_ensemble_that_lost_its_data_removes_no_service() {
     fill(&client(&server).await, "1.1.1.1").await;
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
-    let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
+    let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
     let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
     assert!(matches!(event(&mut events).await, RegistryEvent::Defined { .. }));
     assert_eq!(event(&mut events).await, RegistryEvent::Listed);
@@ -340,7 +341,7 @@ async fn a_new_server_node_is_published_within_milliseconds() {
     put(&zk, "/config/web", &definition).await;
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
-    let source = SourceSettings::Zookeeper { servers: servers(&server), path, auth: None };
+    let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
     let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
     while !matches!(event(&mut events).await, RegistryEvent::Servers { .. }) {}
     let mut took = Vec::new();

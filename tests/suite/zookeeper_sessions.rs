@@ -1,6 +1,6 @@
 //! Long paths are spread over several sessions, since the client loses its reconnects when one watches too many bytes.
 
-use proxymgr::zookeeper::{ChildrenWatch, ConnectString, Ensembles, NodePath};
+use proxymgr::zookeeper::{Access, ChildrenWatch, ConnectString, Ensembles, NodePath};
 use tokio::time::timeout;
 use zookeeper_client::{Acls, Client, CreateMode};
 
@@ -36,7 +36,14 @@ async fn paths_beyond_what_one_session_survives_are_followed_through_a_reconnect
     let ensembles = Ensembles::new();
     let servers = ConnectString::parse(&server.address()).unwrap();
     let mut watches: Vec<_> = (0..PATHS)
-        .map(|number| ensembles.children_of(&servers, None, &NodePath::parse(&path(number)).unwrap(), None))
+        .map(|number| {
+            ensembles.children_of(
+                &servers,
+                &Access::default(),
+                &NodePath::parse(&path(number)).unwrap(),
+                None,
+            )
+        })
         .collect();
     for watch in &mut watches {
         names(watch, "before").await;

@@ -298,7 +298,7 @@ const BAD_FILES: &[(&str, &[&str])] = &[
         "service_config: {type: zookeeper, servers: \"zk/a//b\", path: /a, tls: {}}",
         &[
             "1:44: service_config.servers: 'zk/a//b' has a bad chroot; write host:port,host:port, and a chroot such as /prod after the last if there is one",
-            "1:65: service_config.tls: is not supported yet by this version; remove it",
+            "1:70: service_config.tls.ca: is missing; write the file with the authorities that sign the servers' certificates",
         ],
     ),
     (
@@ -308,6 +308,18 @@ const BAD_FILES: &[(&str, &[&str])] = &[
             "1:64: service_config.auth.credentials: is missing; write credentials: ${VARIABLE}, for digest a user:password",
             "1:65: service_config.auth: unknown key; known here are scheme, credentials",
         ],
+    ),
+    (
+        "service_config: {type: zookeeper, servers: zk, path: /a, tls: {ca: ca.pem, cert: /c, kye: /k}}",
+        &[
+            "1:63: service_config.tls.key: is missing; write the file with the private key of cert",
+            "1:68: service_config.tls.ca: 'ca.pem' is no absolute path; begin it with /",
+            "1:86: service_config.tls.kye: unknown key; known here are ca, cert, key",
+        ],
+    ),
+    (
+        "service_config: {type: zookeeper, servers: zk, path: /a, tls: {ca: /ca, key: /k}}",
+        &["1:63: service_config.tls.cert: is missing; write the file with the certificate that key is for"],
     ),
     (
         "service_config: [{type: file, path: /a}, {type: file}, 7]",

@@ -48,6 +48,7 @@ fn the_first_example_of_the_original_readme_works() {
         servers: "localhost:2181".to_owned(),
         path: "/service_config".to_owned(),
         auth: None,
+        tls: None,
     };
     assert_eq!(config.service_config, [source]);
 }
@@ -88,14 +89,21 @@ fn the_commented_example_is_the_defaults() {
 }
 
 #[test]
-fn the_commented_key_of_the_example_works_too() {
+fn the_commented_keys_of_the_example_work_too() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
-    let text = std::fs::read_to_string(file).unwrap().replace("  # auth", "  auth").replace("  #   ", "    ");
+    let text = std::fs::read_to_string(file).unwrap().replace("  # auth", "  auth");
+    let text = text.replace("  # tls", "  tls").replace("  #   ", "    ");
     let config = load(&text).unwrap();
-    let [SourceConfig::Zookeeper { auth: Some(auth), .. }] = &config.service_config[..] else {
+    let [SourceConfig::Zookeeper { auth: Some(auth), tls: Some(tls), .. }] = &config.service_config[..]
+    else {
         panic!("{config:?}")
     };
     assert_eq!((auth.scheme.as_str(), auth.credentials.expose()), ("digest", "user:s3cret"));
+    let identity = tls.identity.as_ref().unwrap();
+    assert_eq!(
+        [&tls.ca, &identity.cert, &identity.key].map(|file| file.to_str().unwrap()),
+        ["zookeeper-ca.pem", "zookeeper.pem", "zookeeper.key"].map(|file| format!("/etc/proxymgr/{file}"))
+    );
     assert!(!format!("{config:?}").contains("s3cret"));
 }
 

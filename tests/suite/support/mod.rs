@@ -1,6 +1,7 @@
 //! What the tests share: real servers, ports, deadlines, a load client that counts every error.
 
 pub mod backend;
+pub mod certificates;
 pub mod deadline;
 pub mod dns_server;
 pub mod haproxy;

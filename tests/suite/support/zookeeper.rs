@@ -10,8 +10,9 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::certificates::Authority;
 use super::deadline::eventually;
-use super::ports::free_port;
+use super::ports::{free_port, free_ports};
 
 const JARS: &str = "/usr/share/java";
 const JAR_PREFIXES: &[&str] = &[
@@ -36,6 +37,9 @@ pub struct ZookeeperServer {
     /// What starts it elsewhere: `ip netns exec NAME`.
     place: Vec<String>,
     main: &'static str,
+    secure_address: Option<SocketAddr>,
+    /// What TLS needs.
+    files: Option<tempfile::TempDir>,
     process: Option<Child>,
 }
 
@@ -46,6 +50,28 @@ impl ZookeeperServer {
     /// Starts one and waits until it takes connections.
     pub fn start() -> Self {
         let mut server = Self::prepare(SocketAddr::from(([127, 0, 0, 1], free_port())), "", ALONE);
+        server.restart();
+        server
+    }
+
+    /// One that speaks TLS too, at [`Self::secure_address`]: with a certificate of `authority` for 127.0.0.1, and only with
+    /// clients that show one of the same authority (administrator's guide, "Encryption, Authentication, Authorization Options").
+    pub fn start_with_tls(authority: &Authority) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let own = authority.sign("127.0.0.1");
+        let key_store = files.path().join("server.pem");
+        fs::write(&key_store, own.key + &own.cert).unwrap();
+        let [port, secure] = free_ports();
+        let more = format!(
+            "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsecureClientPort={secure}\n\
+             secureClientPortAddress=127.0.0.1\nssl.clientAuth=need\nssl.keyStore.type=PEM\nssl.trustStore.type=PEM\n\
+             ssl.keyStore.location={}\nssl.trustStore.location={}\n",
+            key_store.display(),
+            authority.write(files.path().join("ca.pem")).display(),
+        );
+        let mut server = Self::prepare(SocketAddr::from(([127, 0, 0, 1], port)), &more, ALONE);
+        server.secure_address = Some(SocketAddr::from(([127, 0, 0, 1], secure)));
+        server.files = Some(files);
         server.restart();
         server
     }
@@ -80,12 +106,17 @@ impl ZookeeperServer {
             address.ip(),
         );
         fs::write(dir.path().join("zoo.cfg"), config).unwrap();
-        Self { dir, address, place: Vec::new(), main, process: None }
+        Self { dir, address, place: Vec::new(), main, secure_address: None, files: None, process: None }
     }
 
     /// The connect string.
     pub fn address(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The same for TLS.
+    pub fn secure_address(&self) -> String {
+        self.secure_address.expect("started with TLS").to_string()
     }
 
     /// Starts it again, on the same port and data.
@@ -109,10 +140,12 @@ impl ZookeeperServer {
     }
 
     fn wait_until_it_listens(&self) {
-        eventually(Duration::from_secs(30), "ZooKeeper takes connections", || {
-            TcpStream::connect_timeout(&self.address, Duration::from_secs(1))
-                .map_err(|error| (error, self.log()))
-        });
+        for address in [Some(self.address), self.secure_address].into_iter().flatten() {
+            eventually(Duration::from_secs(30), "ZooKeeper takes connections", || {
+                TcpStream::connect_timeout(&address, Duration::from_secs(1))
+                    .map_err(|error| (error, self.log()))
+            });
+        }
     }
 
     /// What it is in its ensemble; `None` while it is nothing yet.
