@@ -52,10 +52,25 @@ pub enum Written {
 /// When it can't be; the old file is then untouched.
 pub fn write_atomically(path: &Path, text: &str, mode: u32) -> Result<Written, ConfigFileError> {
     let target = resolve(path);
-    if fs::read(&target).is_ok_and(|old| old == text.as_bytes()) {
+    let has_its_length = || fs::metadata(&target).is_ok_and(|old| old.len() == text.len() as u64);
+    if has_its_length() && fs::read(&target).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(Written::Unchanged);
     }
-    replace(&target, text, mode).map(|()| Written::Changed).map_err(|source| write_error(target, source))
+    let write = |file: &mut dyn io::Write| file.write_all(text.as_bytes());
+    replace(&target, mode, write).map(|()| Written::Changed).map_err(|source| write_error(target, source))
+}
+
+/// The same for a text that is never in memory as a whole, and always new.
+///
+/// # Errors
+/// When it can't be; the old file is then untouched.
+pub fn stream_atomically(
+    path: &Path,
+    mode: u32,
+    write: impl Fn(&mut dyn io::Write) -> io::Result<()>,
+) -> Result<(), ConfigFileError> {
+    let target = resolve(path);
+    replace(&target, mode, write).map_err(|source| write_error(target, source))
 }
 
 /// Keeps `text` as the last configuration that a process served.
@@ -77,7 +92,7 @@ fn resolve(path: &Path) -> PathBuf {
     }
 }
 
-fn replace(target: &Path, text: &str, mode: u32) -> io::Result<()> {
+fn replace(target: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
     let (Some(name), Some(directory)) = (target.file_name(), target.parent()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -87,7 +102,7 @@ fn replace(target: &Path, text: &str, mode: u32) -> io::Result<()> {
     hidden.push(".new");
     let temporary = directory.join(hidden);
     remove_if_there(&temporary)?;
-    let written = write_new(&temporary, text, mode).and_then(|()| fs::rename(&temporary, target));
+    let written = write_new(&temporary, mode, write).and_then(|()| fs::rename(&temporary, target));
     if let Err(error) = written {
         remove_if_there(&temporary)?;
         return Err(error);
@@ -95,11 +110,14 @@ fn replace(target: &Path, text: &str, mode: u32) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-fn write_new(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+fn write_new(path: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // Whatever the umask took.
     file.set_permissions(Permissions::from_mode(mode))?;
-    file.write_all(text.as_bytes())?;
+    let mut buffered = io::BufWriter::new(&mut file);
+    write(&mut buffered)?;
+    buffered.flush()?;
+    drop(buffered);
     file.sync_all()
 }
 

@@ -1,5 +1,7 @@
 //! Texts that tell whether they are whole: a line with the format and the checksum of the rest, then the rest.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
 
 /// Why a sealed text can't be used.
@@ -26,6 +28,36 @@ struct Header {
 pub(super) fn seal(format: u32, body: &str) -> serde_json::Result<String> {
     let header = serde_json::to_string(&Header { format, crc32: crc32fast::hash(body.as_bytes()) })?;
     Ok(format!("{header}\n{body}\n"))
+}
+
+/// Writes what [`seal`] makes of the body that `write` writes; it is called twice, so that the body is never in memory.
+///
+/// # Errors
+/// When writing fails.
+pub(super) fn seal_to(
+    out: &mut dyn Write,
+    format: u32,
+    write: impl Fn(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut checksum = Checksum(crc32fast::Hasher::new());
+    write(&mut checksum)?;
+    serde_json::to_writer(&mut *out, &Header { format, crc32: checksum.0.finalize() })?;
+    out.write_all(b"\n")?;
+    write(out)?;
+    out.write_all(b"\n")
+}
+
+struct Checksum(crc32fast::Hasher);
+
+impl Write for Checksum {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The body of a sealed text.

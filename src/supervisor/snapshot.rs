@@ -2,21 +2,23 @@
 //!
 //! Sealed JSON. Fields that this version doesn't know are passed over, so that an older one can read what a newer one wrote.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io;
 use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer as _};
 
-use super::sealed::{SealError, seal, unseal};
+use super::sealed::{SealError, seal_to, unseal};
 use crate::engine::host_name::HostName;
 use crate::engine::outage_rules::Servers;
 use crate::engine::printable::printable;
 use crate::engine::server::{Server, Weight};
 use crate::engine::server_options::NodeWords;
-use crate::haproxy::config_file::{ConfigFileError, write_atomically};
+use crate::haproxy::config_file::{ConfigFileError, stream_atomically};
 use crate::service_config::{Format, RawDefinition};
 use crate::service_manager::Remembered;
 
@@ -33,7 +35,7 @@ pub(super) enum SnapshotError {
     Unreadable {
         path: PathBuf,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     #[error(transparent)]
     Seal(#[from] SealError),
@@ -42,10 +44,10 @@ pub(super) enum SnapshotError {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Service {
-    origin: String,
+struct Service<'a> {
+    origin: Cow<'a, str>,
     yaml: bool,
-    definition: String,
+    definition: Cow<'a, str>,
     servers: Vec<SavedServer>,
 }
 
@@ -72,25 +74,20 @@ pub(super) type Topology = Vec<(String, RawDefinition, Arc<Servers>)>;
 /// # Errors
 /// When it can't be written.
 pub(super) fn save(state_dir: &Path, topology: &Topology) -> Result<(), ConfigFileError> {
-    let service = |(name, definition, servers): &(String, RawDefinition, Arc<Servers>)| {
-        let service = Service {
-            origin: definition.origin.clone(),
-            yaml: definition.format == Format::Yaml,
-            definition: String::from_utf8_lossy(&definition.data).into_owned(),
-            servers: servers.values().map(SavedServer::of).collect(),
-        };
-        (name.clone(), service)
+    let write = |out: &mut dyn io::Write| {
+        let mut json = serde_json::Serializer::new(out);
+        let services = topology.iter().map(|(name, definition, servers)| {
+            let service = Service {
+                origin: Cow::Borrowed(&definition.origin),
+                yaml: definition.format == Format::Yaml,
+                definition: String::from_utf8_lossy(&definition.data),
+                servers: servers.values().map(SavedServer::of).collect(),
+            };
+            (name, service)
+        });
+        json.collect_map(services).map_err(io::Error::from)
     };
-    let services: BTreeMap<String, Service> = topology.iter().map(service).collect();
-    let path = state_dir.join(NAME);
-    let json = |error: serde_json::Error| ConfigFileError::Other {
-        action: "written",
-        path: path.clone(),
-        source: error.into(),
-    };
-    let body = serde_json::to_string(&services).map_err(json)?;
-    let text = seal(FORMAT, &body).map_err(json)?;
-    write_atomically(&path, &text, OWNER_ONLY).map(|_written| ())
+    stream_atomically(&state_dir.join(NAME), OWNER_ONLY, |out| seal_to(out, FORMAT, write))
 }
 
 /// What was remembered last; empty when nothing was.
@@ -101,7 +98,7 @@ pub(super) fn load(state_dir: &Path) -> Result<BTreeMap<String, Remembered>, Sna
     let path = state_dir.join(NAME);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(source) => return Err(SnapshotError::Unreadable { path, source }),
     };
     parse(&text).inspect_err(|_damaged| {
@@ -112,14 +109,14 @@ pub(super) fn load(state_dir: &Path) -> Result<BTreeMap<String, Remembered>, Sna
 }
 
 fn parse(text: &str) -> Result<BTreeMap<String, Remembered>, SnapshotError> {
-    let services: BTreeMap<String, Service> = serde_json::from_str(unseal(FORMAT, text)?)?;
+    let services: BTreeMap<String, Service<'_>> = serde_json::from_str(unseal(FORMAT, text)?)?;
     Ok(services.into_iter().map(|(name, service)| (name, service.remembered())).collect())
 }
 
-impl Service {
+impl Service<'_> {
     fn remembered(self) -> Remembered {
         let definition = RawDefinition {
-            data: self.definition.into_bytes().into(),
+            data: self.definition.into_owned().into_bytes().into(),
             format: if self.yaml { Format::Yaml } else { Format::Json },
             origin: printable(&self.origin),
         };
