@@ -81,7 +81,9 @@ fn services_and_servers_are_followed_over_tls_through_a_restart_of_the_server() 
     nodes.remove("api", &api1);
     wait_for_backends(web_port, &["web2"]);
     wait_for_backends(api_port, &["api2"]);
-    assert!(!proxymgr.log().contains(&secret));
+    let log = proxymgr.log();
+    assert!(!log.contains(&secret));
+    assert!(!log.contains("rustls"), "the log's level is debug, but the steps of TLS are no news");
 }
 
 #[test]
