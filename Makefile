@@ -6,7 +6,8 @@ SHELL := /bin/bash
 # cargo install puts its programs there, also when the PATH does not say so.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo test bench dependencies-demo dependencies-bench dependencies-test
+.PHONY: help demo test bench man deb image test-packages
+.PHONY: dependencies-demo dependencies-bench dependencies-test dependencies-deb dependencies-image dependencies-test-packages
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
@@ -21,6 +22,18 @@ test: dependencies-test ## format, lints, licences, documentation tests, all tes
 bench: dependencies-bench ## the figures of the README, measured on this machine
 	@cargo bench --locked
 
+man: ## manual pages and shell completions, in target/manual/
+	@packaging/manual
+
+deb: dependencies-deb ## the Debian package, in target/debian/
+	@packaging/deb
+
+image: dependencies-image ## the container image, in target/image/, without a registry
+	@packaging/image
+
+test-packages: dependencies-test-packages ## both, installed and run: in a machine of its own, and by a dockerd of its own
+	@packaging/tests/run
+
 dependencies-demo:
 	@packaging/install-dependencies demo
 
@@ -29,3 +42,12 @@ dependencies-bench:
 
 dependencies-test:
 	@packaging/install-dependencies test
+
+dependencies-deb:
+	@packaging/install-dependencies deb
+
+dependencies-image:
+	@packaging/install-dependencies image
+
+dependencies-test-packages:
+	@packaging/install-dependencies test-packages

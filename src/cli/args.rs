@@ -127,6 +127,11 @@ pub struct AcceptArgs {
     pub config: PathBuf,
 }
 
+/// What `clap` knows about the command line: manual pages and shell completions are made from it.
+pub fn description() -> clap::Command {
+    <CommandLine as clap::CommandFactory>::command()
+}
+
 /// Reads the command line, the program's name first.
 ///
 /// # Errors
@@ -144,8 +149,7 @@ fn command_of(args: impl IntoIterator<Item = OsString>) -> Result<Command, clap:
     let line = CommandLine::try_parse_from(args)?;
     line.command.or(line.run.map(Command::Run)).ok_or_else(|| {
         let reason = "a configuration file is needed: proxymgr -c FILE";
-        <CommandLine as clap::CommandFactory>::command()
-            .error(clap::error::ErrorKind::MissingRequiredArgument, reason)
+        description().error(clap::error::ErrorKind::MissingRequiredArgument, reason)
     })
 }
 
@@ -219,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_description_of_the_command_line_is_sound() {
-        <CommandLine as clap::CommandFactory>::command().debug_assert();
+        description().debug_assert();
     }
 
     #[test]

@@ -95,27 +95,35 @@ pub struct HeldLoss {
 pub enum Ruling {
     /// These are the servers now.
     Take(Arc<Servers>),
-    /// The last servers stay: the answer is empty.
-    KeepThoughEmpty,
+    /// These stay: the answer is empty.
+    KeepThoughEmpty(Arc<Servers>),
     /// The missing ones stay for now; whatever else the answer says holds.
     Hold(Arc<Servers>, HeldLoss),
 }
 
 impl OutageRules {
-    /// Judges `answer`, with what was believed before and a loss held already.
+    /// Judges `answer`, with what was believed before, the most that were believed a moment ago, and a loss held already.
+    ///
+    /// A loss that comes in pieces is one: a registry tells of each node that it lost by itself. Servers that were
+    /// replaced one by one are no loss.
     pub fn judge(
         self,
         before: &Arc<Servers>,
+        recent: &Arc<Servers>,
         held: Option<&HeldLoss>,
         answer: Servers,
         now: Moment,
     ) -> Ruling {
         // Those kept by a hold are part of what was believed.
-        let missing = before.keys().filter(|name| !answer.contains_key(*name)).count();
+        let missing = missing_in(before, &answer);
+        let in_pieces = self.is_too_much(recent.len().saturating_sub(answer.len()), recent.len());
+        let before = if in_pieces { recent } else { before };
         if answer.is_empty() && missing > 0 && self.on_empty == OnEmpty::Keep {
-            return Ruling::KeepThoughEmpty;
+            return Ruling::KeepThoughEmpty(before.clone());
         }
-        if !self.is_too_much(missing, before.len()) {
+        // What comes back comes in pieces too: the rest of a loss that is held stays.
+        let still_held = missing > 0 && held.is_some();
+        if !in_pieces && !still_held && !self.is_too_much(missing, before.len()) {
             return Ruling::Take(Arc::new(answer));
         }
         let until = held.map_or(now + self.shrink_hold, |held| held.until);
@@ -125,12 +133,17 @@ impl OutageRules {
         }
         let mut kept = Servers::clone(before);
         kept.extend(answer.iter().map(|(name, server)| (name.clone(), server.clone())));
+        let missing = missing_in(before, &answer);
         Ruling::Hold(Arc::new(kept), HeldLoss { until, missing, answer })
     }
 
     fn is_too_much(self, missing: usize, before: usize) -> bool {
         missing >= FEWEST_HELD && missing * 100 > before * usize::from(self.max_shrink.0)
     }
+}
+
+fn missing_in(before: &Servers, answer: &Servers) -> usize {
+    before.keys().filter(|name| !answer.contains_key(*name)).count()
 }
 
 impl HeldLoss {
@@ -169,7 +182,13 @@ mod tests {
     fn an_ordinary_scale_down_is_taken_at_once() {
         for (before, after) in [(0..8, 0..2), (0..4, 0..1), (0..3, 0..1)] {
             let answer = servers(after);
-            let ruling = RULES.judge(&Arc::new(servers(before)), None, answer.clone(), at(0));
+            let ruling = RULES.judge(
+                &Arc::new(servers(before.clone())),
+                &Arc::new(servers(before)),
+                None,
+                answer.clone(),
+                at(0),
+            );
             assert_eq!(ruling, Ruling::Take(Arc::new(answer)));
         }
     }
@@ -177,40 +196,62 @@ mod tests {
     #[test]
     fn a_large_loss_is_held_while_new_servers_come_in_and_taken_when_it_lasts() {
         let before = Arc::new(servers(0..8));
-        let Ruling::Hold(kept, held) = RULES.judge(&before, None, servers(7..10), at(0)) else {
+        let Ruling::Hold(kept, held) = RULES.judge(&before, &before, None, servers(7..10), at(0)) else {
             panic!("not held")
         };
         assert_eq!((kept.len(), held.missing, held.until), (10, 7, at(30)));
-        let Ruling::Hold(_, still) = RULES.judge(&kept, Some(&held), servers(7..9), at(20)) else {
+        let Ruling::Hold(_, still) = RULES.judge(&kept, &kept, Some(&held), servers(7..9), at(20)) else {
             panic!("not held")
         };
         assert_eq!(still.until, at(30), "another answer does not begin the wait anew");
         assert_eq!(still.believed(), Arc::new(servers(7..9)));
         assert_eq!(
-            RULES.judge(&kept, Some(&still), servers(7..9), at(30)),
+            RULES.judge(&kept, &kept, Some(&still), servers(7..9), at(30)),
             Ruling::Take(Arc::new(servers(7..9)))
         );
     }
 
     #[test]
-    fn a_loss_that_is_made_good_is_forgotten() {
+    fn a_loss_that_is_made_good_is_forgotten_and_what_is_still_missing_waits_on() {
         let before = Arc::new(servers(0..8));
-        let Ruling::Hold(kept, held) = RULES.judge(&before, None, servers(0..1), at(0)) else {
+        let Ruling::Hold(kept, held) = RULES.judge(&before, &before, None, servers(0..1), at(0)) else {
             panic!("not held")
         };
+        let Ruling::Hold(kept, held) = RULES.judge(&kept, &kept, Some(&held), servers(0..7), at(5)) else {
+            panic!("let go")
+        };
+        assert_eq!((kept.len(), held.missing, held.until), (8, 1, at(30)));
         assert_eq!(
-            RULES.judge(&kept, Some(&held), servers(0..7), at(5)),
-            Ruling::Take(Arc::new(servers(0..7)))
+            RULES.judge(&kept, &kept, Some(&held), servers(0..8), at(6)),
+            Ruling::Take(Arc::new(servers(0..8)))
+        );
+    }
+
+    #[test]
+    fn a_loss_in_pieces_is_one_loss_but_a_replacement_is_none() {
+        let (recent, before) = (Arc::new(servers(0..8)), Arc::new(servers(0..5)));
+        let Ruling::Hold(kept, held) = RULES.judge(&before, &recent, None, servers(0..1), at(0)) else {
+            panic!("not held")
+        };
+        assert_eq!((kept, held.missing), (recent.clone(), 7));
+        let replaced = servers(20..28);
+        let before = Arc::new(servers(18..26));
+        assert_eq!(
+            RULES.judge(&before, &recent, None, replaced.clone(), at(0)),
+            Ruling::Take(Arc::new(replaced))
         );
     }
 
     #[test]
     fn an_empty_answer_keeps_the_servers_or_is_held() {
         let before = Arc::new(servers(0..8));
-        assert_eq!(RULES.judge(&before, None, servers([]), at(0)), Ruling::KeepThoughEmpty);
+        assert_eq!(
+            RULES.judge(&before, &before, None, servers([]), at(0)),
+            Ruling::KeepThoughEmpty(before.clone())
+        );
         let drain = OutageRules { on_empty: OnEmpty::Drain, ..RULES };
-        assert!(matches!(drain.judge(&before, None, servers([]), at(0)), Ruling::Hold(_, _)));
+        assert!(matches!(drain.judge(&before, &before, None, servers([]), at(0)), Ruling::Hold(_, _)));
         let few = Arc::new(servers(0..2));
-        assert_eq!(drain.judge(&few, None, servers([]), at(0)), Ruling::Take(Arc::new(servers([]))));
+        assert_eq!(drain.judge(&few, &few, None, servers([]), at(0)), Ruling::Take(Arc::new(servers([]))));
     }
 }

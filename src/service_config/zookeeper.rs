@@ -18,7 +18,7 @@ pub(super) async fn follow(
     path: &NodePath,
     out: &Listings,
 ) -> Result<Infallible, SourceError> {
-    let mut watch = ensembles.children_of(servers, access, path);
+    let mut watch = ensembles.children_of(servers, access, path, None);
     loop {
         let children = watch.next().await?;
         // A node that nobody made yet is no list; one that is gone is an empty one.

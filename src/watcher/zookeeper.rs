@@ -33,7 +33,8 @@ impl Watcher for ZookeeperWatcher {
         let servers = ConnectString::parse(&self.server).map_err(ZookeeperError::from)?;
         let path = NodePath::parse(&self.path).map_err(ZookeeperError::from)?;
         let access = self.registries.access_to(&servers);
-        let mut watch = self.registries.ensembles.children_of(&servers, &access, &path);
+        let ensembles = &self.registries.ensembles;
+        let mut watch = ensembles.children_of(&servers, &access, &path, Some(node_format::name_suffices));
         loop {
             let children = watch.next().await?;
             if !children.parent_exists {

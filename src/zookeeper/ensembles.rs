@@ -7,16 +7,16 @@ use super::access::Access;
 use super::children::ChildrenWatch;
 use super::connect_string::ConnectString;
 use super::node_path::NodePath;
-use super::session::Session;
+use super::session::{NameSuffices, Session};
 
-/// All ensembles of this process: one session per (servers, access), kept while somebody follows a node in it.
+/// All ensembles of this process: as many sessions per (servers, access) as the watched paths need, each kept while somebody
+/// follows a node in it.
 #[derive(Clone, Debug, Default)]
 pub struct Ensembles {
-    sessions: Arc<Mutex<HashMap<SessionKey, Weak<Session>>>>,
+    sessions: Arc<Mutex<HashMap<SessionKey, Vec<Weak<Session>>>>>,
 }
 
-/// What tells sessions apart. A shard number joins it once an ensemble is given several sessions, which it needs when the
-/// paths watched by one pass 64 KiB; [`Session::follow`] warns about it.
+/// What tells the sessions of one ensemble from those of another.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct SessionKey {
     hosts: String,
@@ -30,19 +30,35 @@ impl Ensembles {
     }
 
     /// Follows the direct children of `path`, which is meant below the chroot of `servers`. The node need not exist yet.
+    /// The data of children whose name suffices is not read, and empty here.
     ///
     /// Must be called within a tokio runtime. Dropping all watches of a path ends its watch on the server; dropping all
     /// watches of a session closes the session.
-    pub fn children_of(&self, servers: &ConnectString, access: &Access, path: &NodePath) -> ChildrenWatch {
+    pub fn children_of(
+        &self,
+        servers: &ConnectString,
+        access: &Access,
+        path: &NodePath,
+        name_suffices: Option<NameSuffices>,
+    ) -> ChildrenWatch {
         let key = SessionKey { hosts: servers.hosts().to_owned(), access: access.clone() };
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|_, session| session.strong_count() > 0);
-        let session = sessions.get(&key).and_then(Weak::upgrade).unwrap_or_else(|| {
-            let session = Arc::new(Session::start(key.hosts.clone(), key.access.clone()));
-            sessions.insert(key, Arc::downgrade(&session));
-            session
+        sessions.retain(|_, same| {
+            same.retain(|session| session.strong_count() > 0);
+            !same.is_empty()
         });
-        session.follow(servers.full_path(path))
+        let path = servers.full_path(path);
+        let running: Vec<_> = sessions.get(&key).into_iter().flatten().filter_map(Weak::upgrade).collect();
+        let joined = running.iter().find_map(|session| session.join(&path, name_suffices));
+        if let Some(watch) =
+            joined.or_else(|| running.iter().find_map(|session| session.follow(&path, name_suffices)))
+        {
+            return watch;
+        }
+        let session = Arc::new(Session::start(key.hosts.clone(), key.access.clone()));
+        let watch = session.begin(&path, name_suffices);
+        sessions.entry(key).or_default().push(Arc::downgrade(&session));
+        watch
     }
 }
 
@@ -52,6 +68,25 @@ mod tests {
     use crate::engine::secret::Secret;
     use crate::engine::tls_files::TlsFiles;
     use crate::zookeeper::Auth;
+
+    #[tokio::test]
+    async fn a_session_watches_64_kib_of_paths_and_further_ones_take_the_rest() {
+        let ensembles = Ensembles::new();
+        let servers = ConnectString::parse("127.0.0.1:1").unwrap();
+        let follow = |number: usize| {
+            let path = format!("/{number:01023}");
+            ensembles.children_of(&servers, &Access::default(), &NodePath::parse(&path).unwrap(), None)
+        };
+        let count = || ensembles.sessions.lock().unwrap().values().map(Vec::len).sum::<usize>();
+        let watches: Vec<_> = (0..200).map(follow).collect();
+        assert_eq!(count(), 4);
+        let again = follow(7);
+        assert_eq!(count(), 4, "who follows the same joins");
+        drop(watches);
+        let _room_again = follow(8);
+        assert_eq!(count(), 1);
+        drop(again);
+    }
 
     #[tokio::test]
     async fn a_session_is_shared_by_ensemble_and_access_and_ends_with_its_last_user() {
@@ -66,10 +101,12 @@ mod tests {
                 &ConnectString::parse(servers).unwrap(),
                 access,
                 &NodePath::parse(path).unwrap(),
+                None,
             )
         };
         let alive = || {
-            ensembles.sessions.lock().unwrap().values().filter(|session| session.strong_count() > 0).count()
+            let sessions = ensembles.sessions.lock().unwrap();
+            sessions.values().flatten().filter(|session| session.strong_count() > 0).count()
         };
         let one = follow("127.0.0.1:1", &anyone, "/a");
         let same = [follow("127.0.0.1:1/chroot", &anyone, "/b"), follow("127.0.0.1:1", &anyone, "/a")];

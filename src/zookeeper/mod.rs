@@ -32,4 +32,5 @@ pub use connect_string::{ConnectString, ConnectStringError};
 pub use ensembles::Ensembles;
 pub use error::ZookeeperError;
 pub use node_path::{NodePath, NodePathError};
+pub use session::NameSuffices;
 pub use tls::{TlsFileError, TlsFileReason, check_tls_files};

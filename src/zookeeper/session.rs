@@ -30,7 +30,7 @@ use crate::engine::backoff::Backoff;
 const SESSION_TIMEOUT: Duration = Duration::from_secs(8);
 /// The longest any single operation may take.
 pub(super) const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
-/// The client crate loses reconnects when the watched paths pass 128 KiB; warn at half of it.
+/// The client crate loses reconnects when the watched paths pass 128 KiB; a session takes half of it.
 const WATCHED_BYTES_LIMIT: usize = 64 * 1024;
 
 /// The client to use now. Each reconnect is a new epoch: watches must be made again and everything read again.
@@ -50,10 +50,26 @@ pub(super) struct SessionHandle {
     pub(super) suspects: mpsc::Sender<u64>,
 }
 
+/// Whether a node's name tells everything, so that its data need not be read.
+pub type NameSuffices = fn(&str) -> bool;
+
+/// What tells trees apart: their path, and whether some of their nodes are not read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct TreeKey {
+    path: NodePath,
+    names_may_suffice: bool,
+}
+
+impl TreeKey {
+    fn of(path: &NodePath, name_suffices: Option<NameSuffices>) -> Self {
+        Self { path: path.clone(), names_may_suffice: name_suffices.is_some() }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Session {
     handle: SessionHandle,
-    trees: Mutex<HashMap<NodePath, Weak<TreeTask>>>,
+    trees: Mutex<HashMap<TreeKey, Weak<TreeTask>>>,
     keeper: AbortHandle,
 }
 
@@ -67,22 +83,40 @@ impl Session {
         Self { handle: SessionHandle { hosts, link, suspects }, trees: Mutex::default(), keeper }
     }
 
-    /// Joins those who follow `path` already, or is the first.
-    pub(super) fn follow(self: &Arc<Self>, path: NodePath) -> ChildrenWatch {
+    /// Joins those who follow `path` already, if any do.
+    pub(super) fn join(&self, path: &NodePath, name_suffices: Option<NameSuffices>) -> Option<ChildrenWatch> {
+        let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+        let tree = trees
+            .get(&TreeKey::of(path, name_suffices))
+            .and_then(Weak::upgrade)
+            .filter(|tree| tree.is_alive())?;
+        Some(tree.subscribe())
+    }
+
+    /// Is the first to follow `path` here, if there is room for it.
+    pub(super) fn follow(
+        self: &Arc<Self>,
+        path: &NodePath,
+        name_suffices: Option<NameSuffices>,
+    ) -> Option<ChildrenWatch> {
+        let watched: usize = {
+            let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
+            trees.retain(|_, tree| tree.strong_count() > 0);
+            trees.keys().map(|key| key.path.as_str().len()).sum()
+        };
+        (watched + path.as_str().len() <= WATCHED_BYTES_LIMIT).then(|| self.begin(path, name_suffices))
+    }
+
+    /// Follows `path`, however long it is.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        path: &NodePath,
+        name_suffices: Option<NameSuffices>,
+    ) -> ChildrenWatch {
+        let tree = TreeTask::start(path.clone(), name_suffices, self.handle.clone(), Arc::clone(self));
+        let tree = Arc::new(tree);
         let mut trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);
-        trees.retain(|_, tree| tree.strong_count() > 0);
-        let alive = trees.get(&path).and_then(Weak::upgrade).filter(|tree| tree.is_alive());
-        let tree = alive.unwrap_or_else(|| {
-            let tree = Arc::new(TreeTask::start(path.clone(), self.handle.clone(), Arc::clone(self)));
-            let before: usize = trees.keys().map(|path| path.as_str().len()).sum();
-            let now = before + path.as_str().len();
-            if before <= WATCHED_BYTES_LIMIT && now > WATCHED_BYTES_LIMIT {
-                warn!(ensemble = %self.handle.hosts, bytes = now,
-                    "the watched paths pass 64 KiB in one session; past 128 KiB reconnects fail: watch fewer or shorter paths");
-            }
-            trees.insert(path, Arc::downgrade(&tree));
-            tree
-        });
+        trees.insert(TreeKey::of(path, name_suffices), Arc::downgrade(&tree));
         tree.subscribe()
     }
 }

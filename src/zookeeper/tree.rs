@@ -16,7 +16,7 @@ use super::error::ZookeeperError;
 use super::events::{self, Change, Changes};
 use super::load::{self, BatchLimit, Read, bounded};
 use super::node_path::NodePath;
-use super::session::{Link, Session, SessionHandle};
+use super::session::{Link, NameSuffices, Session, SessionHandle};
 use crate::engine::backoff::Backoff;
 use crate::engine::printable::printable;
 
@@ -33,10 +33,16 @@ pub(super) struct TreeTask {
 }
 
 impl TreeTask {
-    pub(super) fn start(root: NodePath, handle: SessionHandle, session: Arc<Session>) -> Self {
+    pub(super) fn start(
+        root: NodePath,
+        name_suffices: Option<NameSuffices>,
+        handle: SessionHandle,
+        session: Arc<Session>,
+    ) -> Self {
         let (publish, snapshots) = watch::channel(None);
         let (watcher, unreadable) = (None, BTreeSet::new());
-        let tree = Tree { root, session: handle, publish, watcher, unreadable, limit: BatchLimit::default() };
+        let limit = BatchLimit::default();
+        let tree = Tree { root, name_suffices, session: handle, publish, watcher, unreadable, limit };
         Self { snapshots, task: tokio::spawn(tree.run()).abort_handle(), _session: session }
     }
 
@@ -58,6 +64,7 @@ impl Drop for TreeTask {
 
 struct Tree {
     root: NodePath,
+    name_suffices: Option<NameSuffices>,
     session: SessionHandle,
     publish: watch::Sender<Option<Children>>,
     /// The watch of the last link, kept until its successor stands.
@@ -146,7 +153,7 @@ impl Tree {
     async fn read_all(&mut self, client: &Client) -> Result<(), ZookeeperError> {
         let names = load::list(client, &self.root).await?;
         let parent_exists = names.is_some();
-        let read = load::read(client, &self.root, names.unwrap_or_default(), &mut self.limit).await?;
+        let read = self.read(client, names.unwrap_or_default()).await?;
         self.limit.recovered();
         let known = self.publish.borrow().clone().unwrap_or_default();
         let (mut nodes, mut unreadable) = (BTreeMap::new(), BTreeSet::new());
@@ -172,6 +179,22 @@ impl Tree {
         Ok(())
     }
 
+    /// Reads what doesn't stand in the names already.
+    async fn read(
+        &mut self,
+        client: &Client,
+        names: Vec<Arc<str>>,
+    ) -> Result<Vec<(Arc<str>, Read)>, ZookeeperError> {
+        let Some(suffices) = self.name_suffices else {
+            return load::read(client, &self.root, names, &mut self.limit).await;
+        };
+        let (sufficient, others) = names.into_iter().partition(|name| suffices(name));
+        let mut read = load::read(client, &self.root, others, &mut self.limit).await?;
+        let sufficient: Vec<_> = sufficient;
+        read.extend(sufficient.into_iter().map(|name| (name, Read::Data(Arc::default()))));
+        Ok(read)
+    }
+
     /// One read per created or changed node, none for a deleted one; published as one snapshot.
     async fn apply(&mut self, client: &Client, changes: Changes) -> Result<(), ZookeeperError> {
         if changes.children.is_empty() && changes.parent_exists.is_none() {
@@ -179,7 +202,7 @@ impl Tree {
         }
         let to_read = changes.children.iter().filter(|(_, change)| **change == Change::Read);
         let names = to_read.map(|(name, _)| Arc::clone(name)).collect();
-        let read = load::read(client, &self.root, names, &mut self.limit).await?;
+        let read = self.read(client, names).await?;
         let mut children = self.publish.borrow().clone().unwrap_or_default();
         children.parent_exists = changes.parent_exists.unwrap_or(children.parent_exists);
         let nodes = Arc::make_mut(&mut children.nodes);

@@ -34,6 +34,8 @@ mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;
 mod zookeeper_ensembles;
+mod zookeeper_faults;
 mod zookeeper_outage;
 mod zookeeper_scale;
+mod zookeeper_sessions;
 mod zookeeper_tls;

@@ -226,3 +226,22 @@ fn a_static_service_and_a_list_in_a_file_need_no_registry() {
     wait_for_backends(static_port, &["three"]);
     assert_eq!(proxymgr.reloads(), 1);
 }
+
+#[test]
+fn a_nerve_report_in_a_name_is_taken_without_reading_the_node() {
+    let (zookeeper, backends, port) = (ZookeeperServer::start(), Backends::new(), free_port());
+    let (nodes, stranger) = (Nodes::of(&zookeeper), Nodes::of_user(&zookeeper, "nerve:secret"));
+    let [one, two] = ["one", "two"].map(|name| backends.start(name));
+    let report = |server: &Backend| {
+        let report = base64(json!({"host": "127.0.0.1", "port": server.port()}).to_string().as_bytes());
+        format!("/services/web/base64_{}_{report}_0000000001", report.len())
+    };
+    nodes.put("/services/web", "");
+    // Nobody but their maker may read them.
+    stranger.put(&report(&one), "");
+    stranger.put(&report(&two), "");
+    nodes.define("web", port);
+    let proxymgr = Setup::new().zookeeper(&zookeeper.address(), "/service_config").start();
+    wait_for_backends(port, &["one", "two"]);
+    assert!(!proxymgr.log().contains("not allowed to read"));
+}

@@ -49,7 +49,7 @@ fn servers(server: &ZookeeperServer) -> ConnectString {
 }
 
 fn follow(ensembles: &Ensembles, server: &ZookeeperServer, path: &str) -> ChildrenWatch {
-    ensembles.children_of(&servers(server), &Access::default(), &NodePath::parse(path).unwrap())
+    ensembles.children_of(&servers(server), &Access::default(), &NodePath::parse(path).unwrap(), None)
 }
 
 async fn next(watch: &mut ChildrenWatch) -> Children {
@@ -235,7 +235,7 @@ async fn credentials_open_what_others_may_not_read() {
         Auth { scheme: "digest".into(), credentials: proxymgr::engine::secret::Secret::new("me:secret") };
     let access = Access { auth: Some(auth), tls: None };
     let below = ConnectString::parse(&format!("{}/s", server.address())).unwrap();
-    let mut friend = ensembles.children_of(&below, &access, &NodePath::parse("/").unwrap());
+    let mut friend = ensembles.children_of(&below, &access, &NodePath::parse("/").unwrap(), None);
     until(&mut friend, &[("private", "1"), ("public", "2")]).await;
 }
 

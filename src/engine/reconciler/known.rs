@@ -38,9 +38,30 @@ struct Known {
     /// Those of an earlier run, until the first answer.
     remembered: Option<Arc<Servers>>,
     held: Option<HeldLoss>,
+    recent: Recent,
     outage: OwnOutageRules,
     /// The rank of its claim to its addresses.
     since: u64,
+}
+
+/// The most servers that were believed within [`AT_ONCE`].
+#[derive(Debug, Default)]
+struct Recent(Option<(Arc<Servers>, Moment)>);
+
+/// What a registry loses within this time it loses at once, though it tells of each node by itself.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+impl Recent {
+    /// The most, now that `believed` are about to be replaced.
+    fn most(&mut self, believed: &Arc<Servers>, now: Moment) -> Arc<Servers> {
+        match &self.0 {
+            Some((most, at)) if most.len() > believed.len() && now - *at < AT_ONCE => most.clone(),
+            Some(_) | None => {
+                self.0 = Some((believed.clone(), now));
+                believed.clone()
+            }
+        }
+    }
 }
 
 /// What an answer of a watcher changes, and what was not believed of it.
@@ -89,6 +110,7 @@ impl KnownServices {
                 only_fixed,
                 remembered: None,
                 held: None,
+                recent: Recent::default(),
                 outage: spec.outage,
                 since: self.definitions,
             };
@@ -141,11 +163,12 @@ impl KnownServices {
             known.servers = Some(Arc::new(servers));
             return Answer { change: Change::First, doubt: None };
         };
+        let recent = known.recent.most(&before, now);
         let (servers, held, doubt) =
-            match known.outage.or(rules).judge(&before, known.held.as_ref(), servers, now) {
-                Ruling::KeepThoughEmpty => {
-                    let doubt = Doubt::KeptThoughEmpty { servers: before.len() };
-                    (before, None, Some(doubt))
+            match known.outage.or(rules).judge(&before, &recent, known.held.as_ref(), servers, now) {
+                Ruling::KeepThoughEmpty(kept) => {
+                    let doubt = Doubt::KeptThoughEmpty { servers: kept.len() };
+                    (kept, None, Some(doubt))
                 }
                 Ruling::Take(servers) => (servers, None, None),
                 Ruling::Hold(servers, loss) => {

@@ -57,6 +57,11 @@ pub(super) enum NodeError {
     },
 }
 
+/// Whether the node's name tells everything, so that its data need not be read.
+pub(super) fn name_suffices(name: &str) -> bool {
+    nerve::report_in_name(name).is_some()
+}
+
 /// Reads the node `name`; `None` when it says itself that its server is to get no traffic, or the filter leaves it out.
 pub(super) fn read(name: &str, data: &[u8], rules: &NodeRules) -> Result<Option<ListedServer>, NodeError> {
     if let Some(report) = nerve::report_in_name(name) {

@@ -44,6 +44,20 @@ fn servers_that_left_are_deleted_however_often_others_follow() {
 }
 
 #[test]
+fn a_loss_in_pieces_is_held_as_one() {
+    let all: Vec<String> = (1..9).map(|host| format!("10.0.0.{host}:80")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let mut world = World::running(settings(true), &[("web", 80, &all)]);
+    for left in [6, 3, 1] {
+        world.servers("web", &all[..left]);
+        world.settle(MOMENT);
+    }
+    assert_eq!(served(&world, "web"), all);
+    world.settle(LONG);
+    assert_eq!((served(&world, "web"), world.reloads), (vec![all[0].to_owned()], 0));
+}
+
+#[test]
 fn a_server_that_is_back_is_enabled() {
     let mut world = web();
     world.servers("web", &["2.2.2.2:2"]);

@@ -24,8 +24,30 @@ pub struct Nodes {
 
 impl Nodes {
     pub fn of(server: &ZookeeperServer) -> Self {
+        Self::at(&server.address())
+    }
+
+    /// Those of the server or the ensemble at `address`.
+    pub fn at(address: &str) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, address: server.address(), user: None }
+        Self { runtime, address: address.to_owned(), user: None }
+    }
+
+    /// Does `work`, which may be done twice, again and again in new sessions until it is acknowledged.
+    pub fn write_until_done(&self, work: &impl AsyncFn(&Client) -> Result<(), Error>) {
+        let end = Instant::now() + DEADLINE;
+        self.runtime.block_on(async {
+            loop {
+                let attempt = async {
+                    let client = self.connect().await;
+                    work(&client).await
+                };
+                match tokio::time::timeout(Duration::from_secs(5), attempt).await {
+                    Ok(Ok(())) => return,
+                    failed => assert!(Instant::now() < end, "{failed:?}"),
+                }
+            }
+        });
     }
 
     /// The nodes that `user` ("name:password") makes for itself alone.
