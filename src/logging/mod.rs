@@ -48,7 +48,7 @@ pub fn start(config: &LogConfig, filter: Option<&str>) -> Result<(), LoggingErro
     .map_err(LoggingError::Twice)
 }
 
-/// The `ZooKeeper` client tells every packet; only what goes wrong is news.
+/// The `ZooKeeper` client tells every packet, and its TLS every step; only what goes wrong is news.
 fn filter_of(level: LogLevel, filter: Option<&str>) -> Result<EnvFilter, ParseError> {
     let (level, client_level) = match level {
         LogLevel::Error => ("error", "error"),
@@ -59,7 +59,7 @@ fn filter_of(level: LogLevel, filter: Option<&str>) -> Result<EnvFilter, ParseEr
     };
     match filter.filter(|filter| !filter.is_empty()) {
         Some(filter) => EnvFilter::try_new(filter),
-        None => EnvFilter::try_new(format!("{level},zookeeper_client={client_level}")),
+        None => EnvFilter::try_new(format!("{level},zookeeper_client={client_level},rustls={client_level}")),
     }
 }
 

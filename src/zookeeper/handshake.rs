@@ -79,23 +79,19 @@ async fn probe(server: &str, name: ServerName<'static>, tls: &Tls) -> Result<(),
             connection.read_tls(&mut received)?;
             let state = match connection.process_new_packets() {
                 Ok(state) => state,
-                Err(error) => return Err(farewell(&mut connection, &mut stream, error).await),
+                Err(error) => {
+                    // The alert tells the server why, for its own log; one that is gone needs none.
+                    let mut alert = Vec::new();
+                    connection.write_tls(&mut alert)?;
+                    drop(stream.write_all(&alert).await);
+                    return Err(Failure::Tls(error));
+                }
             };
             if state.plaintext_bytes_to_read() > 0 {
                 return Ok(());
             }
         }
     }
-}
-
-/// Tells the server why, which then stands in its log.
-async fn farewell(connection: &mut ClientConnection, stream: &mut TcpStream, error: Error) -> Failure {
-    let mut alert = Vec::new();
-    if connection.write_tls(&mut alert).is_ok() && stream.write_all(&alert).await.is_err() {
-        // It has gone already; `error` is what matters.
-        return Failure::Tls(error);
-    }
-    Failure::Tls(error)
 }
 
 fn explain(error: &Error, tls: &Tls) -> String {

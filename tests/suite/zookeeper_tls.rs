@@ -13,7 +13,7 @@ use super::support::proxymgr::{Proxymgr, command, output_of};
 use super::support::proxymgr_setup::Setup;
 use super::support::requests::{local, wait_for_backends, wait_for_refusal};
 use super::support::running::{log_lines, wait_for_message};
-use super::support::zookeeper::ZookeeperServer;
+use super::support::zookeeper::{TLS_1_3, ZookeeperServer};
 use super::support::zookeeper_nodes::{Nodes, definition_path};
 
 const SOON: Duration = Duration::from_secs(30);
@@ -49,7 +49,7 @@ fn wait_for_reason(proxymgr: &Proxymgr, ensemble: &str, reason: &str) {
 #[test]
 fn services_and_servers_are_followed_over_tls_through_a_restart_of_the_server() {
     let authority = Authority::new("one");
-    let (mut zookeeper, backends) = (ZookeeperServer::start_with_tls(&authority), Backends::new());
+    let (mut zookeeper, backends) = (ZookeeperServer::start_with_tls(&authority, ""), Backends::new());
     let nodes = Nodes::of(&zookeeper);
     let [web_port, api_port, late_port] = free_ports();
     let [web1, web2, api1, api2, late1] =
@@ -81,13 +81,15 @@ fn services_and_servers_are_followed_over_tls_through_a_restart_of_the_server() 
     nodes.remove("api", &api1);
     wait_for_backends(web_port, &["web2"]);
     wait_for_backends(api_port, &["api2"]);
-    assert!(!proxymgr.log().contains(&secret));
+    let log = proxymgr.log();
+    assert!(!log.contains(&secret));
+    assert!(!log.contains("rustls"), "the log's level is debug, but the steps of TLS are no news");
 }
 
 #[test]
 fn a_server_of_another_authority_is_refused_until_the_file_names_its_own() {
     let authority = Authority::new("right");
-    let (zookeeper, backends) = (ZookeeperServer::start_with_tls(&authority), Backends::new());
+    let (zookeeper, backends) = (ZookeeperServer::start_with_tls(&authority, ""), Backends::new());
     let (nodes, [port, file_port]) = (Nodes::of(&zookeeper), free_ports());
     let [web1, file1] = ["web1", "file1"].map(|name| backends.start(name));
     define(&nodes, &zookeeper, "web", port, &web1);
@@ -108,11 +110,21 @@ fn a_server_of_another_authority_is_refused_until_the_file_names_its_own() {
     wait_for_backends(port, &["web1"]);
 }
 
-/// One set-up with every mistake at once: each is told by its own ensemble, and a service from a file is served.
 #[test]
-fn every_mistake_about_tls_is_told_with_what_to_do() {
+fn every_mistake_about_tls_1_2_is_told_with_what_to_do() {
+    every_mistake_is_told("");
+}
+
+/// Here a server refuses a client's certificate after the handshake.
+#[test]
+fn every_mistake_about_tls_1_3_is_told_with_what_to_do() {
+    every_mistake_is_told(TLS_1_3);
+}
+
+/// One set-up with every mistake at once: each is told by its own ensemble, and a service from a file is served.
+fn every_mistake_is_told(server_options: &str) {
     let (authority, other) = (Authority::new("right"), Authority::new("wrong"));
-    let zookeeper = ZookeeperServer::start_with_tls(&authority);
+    let zookeeper = ZookeeperServer::start_with_tls(&authority, server_options);
     let (backends, file_port) = (Backends::new(), free_port());
     let file1 = backends.start("file1");
     let setup = Setup::new().section("safety", json!({"startup_timeout": "1s"}));

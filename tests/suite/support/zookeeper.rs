@@ -30,6 +30,10 @@ const JAR_PREFIXES: &[&str] = &[
     "audience",
 ];
 
+/// How a server is told to speak TLS 1.3 alone; 3.8 speaks 1.2 by itself.
+pub const TLS_1_3: &str =
+    "ssl.protocol=TLSv1.3\nssl.enabledProtocols=TLSv1.3\nssl.ciphersuites=TLS_AES_256_GCM_SHA384\n";
+
 /// Ends with the value.
 pub struct ZookeeperServer {
     dir: tempfile::TempDir,
@@ -56,7 +60,8 @@ impl ZookeeperServer {
 
     /// One that speaks TLS too, at [`Self::secure_address`]: with a certificate of `authority` for 127.0.0.1, and only with
     /// clients that show one of the same authority (administrator's guide, "Encryption, Authentication, Authorization Options").
-    pub fn start_with_tls(authority: &Authority) -> Self {
+    /// `more` are lines of its configuration, such as [`TLS_1_3`].
+    pub fn start_with_tls(authority: &Authority, more: &str) -> Self {
         let files = tempfile::tempdir().unwrap();
         let own = authority.sign("127.0.0.1");
         let key_store = files.path().join("server.pem");
@@ -65,7 +70,7 @@ impl ZookeeperServer {
         let more = format!(
             "serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory\nsecureClientPort={secure}\n\
              secureClientPortAddress=127.0.0.1\nssl.clientAuth=need\nssl.keyStore.type=PEM\nssl.trustStore.type=PEM\n\
-             ssl.keyStore.location={}\nssl.trustStore.location={}\n",
+             ssl.keyStore.location={}\nssl.trustStore.location={}\n{more}",
             key_store.display(),
             authority.write(files.path().join("ca.pem")).display(),
         );
