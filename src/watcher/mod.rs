@@ -115,16 +115,18 @@ pub async fn run(
     }
 }
 
-/// Runs the watcher that `spec` asks for.
+/// Runs the watcher that `spec` asks for. Boxed, so that not each of thousands takes the room of the largest.
 async fn watch(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Infallible {
     match spec {
         WatcherSpec::Zookeeper { server, path, rules } => {
             let (server, path) = (server.clone(), path.clone());
-            drive(ZookeeperWatcher::new(registries, server, path, rules.clone()), out).await
+            Box::pin(drive(ZookeeperWatcher::new(registries, server, path, rules.clone()), out)).await
         }
-        WatcherSpec::File { file, rules } => drive(FileWatcher::new(file.clone(), rules.clone()), out).await,
+        WatcherSpec::File { file, rules } => {
+            Box::pin(drive(FileWatcher::new(file.clone(), rules.clone()), out)).await
+        }
         WatcherSpec::Dns(spec) => {
-            drive(DnsWatcher::new(registries.host_names.names, spec.clone()), out).await
+            Box::pin(drive(DnsWatcher::new(registries.host_names.names, spec.clone()), out)).await
         }
         WatcherSpec::Static => std::future::pending().await,
     }

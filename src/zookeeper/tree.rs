@@ -23,7 +23,7 @@ use crate::engine::printable::printable;
 /// All children are read again this often, in case an event was lost.
 const FULL_READ_INTERVAL: Duration = Duration::from_secs(300);
 
-/// The task behind all [`ChildrenWatch`] of one path.
+/// The task behind all [`ChildrenWatch`] of one path. There may be thousands, so what is seldom under way is boxed.
 #[derive(Debug)]
 pub(super) struct TreeTask {
     snapshots: watch::Receiver<Option<Children>>,
@@ -116,8 +116,8 @@ impl Tree {
     ) -> Result<(), ZookeeperError> {
         // The client doesn't set persistent watches again after a reconnect, so each link needs its own; the new one must
         // stand before the old one is dropped and before the list is read, else a change could fall between.
-        let mut watcher =
-            bounded(link.client.watch(self.root.as_str(), AddWatchMode::PersistentRecursive)).await?;
+        let watch = link.client.watch(self.root.as_str(), AddWatchMode::PersistentRecursive);
+        let mut watcher = Box::pin(bounded(watch)).await?;
         self.watcher = None;
         let outcome = self.serve(link, &mut watcher, backoff, trouble).await;
         self.watcher = Some(watcher);
@@ -133,7 +133,7 @@ impl Tree {
     ) -> Result<(), ZookeeperError> {
         let mut next_full_read = Instant::now() + self.stagger();
         loop {
-            self.read_all(&link.client).await?;
+            Box::pin(self.read_all(&link.client)).await?;
             backoff.reset();
             if trouble.take().is_some() {
                 info!(ensemble = %self.session.hosts, path = %self.root, "reading from ZooKeeper works again");
@@ -142,7 +142,9 @@ impl Tree {
                 tokio::select! {
                     biased;
                     () = next_link(&mut self.session.link) => return Ok(()),
-                    changes = events::at_hand(watcher, &self.root) => self.apply(&link.client, changes?).await?,
+                    changes = events::at_hand(watcher, &self.root) => {
+                        Box::pin(self.apply(&link.client, changes?)).await?;
+                    }
                     () = sleep_until(next_full_read) => break,
                 }
             }
