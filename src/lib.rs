@@ -11,7 +11,7 @@
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
 //! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
-//! `server_entry`, `config`, `logging` -> `engine` -> `std`.
+//! `server_entry`, `config`, `logging`, `systemd` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod cli;
@@ -28,5 +28,6 @@ pub mod server_entry;
 pub mod service_config;
 pub mod service_manager;
 pub mod supervisor;
+pub mod systemd;
 pub mod watcher;
 pub mod zookeeper;

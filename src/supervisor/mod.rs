@@ -21,9 +21,11 @@ use crate::engine::error_text::with_causes;
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
+use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Ending, Event, Handle};
 use crate::include_files::Follower;
 use crate::service_manager::{self, RegistryEvent};
+use crate::systemd::{self, State, Watchdog};
 
 use handover::exec::receive;
 use prepare::{StartError, check_base, prepare};
@@ -82,8 +84,19 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
 
     let recorder = Recorder::new(config.state_dir.clone());
     let replacement = Replacement::new(inherited.program, config_file, haproxy_settings, prepared.reaper);
+    let watchdog = Watchdog::from_environment();
     let (include_events, includes) = mpsc::channel(1);
-    let mut supervisor = Supervisor { clock, reconciler, haproxy, registry, includes, recorder, replacement };
+    let mut supervisor = Supervisor {
+        clock,
+        reconciler,
+        haproxy,
+        registry,
+        includes,
+        recorder,
+        replacement,
+        watchdog,
+        status: String::new(),
+    };
     let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
     if let Some(includes) = follower.look() {
         supervisor.handle(Input::Includes(includes)).await?;
@@ -114,6 +127,9 @@ struct Supervisor {
     includes: mpsc::Receiver<Includes>,
     recorder: Recorder,
     replacement: Replacement,
+    watchdog: Watchdog,
+    /// What systemd was told last.
+    status: String,
 }
 
 /// Whether the loop goes on.
@@ -135,6 +151,7 @@ impl Supervisor {
                     }
                     continue;
                 }
+                () = self.watchdog.tell() => None,
                 () = self.replacement.answered() => None,
                 event = self.haproxy.events.recv() => match event {
                     Some(Event::Done(outcome)) => Some(Input::Done(outcome)),
@@ -202,16 +219,44 @@ impl Supervisor {
     }
 
     async fn handle(&mut self, input: Input) -> Result<(), RunError> {
+        let is_outcome = matches!(input, Input::Done(_));
         for effect in self.reconciler.handle(input, self.clock.now()) {
             match effect {
                 Effect::Order(order) => {
                     self.haproxy.orders.send(order).await.map_err(|_gone| RunError::HaproxyTask)?;
                 }
-                Effect::Notice(notice) => log(&notice),
-                Effect::Ready => info!("ready"),
+                Effect::Notice(notice) => {
+                    log(&notice);
+                    if let Notice::Died { .. } = notice {
+                        self.status = notice.to_string();
+                        systemd::tell_status(&self.status);
+                    }
+                }
+                Effect::Ready => {
+                    info!("ready");
+                    systemd::tell(State::Ready);
+                }
             }
         }
+        if is_outcome {
+            self.tell_status();
+        }
         Ok(())
+    }
+
+    /// Tells systemd what is served, once it is something else.
+    fn tell_status(&mut self) {
+        let serving = self.reconciler.applied().into_iter().flat_map(AppliedState::serving);
+        let (mut services, mut servers) = (0_usize, 0_usize);
+        for (_, service) in serving {
+            services += 1;
+            servers += service.servers.values().filter(|server| !server.standing.is_out()).count();
+        }
+        let status = format!("serving {services} services with {servers} servers");
+        if status != self.status {
+            systemd::tell_status(&status);
+            self.status = status;
+        }
     }
 
     /// Lets `HAProxy` drain; a second signal ends that.
@@ -219,6 +264,7 @@ impl Supervisor {
         if self.recorder.is_behind() {
             self.recorder.write(&self.reconciler).await;
         }
+        systemd::tell(State::Stopping);
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
         let Handle { ending, mut task, orders: _orders, events: _events } = self.haproxy;

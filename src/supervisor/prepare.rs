@@ -24,6 +24,8 @@ use crate::haproxy::check_text::check_text;
 use crate::haproxy::control_socket::remove_stale_control_sockets;
 use crate::haproxy::listen_sockets::{ListenError, ListenSockets};
 use crate::process::reaper::{Reaper, ReaperError};
+use crate::supervisor::handover::exec::VARIABLE as HANDOVER_VARIABLE;
+use crate::systemd;
 
 /// Ours alone: sockets and state may hold what others must not see.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -132,7 +134,10 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
 /// # Errors
 /// When there is none, or it is too old.
 pub async fn find_haproxy(config: &Config) -> Result<Prepared, StartError> {
-    let reaper = Reaper::start()?.hiding(variables_with_passwords(config));
+    let mut hidden = variables_with_passwords(config);
+    // What is meant for this process alone.
+    hidden.extend(systemd::VARIABLES.into_iter().chain([HANDOVER_VARIABLE]).map(OsString::from));
+    let reaper = Reaper::start()?.hiding(hidden);
     let version =
         discover_version(&reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
     if version < OLDEST {

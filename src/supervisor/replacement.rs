@@ -16,6 +16,7 @@ use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Handle, Settings};
 use crate::haproxy::handover::HandedOver;
 use crate::process::reaper::Reaper;
+use crate::systemd;
 
 /// This very program, though its file may be another one by now (proc(5), `/proc/PID/exe`).
 const ITSELF: &str = "/proc/self/exe";
@@ -86,7 +87,10 @@ impl Replacement {
         }
         let program = self.program(why);
         match why {
-            Why::Reread => info!("reading proxymgr.yml again"),
+            Why::Reread => {
+                info!("reading proxymgr.yml again");
+                systemd::tell(systemd::State::Reloading);
+            }
             Why::Upgrade => info!(program = %program.display(), "an upgrade was asked for"),
         }
         let (record, _no_files) = Record::of(&self.program, HandedOver::default(), applied);
@@ -117,6 +121,7 @@ impl Replacement {
             Why::Reread => error!(error, "proxymgr.yml is not taken; the settings of before stay"),
             Why::Upgrade => error!(error, "the new program is not taken; this one goes on"),
         }
+        systemd::tell(systemd::State::Ready);
         self.state = State::None;
     }
 
@@ -141,6 +146,7 @@ impl Replacement {
         info!("another program takes over");
         let error = replace_program(Path::new(&self.program(why)), &record, &files);
         warn!(error = with_causes(&error), "no other program could take over; this one goes on");
+        systemd::tell(systemd::State::Ready);
         let handed =
             record.handed_over(&mut files).map_err(|error| StartError::Handover(with_causes(&error)))?;
         self.go_on(handed)

@@ -17,6 +17,7 @@ const GROUND: &[&str] = &[
     "server_entry",
     "config",
     "logging",
+    "systemd",
     "engine",
 ];
 
@@ -42,6 +43,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("server_entry", &["engine"]),
     ("config", &["engine"]),
     ("logging", &["config", "engine"]),
+    ("systemd", &[]),
     ("engine", &[]),
 ];
 

@@ -29,6 +29,7 @@ mod replacements;
 mod snapshot;
 mod static_balance;
 mod support;
+mod systemd;
 mod upgrade;
 mod zookeeper_auth;
 mod zookeeper_bad_input;

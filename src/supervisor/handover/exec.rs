@@ -13,7 +13,7 @@ use super::record::{Files, Record, RecordError};
 use crate::process::file_parcel::FileParcel;
 
 /// Names the number of files in stdin; the first is the record, the others follow in the order of [`names`].
-pub(super) const VARIABLE: &str = "PROXYMGR_HANDOVER";
+pub(in crate::supervisor) const VARIABLE: &str = "PROXYMGR_HANDOVER";
 
 /// Why nothing was handed over.
 #[derive(Debug, thiserror::Error)]

@@ -117,7 +117,7 @@ fn the_commented_include_of_the_example_works_too() {
 
 #[test]
 fn the_example_services_are_understood() {
-    for name in ["web.json", "database.yml", "registry.yml"] {
+    for name in ["web.json", "database.yml", "names.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
         let data = std::fs::read(file).unwrap().into();
         let definition =
