@@ -201,10 +201,13 @@ impl Reconciler {
         effects.push(Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile }));
     }
 
-    /// Whether what `desired` holds of `service` is its current definition, so that quarantine changes something.
+    /// Whether what `desired` holds of `service` is its current definition and not what runs already, so that quarantine
+    /// changes something: what runs is the last good definition that would be kept.
     fn is_new_definition(&self, service: &ServiceName, desired: &DesiredState) -> bool {
         let tried = desired.services.get(service).map(|service| &service.section);
-        tried.is_some() && tried == self.known.section(service).as_ref()
+        let serving = self.applied.iter().flat_map(AppliedState::serving);
+        let runs = serving.filter(|(name, _)| *name == service).map(|(_, service)| &service.section).next();
+        tried.is_some() && tried == self.known.section(service).as_ref() && tried != runs
     }
 
     fn refuse(

@@ -44,6 +44,30 @@ fn servers_that_left_are_deleted_however_often_others_follow() {
 }
 
 #[test]
+fn a_definition_that_runs_and_is_refused_later_is_tried_again_with_pauses() {
+    let mut world = web();
+    world.define("web", 80, &["errorfile 503 /a.http"]);
+    world.settle(LONG);
+    // The file is gone: any reload would fail now.
+    world.refused_line = "errorfile 503 /a.http";
+    world.notices.clear();
+    world.define("other", 81, &[]);
+    world.servers("other", &["3.3.3.3:3"]);
+    world.settle(LONG);
+    let failures = |world: &World| {
+        world.notices.iter().filter(|notice| matches!(notice, Notice::ReloadFailed { .. })).count()
+    };
+    assert!((2..10).contains(&failures(&world)), "{:?}", world.notices);
+    // What runs goes on, and its servers are followed.
+    world.servers("web", &["2.2.2.2:2"]);
+    world.settle(MOMENT);
+    assert_eq!(served(&world, "web"), ["2.2.2.2:2"]);
+    world.refused_line = "bad option";
+    world.settle(2 * LONG);
+    assert_eq!(served(&world, "other"), ["3.3.3.3:3"]);
+}
+
+#[test]
 fn a_loss_in_pieces_is_held_as_one() {
     let all: Vec<String> = (1..9).map(|host| format!("10.0.0.{host}:80")).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();

@@ -56,6 +56,8 @@ pub struct World {
     pub ready: usize,
     /// The order under way.
     pub order: Option<Order>,
+    /// The line that `HAProxy` refuses.
+    pub refused_line: &'static str,
 }
 
 pub fn name(text: &str) -> ServiceName {
@@ -112,6 +114,7 @@ impl World {
             notices: Vec::new(),
             ready: 0,
             order: None,
+            refused_line: "bad option",
         }
     }
 
@@ -245,7 +248,7 @@ impl World {
         if let (Some(service), true) = (service, luck.strikes(10)) {
             return Outcome::ReloadFailed(ReloadFailure::Listen(vec![(service.clone(), "in use".into())]));
         }
-        if let Some(line) = config.lines().position(|line| line.trim() == "bad option") {
+        if let Some(line) = config.lines().position(|line| line.trim() == self.refused_line) {
             let complaint =
                 Complaint { line: Some(line + 1), proxy: None, text: "unknown keyword 'bad'".into() };
             return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
