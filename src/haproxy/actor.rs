@@ -217,10 +217,13 @@ impl Actor {
     }
 
     async fn end(mut self, grace: Duration) {
-        self.close_sockets(Closing::Here, |_| false);
         if let Some(serving) = self.serving.take() {
+            if !grace.is_zero() && !serving.has_ended() {
+                self.sockets.turn_away(grace).await;
+            }
             self.draining.push(serving);
         }
+        self.close_sockets(Closing::Here, |_| false);
         let drain = async {
             while !self.draining.is_empty() {
                 self.draining.look().await;

@@ -152,6 +152,15 @@ impl ListenSockets {
         }
     }
 
+    /// Removes the files of unix sockets, so that nobody finds them any more.
+    pub(super) fn unlink_unix(&mut self) {
+        for socket in self.sockets.values_mut() {
+            if let ListenSocket::Unix(listener) = socket {
+                listener.unlink();
+            }
+        }
+    }
+
     /// The open addresses, in order.
     pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
         self.sockets.keys()

@@ -18,4 +18,5 @@ mod reload;
 pub mod reply;
 pub mod runtime;
 pub mod server_state;
+mod turn_away;
 mod unix_listener;

@@ -51,6 +51,12 @@ impl UnixListener {
         self.socket
     }
 
+    /// Removes the file; who is connected or waits stays.
+    pub(super) fn unlink(&mut self) {
+        self.file.remove();
+        self.file.identity = None;
+    }
+
     /// Closes the socket here, keeps the file.
     pub(super) fn into_file(self) -> SocketFile {
         self.file
@@ -83,6 +89,12 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+impl SocketFile {
+    fn remove(&self) {
         let still_ours = self.identity.is_some()
             && std::fs::symlink_metadata(&self.path)
                 .is_ok_and(|now| Some((now.dev(), now.ino())) == self.identity);

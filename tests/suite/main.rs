@@ -13,6 +13,7 @@ mod cli;
 mod crashes;
 mod dns_names;
 mod dns_service;
+mod ending;
 mod engine;
 mod host_names;
 mod includes;
