@@ -112,6 +112,8 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         | StartError::TooOld(_)
         | StartError::BaseRefused(_)
         | StartError::Directory { .. }
+        | StartError::Running(_)
+        | StartError::Lock { .. }
         | StartError::OperatorsSocket(_)
         | StartError::Reaper(_)
         | StartError::Signals(_)

@@ -64,6 +64,8 @@ pub(super) fn exit_of_start(error: &StartError) -> Exit {
         StartError::Value { .. } | StartError::BaseRefused(_) => Exit::BadConfig,
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
         StartError::Directory { .. }
+        | StartError::Running(_)
+        | StartError::Lock { .. }
         | StartError::OperatorsSocket(_)
         | StartError::Handover(_)
         | StartError::Reaper(_)

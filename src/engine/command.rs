@@ -128,6 +128,17 @@ impl RuntimeCommand {
         Self::Server { service: service.clone(), server: server.clone(), action }
     }
 
+    /// The server that it changes, if it changes one.
+    pub fn changed_server(&self) -> Option<(&ServiceName, &ServerName)> {
+        match self {
+            Self::AddServer(new) => Some((&new.service, &new.name)),
+            Self::EnableCheck { service, server, .. } | Self::Server { service, server, .. } => {
+                Some((service, server))
+            }
+            Self::ShutdownFrontend(_) => None,
+        }
+    }
+
     /// Whether the command also concerns processes that still drain: a server that is gone gets nothing from them either,
     /// and one that moved gets it at its new address.
     pub fn concerns_draining(&self) -> bool {

@@ -25,6 +25,17 @@ impl ListenAddress {
         }
     }
 
+    /// Reads what [`ListenAddress`] is displayed as; `None` when the text is something else.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(address) = text.parse() {
+            return Some(Self::Tcp(address));
+        }
+        match BindAddress::parse(text) {
+            Ok(BindAddress::Unix(path)) => Some(Self::Unix(path)),
+            Ok(BindAddress::Ip(_)) | Err(_) => None,
+        }
+    }
+
     /// The environment variable that tells `HAProxy` which inherited file this is.
     ///
     /// Different addresses have different names: letters and digits stay, `.` becomes `__`, any other byte `_xHH`.
@@ -108,12 +119,20 @@ mod tests {
         text
     }
 
+    #[test]
+    fn only_whole_addresses_are_read() {
+        for text in ["", "80", "0.0.0.0", "*:80", "unix@a", "unix@/a b"] {
+            assert_eq!(ListenAddress::parse(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn two_addresses_never_share_a_name(address in any_address()) {
             let name = address.env_name();
             prop_assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
             prop_assert_eq!(decode(&name), address.to_string());
+            prop_assert_eq!(ListenAddress::parse(&address.to_string()), Some(address));
         }
     }
 }

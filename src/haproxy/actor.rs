@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
-use super::handover::HandedOver;
+use super::handover::{HandedOver, HandedProcess};
+use super::last_state::LastState;
 use super::listen_sockets::{ListenError, ListenSockets};
+use super::running::Running;
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
@@ -69,6 +71,8 @@ pub struct Handle {
     pub orders: mpsc::Sender<Order>,
     /// What the actor says.
     pub events: mpsc::Receiver<Event>,
+    /// The processes of `HAProxy`; what is new is seen before the event that tells of it.
+    pub running: watch::Receiver<Running>,
     /// Ends the actor.
     pub ending: oneshot::Sender<Ending>,
     /// Ends with the actor, after the last process.
@@ -87,8 +91,10 @@ pub struct Actor {
     pub(super) generations: u64,
     /// The configuration that the serving process was started with, or that describes what it holds now.
     pub(super) last_good: Option<Arc<str>>,
-    /// The last answer to `show servers state`, for the start after a crash.
-    pub(super) last_state: Option<String>,
+    pub(super) last_state: Option<LastState>,
+    /// Processes of a predecessor that serve until the first one of ours does.
+    pub(super) strays: Vec<HandedProcess>,
+    pub(super) shown: watch::Sender<Running>,
 }
 
 impl Actor {
@@ -107,12 +113,14 @@ impl Actor {
         }
         Ok(Self {
             draining: DrainingProcesses::new(settings.drain_timeout, settings.max_draining),
-            sockets: ListenSockets::new(None),
+            sockets: ListenSockets::services(),
             operators,
             serving: None,
             generations: 0,
             last_good: None,
             last_state: None,
+            strays: Vec::new(),
+            shown: watch::Sender::default(),
             settings,
             reaper,
         })
@@ -122,8 +130,10 @@ impl Actor {
         let (orders, order_queue) = mpsc::channel(1);
         let (event_queue, events) = mpsc::channel(16);
         let (ending, asked_to_end) = oneshot::channel();
+        self.show();
+        let running = self.shown.subscribe();
         let task = tokio::spawn(self.run(order_queue, event_queue, asked_to_end));
-        Handle { orders, events, ending, task }
+        Handle { orders, events, running, ending, task }
     }
 
     async fn run(
@@ -163,9 +173,11 @@ impl Actor {
                 }
                 _ = look.tick(), if !self.draining.is_empty() => {
                     self.draining.look().await;
+                    self.show();
                     continue;
                 }
             };
+            self.show();
             if events.send(event).await.is_err() {
                 return;
             }
@@ -223,7 +235,10 @@ impl Actor {
             }
             self.draining.push(serving);
         }
-        self.close_sockets(Closing::Here, |_| false);
+        self.drain_strays();
+        self.sockets.leave();
+        self.operators.leave();
+        info!("no longer listening");
         let drain = async {
             while !self.draining.is_empty() {
                 self.draining.look().await;

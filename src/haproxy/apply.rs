@@ -6,6 +6,7 @@ use tracing::debug;
 
 use super::actor::Actor;
 use super::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
+use super::last_state::LastState;
 use super::reply::{ReplyError, ServerState, parse_servers_state};
 use super::runtime::RuntimeError;
 use crate::engine::command::{RuntimeCommand, Verdict};
@@ -45,6 +46,9 @@ impl Actor {
         if commands.is_empty() {
             return Vec::new();
         }
+        if let Some(last_state) = &mut self.last_state {
+            commands.iter().for_each(|command| last_state.note(command));
+        }
         let texts: Vec<_> = commands.iter().map(ToString::to_string).collect();
         let replies = match &mut self.serving {
             None => Vec::new(),
@@ -75,7 +79,7 @@ impl Actor {
             let name = ServerName::reported(&server.name);
             observed.entry(server.backend.clone()).or_default().insert(name, observed_server(&server));
         }
-        self.last_state = Some(state);
+        self.last_state = Some(LastState::new(state));
         Ok(observed)
     }
 }

@@ -6,6 +6,7 @@ use tracing::{info, warn};
 
 use super::generation::{Draining, Serving};
 use super::handover::HandedProcess;
+use super::running::DrainingProcess;
 
 /// How often draining processes are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -39,6 +40,21 @@ impl DrainingProcesses {
             );
             oldest.terminate();
         }
+    }
+
+    /// Adds one that nobody looked after; it is asked to drain.
+    pub(super) fn push_stray(&mut self, stray: Draining) {
+        info!(pid = stray.pid(), generation = stray.number(), "an HAProxy that was left alone drains");
+        stray.ask_to_drain();
+        self.processes.push(stray);
+    }
+
+    pub(super) fn shown(&self) -> impl Iterator<Item = DrainingProcess> {
+        self.processes.iter().map(|process| DrainingProcess {
+            number: process.number(),
+            pid: process.pid(),
+            since: process.since(),
+        })
     }
 
     /// Adds one that drains already.

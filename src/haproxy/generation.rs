@@ -15,7 +15,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use super::handover::HandedProcess;
 use super::listen_sockets::ListenSockets;
 use super::output_log::log_output;
 use super::reply::parse_show_info;
+use super::running::output_name;
 use super::runtime::{RuntimeConnection, RuntimeError};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::SERVER_STATE_VARIABLE;
@@ -34,6 +35,7 @@ use crate::process::child_command::ChildCommand;
 use crate::process::exit::{Exit, ExitWatch};
 use crate::process::reaper::Reaper;
 use crate::process::spawn::{ChildSignal, SignalSender, SpawnError};
+use crate::systemd::files;
 
 /// How long a new process may take to serve; 1000 services x 50 servers take 1.3 s.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -123,6 +125,7 @@ pub(super) async fn start(launch: Launch<'_>) -> Result<Serving, StartError> {
     let child = launch.reaper.spawn(command)?;
     let control = control.started();
     let alerts = log_output(child.pid, child.output);
+    files::keep(&output_name(child.pid), child.output_pipe.as_fd());
     let mut process = Process {
         number: launch.number,
         pid: child.pid,
@@ -263,6 +266,15 @@ impl Draining {
 
     pub(super) fn number(&self) -> u64 {
         self.process.number
+    }
+
+    pub(super) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// Soft stop, for one that was not [`Serving`] here.
+    pub(super) fn ask_to_drain(&self) {
+        self.process.send(ChildSignal::User1);
     }
 
     pub(super) fn age(&self) -> Duration {

@@ -25,12 +25,16 @@ pub struct HandedOver {
     pub generations: u64,
     /// The listen sockets of services.
     pub listening: Vec<(ListenAddress, OwnedFd)>,
+    /// Those that systemd opened ([`ListenSockets::lend`]).
+    pub lent: Vec<(ListenAddress, OwnedFd)>,
     /// The stats socket for operators' tools.
     pub operators: Vec<(ListenAddress, OwnedFd)>,
     /// The process that accepts connections.
     pub serving: Option<HandedProcess>,
     /// Those that end with their last connection, oldest first.
     pub draining: Vec<HandedProcess>,
+    /// Processes that nobody looked after, and that serve until one of ours does; at once to be drained when there is one.
+    pub strays: Vec<HandedProcess>,
     /// The configuration that describes what the serving process holds.
     pub config: Option<Arc<str>>,
 }
@@ -62,11 +66,13 @@ impl HandedProcess {
 
 impl Actor {
     /// Lets go of all sockets and processes without ending any.
-    pub(super) fn hand_over(self) -> HandedOver {
+    pub(super) fn hand_over(mut self) -> HandedOver {
         HandedOver {
             generations: self.generations,
-            listening: self.sockets.hand_over().collect(),
-            operators: self.operators.hand_over().collect(),
+            listening: self.sockets.hand_over(),
+            lent: self.sockets.hand_over_lent(),
+            operators: self.operators.hand_over(),
+            strays: self.strays,
             serving: self.serving.map(Serving::hand_over),
             draining: self.draining.hand_over(),
             config: self.last_good,
@@ -91,6 +97,9 @@ impl Actor {
             }
         }
         let mut actor = Self::new(settings, reaper, operators)?;
+        for (address, socket) in handed.lent {
+            actor.sockets.lend(address, socket);
+        }
         for (address, socket) in handed.listening {
             if let Err(error) = actor.sockets.adopt(address, socket) {
                 warn!("{error}");
@@ -116,7 +125,22 @@ impl Actor {
                 None
             }
         });
+        actor.strays = handed.strays;
+        if actor.serving.is_some() {
+            actor.drain_strays();
+        }
         Ok(actor.launch())
+    }
+
+    /// Lets the processes drain that a predecessor left alone.
+    pub(super) fn drain_strays(&mut self) {
+        for process in std::mem::take(&mut self.strays) {
+            let pid = process.pid;
+            match Draining::take_over(&self.reaper, process) {
+                Ok(stray) => self.draining.push_stray(stray),
+                Err(error) => info!(pid, %error, "an HAProxy that was left alone has ended meanwhile"),
+            }
+        }
     }
 
     /// Reports a serving process that ended before it could be taken over.

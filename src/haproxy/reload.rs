@@ -3,7 +3,7 @@
 //! Not with `-sf`: a new process that fails to bind pauses the old one for about two seconds.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tracing::{debug, info, warn};
@@ -13,6 +13,7 @@ use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
 use super::generation::{Launch, Serving, StartError, start};
+use super::last_state::LastState;
 use super::reply::AdminState;
 use super::server_state::{CarriedServer, Intent, carry_over};
 use crate::engine::capability::Switches;
@@ -85,6 +86,7 @@ impl Actor {
                 if let Some(old) = self.serving.replace(serving).filter(|old| !old.has_ended()) {
                     self.draining.push(old);
                 }
+                self.drain_strays();
                 self.last_good = Some(config.text.clone());
                 if let Err(error) = keep_last_good(&self.settings.state_dir, &config.text) {
                     warn!(error = with_causes(&error), "the last good configuration is not kept");
@@ -160,7 +162,7 @@ impl Actor {
         };
         match state {
             Ok(state) => {
-                self.last_state = Some(state);
+                self.last_state = Some(LastState::new(state));
                 true
             }
             Err(error) => {
@@ -181,14 +183,15 @@ impl Actor {
     ) -> Result<PathBuf, ReloadFailure> {
         let carried = match (&self.last_state, before) {
             (Some(state), Some(before)) => {
-                carry_over(state, carried_servers(before, after)).unwrap_or_else(|error| {
+                let carried = carried_servers(state, before, after);
+                carry_over(&state.reply, carried).unwrap_or_else(|error| {
                     warn!(error = with_causes(&error), "the new HAProxy starts without the servers' state");
                     NO_STATE.to_owned()
                 })
             }
             (_, _) => NO_STATE.to_owned(),
         };
-        let path = self.settings.runtime_dir.join("server-state");
+        let path = server_state_path(&self.settings.runtime_dir);
         write_atomically(&path, &carried, CONFIG_MODE).map_err(|error| not_serving(&error))?;
         debug!(lines = carried.lines().count(), "the servers' state is handed on");
         Ok(path)
@@ -201,12 +204,21 @@ impl Actor {
     }
 }
 
+/// The file that a process of `HAProxy` gets its servers' state from; its name is in the process's environment.
+pub(super) fn server_state_path(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("server-state")
+}
+
 fn not_serving(error: &(dyn std::error::Error + 'static)) -> ReloadFailure {
     ReloadFailure::NotServing(with_causes(error))
 }
 
 /// The servers that both processes have.
-fn carried_servers<'a>(before: &'a AppliedState, after: &'a AppliedState) -> Vec<CarriedServer<'a>> {
+fn carried_servers<'a>(
+    state: &LastState,
+    before: &'a AppliedState,
+    after: &'a AppliedState,
+) -> Vec<CarriedServer<'a>> {
     let intent = |server: &AppliedServer| Intent {
         admin: if server.standing.is_out() { AdminState::Maint } else { AdminState::Ready },
         weight: server.weight,
@@ -215,7 +227,9 @@ fn carried_servers<'a>(before: &'a AppliedState, after: &'a AppliedState) -> Vec
     for (name, service) in &after.services {
         let Some(old) = before.services.get(name) else { continue };
         for (server, new) in &service.servers {
-            let Some(old) = old.servers.get(server) else { continue };
+            let Some(old) = old.servers.get(server).filter(|_| state.holds_for(name, server)) else {
+                continue;
+            };
             let switches = Switches::of(&after.base, &service.section, new.options.as_ref());
             carried.push(CarriedServer {
                 backend: name.as_str(),

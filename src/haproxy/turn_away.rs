@@ -5,7 +5,6 @@
 //! accepted all that waits, it may stop.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -37,7 +36,7 @@ impl ListenSockets {
     pub(super) async fn turn_away(&mut self, limit: Duration) {
         let began = Instant::now();
         self.unlink_unix();
-        for (address, socket) in self.each() {
+        for (address, socket) in self.own() {
             if let ListenAddress::Tcp(_) = address
                 && let Err(error) = SockRef::from(&socket).attach_filter(&NO_NEW_CONNECTIONS)
             {
@@ -65,11 +64,7 @@ impl ListenSockets {
     /// Whether a client waits to be accepted: then the socket is readable (`accept(2)`).
     fn someone_waits(&self) -> io::Result<bool> {
         let mut sockets: Vec<_> =
-            self.each().map(|(_, socket)| PollFd::new(socket, PollFlags::POLLIN)).collect();
+            self.own().map(|(_, socket)| PollFd::new(socket, PollFlags::POLLIN)).collect();
         Ok(poll(&mut sockets, PollTimeout::ZERO)? > 0)
-    }
-
-    fn each(&self) -> impl Iterator<Item = (&ListenAddress, BorrowedFd<'_>)> {
-        self.addresses().filter_map(|address| Some((address, self.get(address)?)))
     }
 }

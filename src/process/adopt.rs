@@ -109,7 +109,7 @@ fn wait_for_end(pidfd: &OwnedFd) {
     }
 }
 
-fn number(pid: u32) -> io::Result<Pid> {
+pub(super) fn number(pid: u32) -> io::Result<Pid> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
 }

@@ -8,6 +8,7 @@ pub mod adopt;
 pub mod child_command;
 pub mod exit;
 pub mod file_parcel;
+pub mod found;
 pub mod output;
 pub mod reaper;
 pub mod spawn;

@@ -17,7 +17,6 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
-use crate::engine::error_text::with_causes;
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
@@ -25,12 +24,15 @@ use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Ending, Event, Handle};
 use crate::include_files::Follower;
 use crate::service_manager::{self, RegistryEvent};
+use crate::systemd::files;
 use crate::systemd::{self, State, Watchdog};
 
+use handover::after_crash::CrashRecord;
 use handover::exec::receive;
+use handover::inherited::Inherited;
 use prepare::{StartError, check_base, prepare};
 use remember::{Recorder, recall};
-use replacement::{Inherited, Replacement, Why};
+use replacement::{Replacement, Why};
 use settings::{haproxy_settings, host_names, reconciler_settings, sources};
 use signals::{Request, Signals, let_through};
 
@@ -53,17 +55,15 @@ pub enum RunError {
 /// # Errors
 /// When it can't start.
 pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
-    let inherited = receive();
+    let handed = receive();
+    let passed = files::received();
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
     let_through().map_err(StartError::Signals)?;
-    let prepared = prepare(&config).await?;
+    let (prepared, _locked) = prepare(&config).await?;
     let sources = sources(&config)?;
     info!(version = env!("CARGO_PKG_VERSION"), haproxy = %prepared.version, "ProxyMgr starts");
     let settings = reconciler_settings(&config, prepared.version)?;
-    let inherited = inherited.and_then(Inherited::take).unwrap_or_else(|error| {
-        error!(error = with_causes(&error), "nothing can be taken over; HAProxy is started anew");
-        Inherited::default()
-    });
+    let inherited = Inherited::take(&config, handed, passed).await;
     if inherited.applied.is_none() {
         check_base(&config, settings.base.clone(), &prepared.reaper).await?;
     }
@@ -82,6 +82,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         tokio::spawn(service_manager::run(sources, host_names(&config), memory, registry_events))
     };
 
+    let crash_record = CrashRecord::new(&config.runtime_dir);
     let recorder = Recorder::new(config.state_dir.clone());
     let replacement = Replacement::new(inherited.program, config_file, haproxy_settings, prepared.reaper);
     let watchdog = Watchdog::from_environment();
@@ -93,6 +94,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         registry,
         includes,
         recorder,
+        crash_record,
         replacement,
         watchdog,
         status: String::new(),
@@ -126,6 +128,7 @@ struct Supervisor {
     registry: mpsc::Receiver<RegistryEvent>,
     includes: mpsc::Receiver<Includes>,
     recorder: Recorder,
+    crash_record: CrashRecord,
     replacement: Replacement,
     watchdog: Watchdog,
     /// What systemd was told last.
@@ -167,10 +170,17 @@ impl Supervisor {
                     self.recorder.write(&self.reconciler).await;
                     None
                 }
+                () = self.crash_record.due() => {
+                    self.record_what_runs().await;
+                    None
+                }
                 () = self.clock.sleep_until(deadline) => Some(Input::Tick),
             };
             if let Some(input) = input {
                 self.handle(input).await?;
+            }
+            if self.haproxy.running.has_changed().is_ok_and(|changed| changed) {
+                self.record_what_runs().await;
             }
             if let Some(request) = self.replace_when_idle(signals).await?
                 && self.take_request(request) == Flow::End
@@ -178,6 +188,11 @@ impl Supervisor {
                 return Ok(());
             }
         }
+    }
+
+    async fn record_what_runs(&mut self) {
+        let running = self.haproxy.running.borrow_and_update().clone();
+        self.crash_record.write(&running, self.reconciler.applied()).await;
     }
 
     fn take_request(&mut self, request: Request) -> Flow {
@@ -239,6 +254,7 @@ impl Supervisor {
             }
         }
         if is_outcome {
+            self.crash_record.changed();
             self.tell_status();
         }
         Ok(())
@@ -267,7 +283,7 @@ impl Supervisor {
         systemd::tell(State::Stopping);
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
-        let Handle { ending, mut task, orders: _orders, events: _events } = self.haproxy;
+        let Handle { ending, mut task, orders: _orders, events: _events, running: _running } = self.haproxy;
         if ending.send(Ending::Drain(grace)).is_err() {
             debug!("the HAProxy task has ended already");
         }
@@ -285,6 +301,7 @@ impl Supervisor {
                 }
             }
         }
+        self.crash_record.remove();
         info!("ended");
     }
 }

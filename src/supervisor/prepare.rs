@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use crate::config::{Config, SourceConfig};
@@ -29,6 +32,10 @@ use crate::systemd;
 
 /// Ours alone: sockets and state may hold what others must not see.
 const DIRECTORY_MODE: u32 = 0o700;
+const LOCK: &str = "proxymgr.lock";
+const LOCK_MODE: u32 = 0o600;
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
+const LOCK_EVERY: Duration = Duration::from_millis(20);
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
 /// `.if defined()`, variables with defaults and a `show servers state` that tells all.
 const OLDEST: HaproxyVersion = HaproxyVersion::new(2, 4, 0);
@@ -64,6 +71,21 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Another `ProxyMgr` runs.
+    #[error(
+        "runtime_dir: another ProxyMgr runs with it, and holds '{}'; end that one, or give this one directories of its own",
+        .0.display()
+    )]
+    Running(PathBuf),
+    /// The lock of `runtime_dir` can't be had.
+    #[error("runtime_dir: '{}' can't be locked; the directory must be writable", path.display())]
+    Lock {
+        /// The lock.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The operators' socket can't be had.
     #[error("haproxy.socket_path")]
     OperatorsSocket(#[source] ListenError),
@@ -93,6 +115,10 @@ pub struct Prepared {
     pub version: HaproxyVersion,
 }
 
+/// `runtime_dir` is this program's alone as long as this lives. It is not handed over: an upgrade locks it anew.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+
 /// Asks `HAProxy` about the `global` and `defaults` sections alone: what is wrong there is no service's fault.
 ///
 /// # Errors
@@ -111,22 +137,46 @@ pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Re
     ))
 }
 
-/// Makes the directories, raises the limit of open files, and finds `HAProxy`.
+/// Makes the directories, locks `runtime_dir`, raises the limit of open files, and finds `HAProxy`.
 ///
 /// # Errors
 /// When one of these can't be had.
-pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
+pub async fn prepare(config: &Config) -> Result<(Prepared, Locked), StartError> {
     let found = find_haproxy(config).await?;
     make_directory("runtime_dir", &config.runtime_dir)?;
     make_directory("state_dir", &config.state_dir)?;
     if let Some(parent) = config.haproxy.socket_path.parent() {
         make_directory("haproxy.socket_path", parent)?;
     }
+    let locked = lock(&config.runtime_dir).await?;
     if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
         warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
     }
     raise_file_limit();
-    Ok(found)
+    Ok((found, locked))
+}
+
+/// Waits a little for one that is ending, or has just been killed.
+async fn lock(runtime_dir: &Path) -> Result<Locked, StartError> {
+    let path = runtime_dir.join(LOCK);
+    let unavailable = |source| StartError::Lock { path: path.clone(), source };
+    let mut file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(LOCK_MODE)
+        .open(&path)
+        .map_err(unavailable)?;
+    let began = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Locked(lock)),
+            Err((held, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_LIMIT => file = held,
+            Err((_, Errno::EWOULDBLOCK)) => return Err(StartError::Running(path)),
+            Err((_, error)) => return Err(unavailable(error.into())),
+        }
+        sleep(LOCK_EVERY).await;
+    }
 }
 
 /// Starts the reaper and asks `HAProxy` for its version.

@@ -7,9 +7,9 @@ use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::RunError;
-use super::handover::exec::{HandoverError, replace_program};
+use super::handover::exec::replace_program;
 use super::handover::probe::{ProbeError, probe};
-use super::handover::record::{Files, Record};
+use super::handover::record::Record;
 use super::prepare::StartError;
 use crate::engine::error_text::with_causes;
 use crate::engine::state::AppliedState;
@@ -28,27 +28,6 @@ pub(super) enum Why {
     Reread,
     /// Another program was installed.
     Upgrade,
-}
-
-/// What a predecessor left; nothing, when there was none.
-#[derive(Debug, Default)]
-pub(super) struct Inherited {
-    pub(super) applied: Option<AppliedState>,
-    pub(super) haproxy: HandedOver,
-    pub(super) program: Option<PathBuf>,
-}
-
-impl Inherited {
-    /// # Errors
-    /// When the record can't be understood.
-    pub(super) fn take(received: Option<(Record, Files)>) -> Result<Self, HandoverError> {
-        let Some((record, mut files)) = received else { return Ok(Self::default()) };
-        Ok(Self {
-            applied: record.applied()?,
-            haproxy: record.handed_over(&mut files)?,
-            program: Some(record.program().to_owned()),
-        })
-    }
 }
 
 /// The way from one program to the next.

@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod after_crash;
 mod bad_input;
 mod cli;
 mod crashes;
@@ -28,6 +29,7 @@ mod registry_zookeeper;
 mod reloads;
 mod replacements;
 mod snapshot;
+mod socket_activation;
 mod static_balance;
 mod support;
 mod systemd;

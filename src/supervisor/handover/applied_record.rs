@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,7 +14,7 @@ use crate::engine::section::{Base, Section};
 use crate::engine::server::{ServerName, Weight};
 use crate::engine::server_id::ServerId;
 use crate::engine::server_options::NodeWords;
-use crate::engine::service::{BindAddress, ServiceName};
+use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
 
 /// A value that this version can't take; the text names it.
@@ -222,13 +221,7 @@ fn line(text: &str) -> Result<OptionLine, UnknownValue> {
 
 /// An address as [`ListenAddress`] is displayed.
 pub(super) fn listen_address(text: &str) -> Result<ListenAddress, UnknownValue> {
-    if let Ok(address) = text.parse() {
-        return Ok(ListenAddress::Tcp(address));
-    }
-    match BindAddress::parse(text) {
-        Ok(unix @ BindAddress::Unix(_)) => Ok(ListenAddress::new(&unix, NonZeroU16::MIN)),
-        Ok(BindAddress::Ip(_)) | Err(_) => Err(unknown("the address", text)),
-    }
+    ListenAddress::parse(text).ok_or_else(|| unknown("the address", text))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use super::record::{Files, Record, RecordError};
 use crate::process::file_parcel::FileParcel;
+use crate::systemd::LISTEN_VARIABLES;
 
 /// Names the number of files in stdin; the first is the record, the others follow in the order of [`names`].
 pub(in crate::supervisor) const VARIABLE: &str = "PROXYMGR_HANDOVER";
@@ -74,7 +75,9 @@ fn try_replace(
     let c_string = |text: OsString| CString::new(text.into_vec()).map_err(|error| failed(error.into()));
     let args: Vec<_> = std::env::args_os().map(c_string).collect::<Result<_, _>>()?;
     let variable = (OsString::from(VARIABLE), OsString::from(all.len().to_string()));
-    let env = std::env::vars_os().filter(|(name, _)| name != VARIABLE).chain([variable]);
+    // What systemd passed was for this program; it is handed over as all else.
+    let stays = |name: &OsString| name != VARIABLE && !LISTEN_VARIABLES.iter().any(|listen| name == listen);
+    let env = std::env::vars_os().filter(|(name, _)| stays(name)).chain([variable]);
     let env: Vec<_> = env
         .map(|(mut entry, value)| {
             entry.push("=");

@@ -3,9 +3,12 @@
 //!
 //! - An upgrade, or proxymgr.yml read again: [`exec`] replaces the program within the same process. The record and the files
 //!   travel in a memfd and in stdin ([`crate::process::file_parcel`]).
+//! - After a crash: [`after_crash`]'s record and what systemd kept.
 //! - [`probe`] asks the new program first whether it could go on.
 
+pub(super) mod after_crash;
 mod applied_record;
 pub(super) mod exec;
+pub(super) mod inherited;
 pub mod probe;
 pub(super) mod record;

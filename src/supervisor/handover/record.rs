@@ -1,6 +1,7 @@
 //! All that is handed over, as a text and a list of open files that it names.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,8 +14,9 @@ use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::Renderer;
 use crate::engine::state::AppliedState;
 use crate::haproxy::handover::{HandedOver, HandedProcess};
+use crate::haproxy::running::Running;
 use crate::process::adopt::Birth;
-use crate::supervisor::sealed::{SealError, seal, unseal};
+use crate::supervisor::sealed::{SealError, seal, seal_to, unseal};
 
 /// Changes only when an older or newer version would misread the rest; fields come and go without it.
 const FORMAT: u32 = 1;
@@ -43,11 +45,15 @@ pub(in crate::supervisor) struct Record {
     #[serde(default)]
     listening: Vec<SocketRecord>,
     #[serde(default)]
+    lent: Vec<SocketRecord>,
+    #[serde(default)]
     operators: Vec<SocketRecord>,
     #[serde(default)]
     serving: Option<ProcessRecord>,
     #[serde(default)]
     draining: Vec<ProcessRecord>,
+    #[serde(default)]
+    strays: Vec<ProcessRecord>,
     #[serde(default)]
     applied: Option<AppliedRecord>,
 }
@@ -83,16 +89,44 @@ impl Record {
         applied: Option<&AppliedState>,
     ) -> (Self, Files) {
         let mut files = Files::new();
+        let processes = |processes: Vec<HandedProcess>, files: &mut Files| {
+            processes.into_iter().map(|process| ProcessRecord::of(process, files)).collect()
+        };
         let record = Self {
             program: program.to_owned(),
             generations: handed.generations,
             listening: sockets("listen", handed.listening, &mut files),
+            lent: sockets("lent", handed.lent, &mut files),
             operators: sockets("operators", handed.operators, &mut files),
             serving: handed.serving.map(|process| ProcessRecord::of(process, &mut files)),
-            draining: handed.draining.into_iter().map(|p| ProcessRecord::of(p, &mut files)).collect(),
+            draining: processes(handed.draining, &mut files),
+            strays: processes(handed.strays, &mut files),
             applied: applied.map(AppliedRecord::of),
         };
         (record, files)
+    }
+
+    /// What `running` is, without its files.
+    pub(in crate::supervisor) fn of_running(running: &Running, applied: Option<&AppliedState>) -> Self {
+        let serving = running.serving.as_ref().map(|serving| HandedProcess {
+            number: serving.number,
+            pid: serving.pid,
+            control: Some(serving.control.clone()),
+            connection: None,
+            output: None,
+            drained: Duration::ZERO,
+        });
+        let draining = running.draining.iter().map(|draining| HandedProcess {
+            number: draining.number,
+            pid: draining.pid,
+            control: None,
+            connection: None,
+            output: None,
+            drained: draining.since.elapsed(),
+        });
+        let (generations, draining) = (running.generations, draining.collect());
+        let handed = HandedOver { generations, serving, draining, ..HandedOver::default() };
+        Self::of(Path::new(""), handed, applied).0
     }
 
     /// Puts together what the record tells and `files` hold. What has no file is left out, and so is a process that is gone
@@ -104,14 +138,18 @@ impl Record {
         let applied = self.applied()?;
         // The file on disk says what runs, so its text follows from it.
         let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(&applied).text);
-        let serving = self.serving.as_ref().filter(|process| process.is_there());
-        let draining = self.draining.iter().filter(|process| process.is_there());
+        let there = |processes: &[ProcessRecord], files: &mut Files| -> Vec<_> {
+            let there = processes.iter().filter(|process| process.is_there());
+            there.map(|process| process.handed(files)).collect()
+        };
         Ok(HandedOver {
             generations: self.generations,
             listening: take_sockets(&self.listening, files)?,
+            lent: take_sockets(&self.lent, files)?,
             operators: take_sockets(&self.operators, files)?,
-            serving: serving.map(|process| process.handed(files)),
-            draining: draining.map(|process| process.handed(files)).collect(),
+            serving: there(self.serving.as_slice(), files).pop(),
+            draining: there(&self.draining, files),
+            strays: there(&self.strays, files),
             config,
         })
     }
@@ -135,6 +173,14 @@ impl Record {
     /// When a path isn't UTF-8.
     pub(in crate::supervisor) fn to_text(&self) -> serde_json::Result<String> {
         seal(FORMAT, &serde_json::to_string(self)?)
+    }
+
+    /// Writes what [`Record::to_text`] gives, without holding it in memory.
+    ///
+    /// # Errors
+    /// When a path isn't UTF-8, or writing fails.
+    pub(in crate::supervisor) fn write_to(&self, out: &mut dyn io::Write) -> io::Result<()> {
+        seal_to(out, FORMAT, |out| serde_json::to_writer(out, self).map_err(io::Error::from))
     }
 
     /// Reads what [`Record::to_text`] wrote.

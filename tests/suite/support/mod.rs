@@ -16,6 +16,7 @@ pub mod proxymgr;
 pub mod proxymgr_setup;
 pub mod requests;
 pub mod running;
+pub mod service_manager;
 pub mod slow_proxy;
 pub mod system_dns;
 pub mod unbound;

@@ -1,11 +1,13 @@
 //! The built binary, running.
 
 use std::fs::{self, File};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
@@ -30,9 +32,10 @@ impl Proxymgr {
         paths: Paths,
         directory: Rc<TempDir>,
         environment: &[(String, String)],
+        passed: &[(String, OwnedFd)],
     ) -> Self {
         let log = File::options().create(true).append(true).open(&paths.log).unwrap();
-        let mut command = Command::new(program);
+        let mut command = if passed.is_empty() { Command::new(program) } else { passing(program, passed) };
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("run").arg("-c").arg(&paths.proxymgr_yml).current_dir(&paths.root).stdin(Stdio::null());
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
@@ -114,6 +117,20 @@ impl Drop for Proxymgr {
 /// The binary.
 pub fn binary() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_proxymgr"))
+}
+
+/// `program` with open files, as systemd starts it (`sd_listen_fds(3)`): only the process itself knows its pid beforehand.
+fn passing(program: &Path, files: &[(String, OwnedFd)]) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg("LISTEN_PID=$$ exec \"$0\" \"$@\"").arg(program);
+    let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
+    command.env("LISTEN_FDS", files.len().to_string()).env("LISTEN_FDNAMES", names.join(":"));
+    let mapping = |(number, (_, file)): (i32, &(String, OwnedFd))| FdMapping {
+        parent_fd: file.try_clone().unwrap(),
+        child_fd: number,
+    };
+    command.fd_mappings((3..).zip(files).map(mapping).collect()).unwrap();
+    command
 }
 
 /// The binary, for its other commands: add arguments, then [`output_of`].

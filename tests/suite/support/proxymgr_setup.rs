@@ -1,6 +1,7 @@
 //! A directory with a proxymgr.yml and all that it names, ready for [`Setup::start`].
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -19,6 +20,7 @@ pub struct Setup {
     sections: Map<String, Value>,
     environment: Vec<(String, String)>,
     program: PathBuf,
+    passed: Rc<Vec<(String, OwnedFd)>>,
 }
 
 /// Where everything of one setup is.
@@ -52,6 +54,7 @@ impl Setup {
             sections: Map::new(),
             environment: Vec::new(),
             program: binary().to_owned(),
+            passed: Rc::default(),
         };
         setup
             .haproxy_key("path", json!(haproxy::binary()))
@@ -110,6 +113,12 @@ impl Setup {
         self
     }
 
+    /// Files that are passed as systemd passes them, with their names.
+    pub fn passing(mut self, files: Vec<(String, OwnedFd)>) -> Self {
+        self.passed = Rc::new(files);
+        self
+    }
+
     /// The text of proxymgr.yml.
     pub fn yaml(&self) -> String {
         let mut haproxy = self.haproxy.clone();
@@ -130,7 +139,8 @@ impl Setup {
     /// The same with another text of proxymgr.yml.
     pub fn start_with(&self, yaml: &str) -> Proxymgr {
         fs::write(&self.paths.proxymgr_yml, yaml).unwrap();
-        Proxymgr::start(&self.program, self.paths.clone(), Rc::clone(&self.directory), &self.environment)
+        let directory = Rc::clone(&self.directory);
+        Proxymgr::start(&self.program, self.paths.clone(), directory, &self.environment, &self.passed)
     }
 }
 

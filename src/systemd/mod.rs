@@ -1,5 +1,7 @@
 //! What systemd is told about this service (`sd_notify(3)`); nothing, where nobody listens.
 
+pub mod files;
+
 use std::future::pending;
 use std::time::Duration;
 
@@ -8,8 +10,17 @@ use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 /// Variables that systemd means for this process alone; no child is to speak in its name.
-pub const VARIABLES: [&str; 6] =
-    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+pub const VARIABLES: [&str; 6] = [
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+    LISTEN_VARIABLES[0],
+    LISTEN_VARIABLES[1],
+    LISTEN_VARIABLES[2],
+];
+
+/// Those that tell of files ([`files::received`]): they hold for the first program of a process, not for its successors.
+pub const LISTEN_VARIABLES: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
 
 /// What the service does now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,224 @@
+//! What the next start goes by when this program is killed: a record in `runtime_dir`, the listen sockets that systemd keeps,
+//! and the processes of `HAProxy` that serve on alone.
+//!
+//! A record that is behind does no harm: whether its process serves is asked, and what it holds is compared.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::inherited::Inherited;
+use super::record::{Files, Record, RecordError};
+use crate::engine::error_text::with_causes;
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::state::AppliedState;
+use crate::haproxy::config_file::{ConfigFileError, stream_atomically};
+use crate::haproxy::handover::{HandedOver, HandedProcess};
+use crate::haproxy::left_alone::{self, NotServing};
+use crate::haproxy::listen_sockets::{KeptFor, listens_at};
+use crate::haproxy::running::{OUTPUT_OF, Running, output_name};
+
+const NAME: &str = "running.json";
+/// It holds option lines, which others need not see.
+const OWNER_ONLY: u32 = 0o600;
+/// Changes within this time are written together.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// Writes the record.
+#[derive(Debug)]
+pub(in crate::supervisor) struct CrashRecord {
+    /// `None` where nothing would outlive this program.
+    path: Option<PathBuf>,
+    due: Option<Instant>,
+    failing: bool,
+}
+
+impl CrashRecord {
+    pub(in crate::supervisor) fn new(runtime_dir: &Path) -> Self {
+        // The kernel ends all processes of a PID namespace with its first one (pid_namespaces(7)).
+        let path = (std::process::id() != 1).then(|| runtime_dir.join(NAME));
+        Self { path, due: None, failing: false }
+    }
+
+    /// What the process holds has changed.
+    pub(in crate::supervisor) fn changed(&mut self) {
+        self.due.get_or_insert_with(|| Instant::now() + DELAY);
+    }
+
+    /// Waits until it is to be written. Cancel safe.
+    pub(in crate::supervisor) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Writes what runs.
+    pub(in crate::supervisor) async fn write(&mut self, running: &Running, applied: Option<&AppliedState>) {
+        self.due = None;
+        let Some(path) = self.path.clone() else { return };
+        let record = Record::of_running(running, applied);
+        let write = move || stream_atomically(&path, OWNER_ONLY, |out| record.write_to(out));
+        let written = tokio::task::spawn_blocking(write).await;
+        match written.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
+            Ok(()) => self.failing = false,
+            Err(error) => self.report(&error),
+        }
+    }
+
+    fn report(&mut self, error: &ConfigFileError) {
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!(error = with_causes(error), "after a crash HAProxy could not be taken over; trying on");
+        }
+        self.changed();
+    }
+
+    /// Nothing is left running.
+    pub(in crate::supervisor) fn remove(&self) {
+        if let Some(path) = &self.path
+            && let Err(error) = std::fs::remove_file(path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            warn!(%error, "the record of what ran stays behind in runtime_dir");
+        }
+    }
+}
+
+/// Why what runs is not taken over.
+#[derive(Debug, thiserror::Error)]
+enum Doubt {
+    #[error("there is no record of it")]
+    NoRecord,
+    #[error("its record can't be read")]
+    Unreadable(#[source] io::Error),
+    #[error("its record can't be used")]
+    Record(#[from] RecordError),
+    #[error("the process that served has ended")]
+    Ended,
+    #[error("the process that served can't be trusted")]
+    NotServing(#[from] NotServing),
+    #[error("the listen socket of {0} was not kept")]
+    NotKept(ListenAddress),
+}
+
+/// What an earlier `ProxyMgr` left, as systemd passed it and as /proc shows it.
+#[derive(Debug, Default)]
+struct Left {
+    listening: Vec<(ListenAddress, OwnedFd)>,
+    operators: Vec<(ListenAddress, OwnedFd)>,
+    lent: Vec<(ListenAddress, OwnedFd)>,
+    outputs: Files,
+    processes: BTreeSet<u32>,
+}
+
+/// Takes over what a `ProxyMgr` left that was killed, if there was one, and what systemd passed. Nobody else must use
+/// `runtime_dir`.
+pub(in crate::supervisor) async fn recover(
+    runtime_dir: &Path,
+    operators_socket: &Path,
+    received: Vec<(String, OwnedFd)>,
+) -> Inherited {
+    let mut left = Left::sort(received);
+    left.processes = left_alone::processes(runtime_dir).unwrap_or_else(|error| {
+        warn!(%error, "whether an HAProxy runs on alone can't be seen");
+        BTreeSet::new()
+    });
+    if left.processes.is_empty() {
+        return Inherited { haproxy: left.handed_over(), ..Inherited::default() };
+    }
+    match left.known(&runtime_dir.join(NAME)).await {
+        Ok((record, applied)) => {
+            info!("ProxyMgr ended without being asked to; the HAProxy that it left is taken over");
+            let haproxy = left.completing(record);
+            Inherited { applied: Some(applied), haproxy, program: None }
+        }
+        Err(doubt) => {
+            warn!(
+                reason = with_causes(&doubt),
+                "the HAProxy that runs is not taken over; a new one replaces it"
+            );
+            if left.listening.is_empty() {
+                left_alone::stop(left.processes.iter().copied(), operators_socket).await;
+            }
+            Inherited { haproxy: left.handed_over(), ..Inherited::default() }
+        }
+    }
+}
+
+impl Left {
+    fn sort(received: Vec<(String, OwnedFd)>) -> Self {
+        let mut left = Self::default();
+        for (name, file) in received {
+            match KeptFor::parse(&name) {
+                Some((KeptFor::Services, address)) => left.listening.push((address, file)),
+                Some((KeptFor::Operators, address)) => left.operators.push((address, file)),
+                None if name.starts_with(OUTPUT_OF) => drop(left.outputs.insert(name, file)),
+                None => match listens_at(&file) {
+                    Some(address) => {
+                        info!(%address, "systemd listens there for ProxyMgr");
+                        left.lent.push((address, file));
+                    }
+                    None => warn!(
+                        name,
+                        "systemd passed a file that is no listening stream socket; see ListenStream= in systemd.socket(5)"
+                    ),
+                },
+            }
+        }
+        left
+    }
+
+    /// What is known of the processes, if it can be trusted.
+    async fn known(&mut self, record: &Path) -> Result<(HandedOver, AppliedState), Doubt> {
+        let text = std::fs::read_to_string(record).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Doubt::NoRecord,
+            _ => Doubt::Unreadable(error),
+        })?;
+        let record = Record::from_text(&text)?;
+        let applied = record.applied()?.ok_or(Doubt::NoRecord)?;
+        let needed = applied.serving().flat_map(|(_, service)| &service.section.listen);
+        for address in needed {
+            if !self.listening.iter().chain(&self.lent).any(|(kept, _)| kept == address) {
+                return Err(Doubt::NotKept(address.clone()));
+            }
+        }
+        let handed = record.handed_over(&mut Files::new())?;
+        let serving = handed.serving.as_ref().ok_or(Doubt::Ended)?;
+        left_alone::ask(serving.control.as_deref().ok_or(Doubt::Ended)?, serving.pid).await?;
+        Ok((handed, applied))
+    }
+
+    /// `known` with all that is left.
+    fn completing(mut self, known: HandedOver) -> HandedOver {
+        let (mut serving, mut draining) = (known.serving, known.draining);
+        for process in serving.iter_mut().chain(&mut draining) {
+            self.processes.remove(&process.pid);
+            process.output = self.outputs.remove(&output_name(process.pid));
+        }
+        let (generations, config) = (known.generations, known.config);
+        HandedOver { generations, serving, draining, config, ..self.handed_over() }
+    }
+
+    fn handed_over(mut self) -> HandedOver {
+        let strays = self.processes.iter().map(|pid| HandedProcess {
+            number: 0,
+            pid: *pid,
+            control: None,
+            connection: None,
+            output: self.outputs.remove(&output_name(*pid)),
+            drained: Duration::ZERO,
+        });
+        HandedOver {
+            strays: strays.collect(),
+            listening: self.listening,
+            operators: self.operators,
+            lent: self.lent,
+            ..HandedOver::default()
+        }
+    }
+}
