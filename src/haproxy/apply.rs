@@ -47,7 +47,9 @@ impl Actor {
             return Vec::new();
         }
         if let Some(last_state) = &mut self.last_state {
-            commands.iter().for_each(|command| last_state.note(command));
+            for command in commands {
+                last_state.note(command);
+            }
         }
         let texts: Vec<_> = commands.iter().map(ToString::to_string).collect();
         let replies = match &mut self.serving {

@@ -158,28 +158,30 @@ impl Left {
                 Some((KeptFor::Services, address)) => left.listening.push((address, file)),
                 Some((KeptFor::Operators, address)) => left.operators.push((address, file)),
                 None if name.starts_with(OUTPUT_OF) => drop(left.outputs.insert(name, file)),
-                None => match listens_at(&file) {
-                    Some(address) => {
-                        info!(%address, "systemd listens there for ProxyMgr");
-                        left.lent.push((address, file));
-                    }
-                    None => warn!(
-                        name,
-                        "systemd passed a file that is no listening stream socket; see ListenStream= in systemd.socket(5)"
-                    ),
-                },
+                None => left.lend(&name, file),
             }
         }
         left
     }
 
+    fn lend(&mut self, name: &str, file: OwnedFd) {
+        if let Some(address) = listens_at(&file) {
+            info!(%address, "systemd listens there for ProxyMgr");
+            self.lent.push((address, file));
+        } else {
+            warn!(
+                name,
+                "systemd passed a file that is no listening stream socket; see ListenStream= in systemd.socket(5)"
+            );
+        }
+    }
+
     /// What is known of the processes, if it can be trusted.
     async fn known(&mut self, record: &Path) -> Result<(HandedOver, AppliedState), Doubt> {
-        let text = std::fs::read_to_string(record).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Doubt::NoRecord,
-            _ => Doubt::Unreadable(error),
-        })?;
-        let record = Record::from_text(&text)?;
+        if !record.exists() {
+            return Err(Doubt::NoRecord);
+        }
+        let record = Record::from_text(&std::fs::read_to_string(record).map_err(Doubt::Unreadable)?)?;
         let applied = record.applied()?.ok_or(Doubt::NoRecord)?;
         let needed = applied.serving().flat_map(|(_, service)| &service.section.listen);
         for address in needed {
