@@ -5,26 +5,19 @@
 //! missing or re-created directory an ordinary change. Nothing is polled.
 
 mod bounded_read;
+mod hub;
 
-use std::collections::{BTreeSet, HashMap};
-use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use inotify::{EventMask, EventOwned, EventStream, Inotify, StreamExt, WatchDescriptor, WatchMask};
-use tracing::debug;
-
 pub use bounded_read::bounded_read;
-
-/// Room for some hundred events; what doesn't fit stays in the kernel.
-const BUFFER_BYTES: usize = 8192;
+use hub::{Arming, Subscription};
 
 /// A file or directory that is watched until this is dropped.
 #[derive(Debug)]
 pub struct DirectoryWatch {
     path: PathBuf,
-    stream: EventStream<Vec<u8>>,
-    armed: HashMap<WatchDescriptor, Interest>,
+    subscription: Subscription,
 }
 
 /// Why nothing can be watched.
@@ -46,32 +39,15 @@ pub enum DirectoryWatchError {
     Read(#[source] io::Error),
 }
 
-/// Which names in a directory matter; `everything` for the directory of interest itself.
-#[derive(Debug, Default)]
-struct Interest {
-    everything: bool,
-    names: BTreeSet<OsString>,
-}
-
-impl Interest {
-    fn concerns(&self, name: Option<&OsStr>) -> bool {
-        // An event without a name is about the directory itself.
-        self.everything
-            || name.is_none_or(|name| self.names.contains(name) || name.as_encoded_bytes().starts_with(b".."))
-    }
-}
-
 impl DirectoryWatch {
     /// Watches `path`, an absolute path to a file or a directory, whether or not it exists. Changes from now on are seen, so
-    /// read the file after this, not before. Must be called within a tokio runtime.
+    /// read the file after this, not before.
     ///
     /// # Errors
     /// When the kernel refuses an inotify instance or any watch.
     pub fn new(path: &Path) -> Result<Self, DirectoryWatchError> {
-        let inotify = Inotify::init().map_err(DirectoryWatchError::Instance)?;
-        let stream =
-            inotify.into_event_stream(vec![0; BUFFER_BYTES]).map_err(DirectoryWatchError::Instance)?;
-        let mut watch = Self { path: path.to_owned(), stream, armed: HashMap::new() };
+        let subscription = Subscription::new().map_err(DirectoryWatchError::Instance)?;
+        let watch = Self { path: path.to_owned(), subscription };
         watch.arm()?;
         Ok(watch)
     }
@@ -81,97 +57,51 @@ impl DirectoryWatch {
     /// # Errors
     /// When events can't be read, or nothing can be watched any more.
     pub async fn changed(&mut self) -> Result<(), DirectoryWatchError> {
-        loop {
-            let first = self.stream.next().await;
-            let mut concerned = self.concerned(first)?;
-            loop {
-                let event = tokio::select! {
-                    biased;
-                    event = self.stream.next() => event,
-                    () = std::future::ready(()) => break,
-                };
-                concerned |= self.concerned(event)?;
-            }
-            if concerned {
-                return self.arm();
-            }
-        }
-    }
-
-    fn concerned(&self, event: Option<io::Result<EventOwned>>) -> Result<bool, DirectoryWatchError> {
-        let end = || DirectoryWatchError::Read(io::ErrorKind::UnexpectedEof.into());
-        let event = event.ok_or_else(end)?.map_err(DirectoryWatchError::Read)?;
-        if event.mask.contains(EventMask::Q_OVERFLOW) {
-            return Ok(true);
-        }
-        // IGNORED only confirms the end of a watch, whose reason came before it.
-        let about_us = !event.mask.contains(EventMask::IGNORED);
-        Ok(about_us
-            && self.armed.get(&event.wd).is_some_and(|interest| interest.concerns(event.name.as_deref())))
+        self.subscription.told().await.map_err(DirectoryWatchError::Read)?;
+        self.arm()
     }
 
     /// Sets the watches that the file system as it is now calls for. What appears while they are set is found by the second
     /// look: each level is watched before the next one is looked at.
-    fn arm(&mut self) -> Result<(), DirectoryWatchError> {
-        let mut wanted = HashMap::new();
-        self.arm_way_to(&self.path.clone(), &mut wanted)?;
+    fn arm(&self) -> Result<(), DirectoryWatchError> {
+        let mut arming = self.subscription.arm();
+        let mut armed = arm_way_to(&self.path, &mut arming);
         if let Ok(resolved) = self.path.canonicalize()
             && resolved != self.path
         {
-            self.arm_way_to(&resolved, &mut wanted)?;
+            armed = armed.and(arm_way_to(&resolved, &mut arming));
         }
-        let stale: Vec<_> = self.armed.keys().filter(|wd| !wanted.contains_key(wd)).cloned().collect();
-        for wd in stale {
-            if let Err(error) = self.stream.watches().remove(wd) {
-                debug!(%error, "this inotify watch ended with its directory");
-            }
-        }
-        self.armed = wanted;
-        Ok(())
+        self.subscription.have(arming);
+        armed
     }
+}
 
-    fn arm_way_to(
-        &self,
-        path: &Path,
-        wanted: &mut HashMap<WatchDescriptor, Interest>,
-    ) -> Result<(), DirectoryWatchError> {
-        let mask = WatchMask::CREATE
-            | WatchMask::CLOSE_WRITE
-            | WatchMask::ATTRIB
-            | WatchMask::MOVE
-            | WatchMask::DELETE
-            | WatchMask::DELETE_SELF
-            | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
-        // A refusal above the deepest directory that exists only hides renames up there.
-        let mut refused = None;
-        let mut way: Vec<_> = path.ancestors().collect();
-        way.reverse();
-        for (level, directory) in way.iter().enumerate() {
-            match self.stream.watches().add(directory, mask) {
-                Ok(wd) => {
-                    refused = None;
-                    let interest: &mut Interest = wanted.entry(wd).or_default();
-                    match way.get(level + 1).and_then(|next| next.file_name()) {
-                        Some(next) => {
-                            interest.names.insert(next.to_owned());
-                        }
-                        None => interest.everything = true,
+fn arm_way_to(path: &Path, arming: &mut Arming<'_>) -> Result<(), DirectoryWatchError> {
+    // A refusal above the deepest directory that exists only hides renames up there.
+    let mut refused = None;
+    let mut way: Vec<_> = path.ancestors().collect();
+    way.reverse();
+    for (level, directory) in way.iter().enumerate() {
+        match arming.watch(directory) {
+            Ok(interest) => {
+                refused = None;
+                match way.get(level + 1).and_then(|next| next.file_name()) {
+                    Some(next) => {
+                        interest.names.insert(next.to_owned());
                     }
-                }
-                // The end of the way: missing, or the file itself.
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-                {
-                    break;
-                }
-                Err(source) => {
-                    refused = Some(DirectoryWatchError::Watch { path: directory.to_path_buf(), source });
+                    None => interest.everything = true,
                 }
             }
+            // The end of the way: missing, or the file itself.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                break;
+            }
+            Err(source) => {
+                refused = Some(DirectoryWatchError::Watch { path: directory.to_path_buf(), source });
+            }
         }
-        refused.map_or(Ok(()), Err)
     }
+    refused.map_or(Ok(()), Err)
 }
 
 #[cfg(test)]
@@ -238,6 +168,27 @@ mod tests {
             assert!(seen(&mut file).await && seen(&mut directory).await);
             assert_eq!(fs::read_to_string(at("web.json")).unwrap(), version);
         }
+    }
+
+    #[tokio::test]
+    async fn a_thousand_files_take_one_inotify_instance() {
+        let instances = || {
+            let files = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            files
+                .filter(|file| fs::read_link(file.path()).is_ok_and(|to| to.ends_with("anon_inode:inotify")))
+                .count()
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let path = |number: usize| dir.path().join(number.to_string());
+        let mut watches: Vec<_> =
+            (0..1000).map(|number| DirectoryWatch::new(&path(number)).unwrap()).collect();
+        assert_eq!(instances(), 1);
+        drop(watches.drain(..500));
+        for (number, watch) in watches.iter_mut().enumerate().step_by(100) {
+            fs::write(path(500 + number), "x").unwrap();
+            assert!(seen(watch).await);
+        }
+        assert!(silent(&mut watches[1], dir.path()).await);
     }
 
     #[tokio::test]

@@ -105,7 +105,7 @@ impl OutageRules {
     /// Judges `answer`, with what was believed before, the most that were believed a moment ago, and a loss held already.
     ///
     /// A loss that comes in pieces is one: a registry tells of each node that it lost by itself. Servers that were
-    /// replaced one by one are no loss.
+    /// replaced by as many others are no loss, whether one by one or all at once.
     pub fn judge(
         self,
         before: &Arc<Servers>,
@@ -116,14 +116,15 @@ impl OutageRules {
     ) -> Ruling {
         // Those kept by a hold are part of what was believed.
         let missing = missing_in(before, &answer);
-        let in_pieces = self.is_too_much(recent.len().saturating_sub(answer.len()), recent.len());
-        let before = if in_pieces { recent } else { before };
+        let most = if recent.len() > before.len() { recent } else { before };
+        let too_much = self.is_too_much(most.len().saturating_sub(answer.len()), most.len());
+        let before = if too_much { most } else { before };
         if answer.is_empty() && missing > 0 && self.on_empty == OnEmpty::Keep {
             return Ruling::KeepThoughEmpty(before.clone());
         }
         // What comes back comes in pieces too: the rest of a loss that is held stays.
         let still_held = missing > 0 && held.is_some();
-        if !in_pieces && !still_held && !self.is_too_much(missing, before.len()) {
+        if !too_much && !still_held {
             return Ruling::Take(Arc::new(answer));
         }
         let until = held.map_or(now + self.shrink_hold, |held| held.until);
@@ -195,11 +196,11 @@ mod tests {
 
     #[test]
     fn a_large_loss_is_held_while_new_servers_come_in_and_taken_when_it_lasts() {
-        let before = Arc::new(servers(0..8));
-        let Ruling::Hold(kept, held) = RULES.judge(&before, &before, None, servers(7..10), at(0)) else {
+        let before = Arc::new(servers(0..9));
+        let Ruling::Hold(kept, held) = RULES.judge(&before, &before, None, servers(8..10), at(0)) else {
             panic!("not held")
         };
-        assert_eq!((kept.len(), held.missing, held.until), (10, 7, at(30)));
+        assert_eq!((kept.len(), held.missing, held.until), (10, 8, at(30)));
         let Ruling::Hold(_, still) = RULES.judge(&kept, &kept, Some(&held), servers(7..9), at(20)) else {
             panic!("not held")
         };
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_in_pieces_is_one_loss_but_a_replacement_is_none() {
+    fn a_loss_in_pieces_is_one_loss_but_a_replacement_in_pieces_or_at_once_is_none() {
         let (recent, before) = (Arc::new(servers(0..8)), Arc::new(servers(0..5)));
         let Ruling::Hold(kept, held) = RULES.judge(&before, &recent, None, servers(0..1), at(0)) else {
             panic!("not held")
@@ -238,6 +239,10 @@ mod tests {
         let before = Arc::new(servers(18..26));
         assert_eq!(
             RULES.judge(&before, &recent, None, replaced.clone(), at(0)),
+            Ruling::Take(Arc::new(replaced.clone()))
+        );
+        assert_eq!(
+            RULES.judge(&recent, &recent, None, replaced.clone(), at(0)),
             Ruling::Take(Arc::new(replaced))
         );
     }

@@ -17,26 +17,33 @@ use crate::document::{self, Format};
 use crate::engine::printable::printable;
 
 pub(super) async fn follow(path: &Path, out: &Listings) -> Result<Infallible, SourceError> {
-    let mut watch = DirectoryWatch::new(path)?;
+    // Where nothing can be watched, each attempt looks.
+    let watch = DirectoryWatch::new(path);
     let mut trouble = None;
+    look(path, out, &mut trouble);
+    let mut watch = watch?;
     loop {
-        // What can't be read is no list: the last one stays.
-        let known = out.borrow().clone().unwrap_or_default();
-        match read(path, &known) {
-            Ok(listing) => {
-                publish(out, listing);
-                if trouble.take().is_some() {
-                    info!(path = %path.display(), "the list of services can be read again");
-                }
-            }
-            Err(reason) => {
-                if trouble.as_ref() != Some(&reason) {
-                    warn!(path = %path.display(), reason, "the list of services can't be read; waiting for a change, the last known list stays");
-                }
-                trouble = Some(reason);
+        watch.changed().await?;
+        look(path, out, &mut trouble);
+    }
+}
+
+/// Publishes what is there. What can't be read is no list: the last one stays.
+fn look(path: &Path, out: &Listings, trouble: &mut Option<String>) {
+    let known = out.borrow().clone().unwrap_or_default();
+    match read(path, &known) {
+        Ok(listing) => {
+            publish(out, listing);
+            if trouble.take().is_some() {
+                info!(path = %path.display(), "the list of services can be read again");
             }
         }
-        watch.changed().await?;
+        Err(reason) => {
+            if trouble.as_ref() != Some(&reason) {
+                warn!(path = %path.display(), reason, "the list of services can't be read; waiting for a change, the last known list stays");
+            }
+            *trouble = Some(reason);
+        }
     }
 }
 

@@ -31,31 +31,38 @@ impl Watcher for FileWatcher {
         if !self.file.is_absolute() {
             return Err(WatchError::RelativePath(self.file.clone()));
         }
-        let mut directory = DirectoryWatch::new(&self.file)?;
+        // Where nothing can be watched, each attempt looks.
+        let watch = DirectoryWatch::new(&self.file);
         let mut trouble = None;
+        self.look(out, &mut trouble);
+        let mut watch = watch?;
         loop {
-            // A file that can't be read says nothing about the servers: the last set stays.
-            match self.read() {
-                Ok(set) => {
-                    out.publish(set);
-                    if trouble.take().is_some() {
-                        info!(service = %out.service(), file = %self.file.display(), "the servers' file can be read again");
-                    }
-                }
-                Err(reason) => {
-                    if trouble.as_ref() != Some(&reason) {
-                        warn!(service = %out.service(), file = %self.file.display(), reason,
-                            "the servers' file can't be read; the last known servers stay");
-                    }
-                    trouble = Some(reason);
-                }
-            }
-            directory.changed().await?;
+            watch.changed().await?;
+            self.look(out, &mut trouble);
         }
     }
 }
 
 impl FileWatcher {
+    /// Publishes what the file says. One that can't be read says nothing about the servers: the last set stays.
+    fn look(&self, out: &Updates, trouble: &mut Option<String>) {
+        match self.read() {
+            Ok(set) => {
+                out.publish(set);
+                if trouble.take().is_some() {
+                    info!(service = %out.service(), file = %self.file.display(), "the servers' file can be read again");
+                }
+            }
+            Err(reason) => {
+                if trouble.as_ref() != Some(&reason) {
+                    warn!(service = %out.service(), file = %self.file.display(), reason,
+                        "the servers' file can't be read; the last known servers stay");
+                }
+                *trouble = Some(reason);
+            }
+        }
+    }
+
     fn read(&self) -> Result<ListedSet, String> {
         let data = bounded_read(&self.file, MAX_BYTES as u64).map_err(|error| error.to_string())?;
         file_format::read(&self.file, &data, &self.rules)
