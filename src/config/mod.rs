@@ -20,6 +20,7 @@ pub use model::{
 
 use crate::engine::duration_text::duration;
 use crate::engine::outage_rules::{OnEmpty, OutageRules, Percent};
+use crate::engine::risk::Risk;
 use reader::{Reader, Value};
 
 /// More than any configuration needs, in bytes.
@@ -114,8 +115,9 @@ fn read_safety(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> SafetyConfi
     };
     let startup_timeout =
         reader.read(section.get("startup_timeout"), duration).unwrap_or(Duration::from_secs(10));
-    let config = SafetyConfig { outage, startup_timeout };
-    section.refuse_later(&["allow_options"]);
+    let risk = |text: &str| value::word(text, &Risk::WORDS);
+    let allow_options = reader.read_list(section.get("allow_options"), risk).unwrap_or_default();
+    let config = SafetyConfig { outage, startup_timeout, allow_options: allow_options.into_iter().collect() };
     reader.close(&section);
     config
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::OutageRules;
+use crate::engine::risk::Allowed;
 use crate::engine::secret::Secret;
 use crate::engine::tls_files::TlsFiles;
 
@@ -101,6 +102,8 @@ pub struct SafetyConfig {
     pub outage: OutageRules,
     /// How long a start waits for first answers.
     pub startup_timeout: Duration,
+    /// The risks that lines of definitions may hold.
+    pub allow_options: Allowed,
 }
 
 /// The end.

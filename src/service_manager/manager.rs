@@ -14,6 +14,7 @@ use super::catalog::{Catalog, RESTORE_TIME, Step};
 use super::forward::forward;
 use super::memory::{Memory, Remembered};
 use crate::engine::moment::Moment;
+use crate::engine::risk::Allowed;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{self, Listing, SourceSettings};
 use crate::watcher::{
@@ -80,6 +81,7 @@ impl Manager {
     pub(super) fn new(
         sources: Vec<SourceSettings>,
         host_names: HostNames,
+        allowed: Allowed,
         memory: Memory,
         events: mpsc::Sender<RegistryEvent>,
     ) -> Self {
@@ -93,7 +95,7 @@ impl Manager {
         Self {
             started: Instant::now(),
             registries: Registries { ensembles: Ensembles::default(), access: access.collect(), host_names },
-            catalog: Catalog::new(sources.len(), memory.listing()),
+            catalog: Catalog::new(sources.len(), memory.listing(), allowed),
             recall_at: memory.recall_after.map(|wait| Instant::now() + wait),
             remembered: memory.services,
             sources: sources.into_iter().map(Arc::new).collect(),

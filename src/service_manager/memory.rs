@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::engine::risk::Risk;
 use crate::engine::server::Server;
 use crate::engine::service::ServiceSpec;
 use crate::service_config::{Entry, Listing, RawDefinition, parse};
@@ -38,7 +39,10 @@ impl Remembered {
     /// Its servers that came from where `spec` looks for them, if it is still the same place. Those that `spec` names itself
     /// by their host are none of them.
     pub(super) fn watched(mut self, spec: &ServiceSpec) -> Option<Vec<Server>> {
-        let same = parse(&self.definition).is_ok_and(|definition| definition.spec.watcher == spec.watcher);
+        // Whether it is still allowed is another's question.
+        let all = Risk::WORDS.map(|(_, risk)| risk).into();
+        let same =
+            parse(&self.definition, &all).is_ok_and(|definition| definition.spec.watcher == spec.watcher);
         self.servers.retain(|server| {
             server.host().is_none() || spec.fixed_servers.iter().all(|fixed| fixed.name() != server.name())
         });

@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 
 pub use memory::{Memory, Remembered};
 
+use crate::engine::risk::Allowed;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{RawDefinition, SourceSettings};
@@ -77,8 +78,9 @@ pub enum RegistryEvent {
 pub async fn run(
     sources: Vec<SourceSettings>,
     host_names: HostNames,
+    allowed: Allowed,
     memory: Memory,
     events: mpsc::Sender<RegistryEvent>,
 ) {
-    manager::Manager::new(sources, host_names, memory, events).run().await;
+    manager::Manager::new(sources, host_names, allowed, memory, events).run().await;
 }

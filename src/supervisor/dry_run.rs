@@ -86,6 +86,7 @@ impl DryRun {
         let registries = tokio::spawn(service_manager::run(
             sources(config)?,
             host_names(config),
+            config.safety.allow_options.clone(),
             Memory::default(),
             events,
         ));

@@ -79,7 +79,13 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
     let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
     let registries = {
         let memory = recall(&config.state_dir, config.safety.startup_timeout);
-        tokio::spawn(service_manager::run(sources, host_names(&config), memory, registry_events))
+        tokio::spawn(service_manager::run(
+            sources,
+            host_names(&config),
+            config.safety.allow_options.clone(),
+            memory,
+            registry_events,
+        ))
     };
 
     let crash_record = CrashRecord::new(&config.runtime_dir);

@@ -267,7 +267,7 @@ fn under_load_of_ten_thousand_questions_no_answer_is_late() {
     let lines: Vec<_> = hosts.iter().map(|host| world.at(host)).collect();
     world.setup.paths.write_file_service("web", world.port, &lines);
     let proxymgr = world.start();
-    eventually(SOON, "every server is there", || {
+    eventually(3 * SOON, "every server is there", || {
         let servers = haproxy::servers(&world.setup.paths.stats_socket).map_err(|error| error.to_string())?;
         if servers.len() == hosts.len() { Ok(()) } else { Err(servers.len().to_string()) }
     });

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use proxymgr::dns::Names;
+use proxymgr::engine::risk::Allowed;
 use proxymgr::service_config::SourceSettings;
 use proxymgr::service_manager::{self, Memory, RegistryEvent};
 use proxymgr::watcher::HostNames;
@@ -266,7 +267,13 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
-    let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
+    let manager = tokio::spawn(service_manager::run(
+        vec![source],
+        host_names(),
+        Allowed::new(),
+        Memory::default(),
+        sender,
+    ));
 
     assert!(
         matches!(event(&mut events).await, RegistryEvent::Defined { spec, .. } if spec.port.get() == 8080)
@@ -312,7 +319,13 @@ async fn an_ensemble_that_lost_its_data_removes_no_service() {
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
-    let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
+    let manager = tokio::spawn(service_manager::run(
+        vec![source],
+        host_names(),
+        Allowed::new(),
+        Memory::default(),
+        sender,
+    ));
     assert!(matches!(event(&mut events).await, RegistryEvent::Defined { .. }));
     assert_eq!(event(&mut events).await, RegistryEvent::Listed);
     assert_eq!(addresses(&mut events).await, ["1.1.1.1:80"]);
@@ -342,7 +355,13 @@ async fn a_new_server_node_is_published_within_milliseconds() {
     let (sender, mut events) = mpsc::channel(16);
     let path = NodePath::parse("/config").unwrap();
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
-    let manager = tokio::spawn(service_manager::run(vec![source], host_names(), Memory::default(), sender));
+    let manager = tokio::spawn(service_manager::run(
+        vec![source],
+        host_names(),
+        Allowed::new(),
+        Memory::default(),
+        sender,
+    ));
     while !matches!(event(&mut events).await, RegistryEvent::Servers { .. }) {}
     let mut took = Vec::new();
     for index in 0..200 {

@@ -101,13 +101,16 @@ fn shortest(text: &str) -> Result<Duration, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::engine::service::WatcherSpec;
     use crate::service_config::{Format, RawDefinition, parse};
 
     fn read(keys: &str) -> Result<DnsSpec, Vec<String>> {
         let data = format!(r#"{{"type": "dns", "port": 80, {keys}}}"#).into_bytes().into();
-        let definition = parse(&RawDefinition { data, format: Format::Json, origin: "test".into() });
+        let raw = RawDefinition { data, format: Format::Json, origin: "test".into() };
+        let definition = parse(&raw, &BTreeSet::new());
         let WatcherSpec::Dns(spec) = definition.map_err(|refusal| refusal.errors)?.spec.watcher else {
             panic!("{keys} is no dns")
         };

@@ -15,6 +15,7 @@ use crate::engine::duration_text::duration;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
+use crate::engine::risk::{Allowed, check_risks};
 use crate::engine::service::{BindAddress, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
@@ -43,11 +44,11 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Reads a definition.
+/// Reads a definition; its lines may hold the risks that are `allowed`.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
+pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refusal> {
     let map = document::read_map(&raw.data, raw.format, MAX_BYTES)
         .map_err(|error| Refusal { errors: vec![printable(&error)] })?;
     let mut reader = Reader::new(&map);
@@ -63,9 +64,10 @@ pub fn parse(raw: &RawDefinition) -> Result<Definition, Refusal> {
     }
     let port = reader.port();
     let bind = reader.parsed("bind", BindAddress::parse);
-    let bind_options = joined(&mut reader, "bind_options");
-    let listen_options = reader.parsed("listen_options", OptionLine::parse);
-    let server_options = joined(&mut reader, "server_options");
+    let line = |text: &str| option_line(text, allowed);
+    let bind_options = joined(&mut reader, "bind_options", line);
+    let listen_options = reader.parsed("listen_options", line);
+    let server_options = joined(&mut reader, "server_options", line);
     let fixed_servers = servers::read(&mut reader);
     let watcher = watcher(&mut reader);
     let outage = OwnOutageRules {
@@ -135,14 +137,24 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
 }
 
 /// Words that may be spread over a list, in one line.
-fn joined(reader: &mut Reader<'_>, key: &str) -> Option<OptionLine> {
+fn joined(
+    reader: &mut Reader<'_>,
+    key: &str,
+    line: impl Fn(&str) -> Result<OptionLine, String>,
+) -> Option<OptionLine> {
     let parts = reader.texts(key);
     let words: Vec<_> =
         parts.iter().map(|(_, text)| text.trim_matches(' ')).filter(|text| !text.is_empty()).collect();
     if words.is_empty() {
         return None;
     }
-    reader.checked(key, OptionLine::parse(&words.join(" ")))
+    reader.checked(key, line(&words.join(" ")))
+}
+
+fn option_line(text: &str, allowed: &Allowed) -> Result<OptionLine, String> {
+    let line = OptionLine::parse(text).map_err(|error| error.to_string())?;
+    check_risks(&line, allowed).map_err(|forbidden| printable(&forbidden.to_string()))?;
+    Ok(line)
 }
 
 fn on_empty(text: &str) -> Result<OnEmpty, String> {

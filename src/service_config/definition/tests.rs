@@ -5,7 +5,8 @@ use super::*;
 use crate::engine::node_rules::NodeRules;
 
 fn json(text: &str) -> Result<Definition, Refusal> {
-    parse(&RawDefinition { data: text.as_bytes().into(), format: Format::Json, origin: "test".into() })
+    let raw = RawDefinition { data: text.as_bytes().into(), format: Format::Json, origin: "test".into() };
+    parse(&raw, &Allowed::new())
 }
 
 fn errors(text: &str) -> Vec<String> {
@@ -34,7 +35,7 @@ fn yaml_says_the_same() {
         r#"{"type":"file","file":"/etc/web","port":"80","bind":["::","unix@/run/web"],"bind_options":["accept-proxy"],
             "listen_options":["mode http"],"server_options":"check inter 2s"}"#,
     );
-    assert_eq!(parse(&raw), twin);
+    assert_eq!(parse(&raw, &Allowed::new()), twin);
     assert_eq!(twin.unwrap().spec.bind.len(), 2);
 }
 

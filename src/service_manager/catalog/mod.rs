@@ -10,6 +10,7 @@ use crate::engine::moment::Moment;
 use source::Source;
 
 use crate::engine::printable::printable;
+use crate::engine::risk::Allowed;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{Definition, Entry, Listing, RawDefinition, UnknownKey, parse};
 
@@ -51,6 +52,8 @@ pub(super) struct Catalog {
     sources: Vec<Source>,
     memory: Memory,
     known: BTreeMap<String, Known>,
+    /// What the operator allows definitions.
+    allowed: Allowed,
 }
 
 /// What the sources listed before `ProxyMgr` was started, for as long as they don't tell.
@@ -74,9 +77,9 @@ struct Known {
 
 impl Catalog {
     /// A catalog that remembers `listing`.
-    pub(super) fn new(sources: usize, listing: Listing) -> Self {
+    pub(super) fn new(sources: usize, listing: Listing, allowed: Allowed) -> Self {
         let memory = Memory { listing, ..Memory::default() };
-        Self { sources: vec![Source::default(); sources], memory, known: BTreeMap::new() }
+        Self { sources: vec![Source::default(); sources], memory, known: BTreeMap::new(), allowed }
     }
 
     /// Whether every source has answered, or is remembered.
@@ -143,7 +146,7 @@ impl Catalog {
     }
 
     fn merge(&mut self) -> Vec<Step> {
-        let Self { sources, memory, known } = self;
+        let Self { sources, memory, known, allowed } = self;
         let mut merged: BTreeMap<&String, &Entry> = BTreeMap::new();
         if memory.in_force {
             merged.extend(&memory.listing);
@@ -163,7 +166,7 @@ impl Catalog {
         for (name, entry) in merged {
             let before = known.get(name);
             if before.is_none_or(|before| before.entry != *entry) {
-                let (now, step) = judge(name, entry, before);
+                let (now, step) = judge(name, entry, before, allowed);
                 known.insert(name.clone(), now);
                 steps.extend(step);
             }
@@ -172,12 +175,12 @@ impl Catalog {
     }
 }
 
-fn judge(name: &str, entry: &Entry, before: Option<&Known>) -> (Known, Option<Step>) {
+fn judge(name: &str, entry: &Entry, before: Option<&Known>, allowed: &Allowed) -> (Known, Option<Step>) {
     let origin = entry.origin().to_owned();
     let last_good = before.and_then(|before| before.good.clone());
     let last_refusal = before.and_then(|before| before.refusal.clone());
     let last_unknown = before.map(|before| before.unknown_keys.clone()).unwrap_or_default();
-    match read(name, entry) {
+    match read(name, entry, allowed) {
         Ok((name, raw, Definition { spec, unknown_keys })) => {
             let same_spec = last_refusal.is_none() && last_good.as_deref() == Some(&spec);
             // The same service, but there is a key to warn about.
@@ -206,12 +209,16 @@ fn judge(name: &str, entry: &Entry, before: Option<&Known>) -> (Known, Option<St
     }
 }
 
-fn read<'a>(name: &str, entry: &'a Entry) -> Result<(ServiceName, &'a RawDefinition, Definition), String> {
+fn read<'a>(
+    name: &str,
+    entry: &'a Entry,
+    allowed: &Allowed,
+) -> Result<(ServiceName, &'a RawDefinition, Definition), String> {
     let name = ServiceName::parse(name).map_err(|error| error.to_string())?;
     match entry {
-        Entry::Definition(raw) => {
-            parse(raw).map(|definition| (name, raw, definition)).map_err(|refusal| refusal.to_string())
-        }
+        Entry::Definition(raw) => parse(raw, allowed)
+            .map(|definition| (name, raw, definition))
+            .map_err(|refusal| refusal.to_string()),
         Entry::Unreadable { origin: _, reason } => Err(reason.clone()),
     }
 }

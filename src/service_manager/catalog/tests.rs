@@ -31,7 +31,7 @@ fn short(steps: &[Step]) -> Vec<String> {
 
 #[test]
 fn only_what_differs_becomes_a_step() {
-    let mut catalog = Catalog::new(1, Listing::new());
+    let mut catalog = Catalog::new(1, Listing::new(), Allowed::new());
     let both = listing(&[("a", good(1)), ("b", good(2))]);
     assert_eq!(short(&catalog.update(0, both.clone(), Moment::START)), ["+a:1", "+b:2"]);
     assert_eq!(short(&catalog.update(0, both, Moment::START)), [""; 0]);
@@ -45,7 +45,7 @@ fn only_what_differs_becomes_a_step() {
 
 #[test]
 fn a_source_that_lists_nothing_any_more_keeps_what_it_listed_last() {
-    let mut catalog = Catalog::new(2, Listing::new());
+    let mut catalog = Catalog::new(2, Listing::new(), Allowed::new());
     assert_eq!(short(&catalog.update(0, Listing::new(), Moment::START)), [""; 0], "it never had any");
     assert!(!catalog.is_complete());
     assert_eq!(short(&catalog.update(1, listing(&[("c", good(3))]), Moment::START)), ["+c:3"]);
@@ -63,7 +63,7 @@ fn what_is_remembered_counts_when_a_source_does_not_answer_or_answers_that_there
     let remembered = || listing(&[("a", good(1)), ("b", good(2))]);
     let at = |seconds| Moment::START + Duration::from_secs(seconds);
 
-    let mut silent = Catalog::new(1, remembered());
+    let mut silent = Catalog::new(1, remembered(), Allowed::new());
     assert!(!silent.is_complete());
     assert_eq!(short(&silent.recall().1), ["+a:1", "+b:2"]);
     assert!(silent.is_complete());
@@ -71,18 +71,18 @@ fn what_is_remembered_counts_when_a_source_does_not_answer_or_answers_that_there
     assert_eq!(short(&silent.expire(at(80))), ["-b"]);
     assert_eq!(silent.deadline(), None);
 
-    let mut emptied = Catalog::new(1, remembered());
+    let mut emptied = Catalog::new(1, remembered(), Allowed::new());
     assert_eq!(short(&emptied.update(0, Listing::new(), at(1))), ["+a:1", "+b:2", "=0:a,b"]);
     assert_eq!(short(&emptied.expire(at(1000))), [""; 0]);
 
-    let mut prompt = Catalog::new(1, remembered());
+    let mut prompt = Catalog::new(1, remembered(), Allowed::new());
     assert_eq!(short(&prompt.update(0, listing(&[("c", good(3))]), at(1))), ["+c:3"], "it tells");
     assert_eq!(short(&prompt.recall().1), [""; 0]);
 }
 
 #[test]
 fn a_lost_list_may_be_filled_again_one_by_one() {
-    let mut catalog = Catalog::new(1, Listing::new());
+    let mut catalog = Catalog::new(1, Listing::new(), Allowed::new());
     let [a, b, c] = [("a", good(1)), ("b", good(2)), ("c", good(3))];
     let only_a = listing(std::slice::from_ref(&a));
     let at = |seconds| Moment::START + Duration::from_secs(seconds);
@@ -104,7 +104,7 @@ fn a_lost_list_may_be_filled_again_one_by_one() {
 
 #[test]
 fn a_key_that_plays_no_part_is_told_when_it_comes() {
-    let mut catalog = Catalog::new(1, Listing::new());
+    let mut catalog = Catalog::new(1, Listing::new(), Allowed::new());
     let with = |more: &str| {
         listing(&[("a", entry("a", &format!(r#"{{"type":"file","file":"/f","port":1{more}}}"#)))])
     };
@@ -117,7 +117,7 @@ fn a_key_that_plays_no_part_is_told_when_it_comes() {
 
 #[test]
 fn a_refusal_leaves_the_last_good_definition_and_is_told_once_per_reason() {
-    let mut catalog = Catalog::new(1, Listing::new());
+    let mut catalog = Catalog::new(1, Listing::new(), Allowed::new());
     let bad = |text: &str| listing(&[("a", entry("a", text))]);
     assert_eq!(short(&catalog.update(0, listing(&[("a", good(1))]), Moment::START)), ["+a:1"]);
     assert_eq!(short(&catalog.update(0, bad("{}"), Moment::START)), ["!a"]);
@@ -132,7 +132,7 @@ fn a_refusal_leaves_the_last_good_definition_and_is_told_once_per_reason() {
 
 #[test]
 fn the_first_source_that_holds_a_name_keeps_it() {
-    let mut catalog = Catalog::new(2, Listing::new());
+    let mut catalog = Catalog::new(2, Listing::new(), Allowed::new());
     assert_eq!(
         short(&catalog.update(1, listing(&[("a", good(1)), ("b", good(2))]), Moment::START)),
         ["+a:1", "+b:2"]
@@ -145,7 +145,7 @@ fn the_first_source_that_holds_a_name_keeps_it() {
 
 #[test]
 fn a_name_that_no_service_can_have_is_refused() {
-    let mut catalog = Catalog::new(1, Listing::new());
+    let mut catalog = Catalog::new(1, Listing::new(), Allowed::new());
     assert_eq!(short(&catalog.update(0, listing(&[("a b\n", good(1))]), Moment::START)), ["!a b\\n"]);
     assert_eq!(short(&catalog.update(0, listing(&[("c", good(1))]), Moment::START)), ["+c:1"]);
 }

@@ -177,11 +177,11 @@ const BAD_FILES: &[(&str, &[&str])] = &[
     ),
     ("safety: {on_empty: panic}", &["1:20: safety.on_empty: 'panic' is not allowed; write keep or drain"]),
     (
-        "safety: {max_shrink: 101%, shrink_hold: 30, allow_options: []}",
+        "safety: {max_shrink: 101%, shrink_hold: 30, allow_options: [lau]}",
         &[
             "1:22: safety.max_shrink: '101%' is no part in percent; write 0% to 100%",
             "1:41: safety.shrink_hold: '30' has no unit; write it with one, such as 500ms, 10s, 5m, 2h or 1d",
-            "1:45: safety.allow_options: is not supported yet by this version; remove it",
+            "1:61: safety.allow_options[0]: 'lau' is not allowed; write external-check, lua, error-file, acl-file, map, key-file, server-state, filter, stats-admin, local-socket or environment",
         ],
     ),
     (

@@ -6,6 +6,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proxymgr::config::{Config, LogFormat, LogLevel, SourceConfig};
 use proxymgr::engine::outage_rules::OnEmpty;
+use proxymgr::engine::risk::Allowed;
 use proxymgr::service_config::{Format, RawDefinition, parse};
 
 fn env(name: &str) -> Option<String> {
@@ -121,7 +122,8 @@ fn the_example_services_are_understood() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
         let data = std::fs::read(file).unwrap().into();
         let definition =
-            parse(&RawDefinition { data, format: Format::Yaml, origin: name.to_owned() }).unwrap();
+            parse(&RawDefinition { data, format: Format::Yaml, origin: name.to_owned() }, &Allowed::new())
+                .unwrap();
         assert_eq!(definition.unknown_keys, [], "{name}");
     }
 }
