@@ -9,6 +9,7 @@ use super::args::RunArgs;
 use crate::config::{Config, LogLevel};
 use crate::engine::error_text::with_causes;
 use crate::logging;
+use crate::panics;
 use crate::supervisor::prepare::StartError;
 use crate::supervisor::signals::leave_to_main_thread;
 use crate::supervisor::{self, RunError};
@@ -27,6 +28,7 @@ pub fn run(args: &RunArgs) -> Exit {
         eprintln!("proxymgr: {}", with_causes(&error));
         return Exit::Usage;
     }
+    panics::hook::install();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = match runtime.enable_all().on_thread_start(leave_to_main_thread).build() {
         Ok(runtime) => runtime,
