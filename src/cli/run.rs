@@ -10,9 +10,9 @@ use crate::config::{Config, LogLevel};
 use crate::engine::error_text::with_causes;
 use crate::logging;
 use crate::panics;
+use crate::supervisor;
 use crate::supervisor::prepare::StartError;
 use crate::supervisor::signals::leave_to_main_thread;
-use crate::supervisor::{self, RunError};
 
 /// Runs until it is asked to end.
 pub fn run(args: &RunArgs) -> Exit {
@@ -41,7 +41,7 @@ pub fn run(args: &RunArgs) -> Exit {
         Ok(()) => Exit::Success,
         Err(error) => {
             error!("{}", with_causes(&error));
-            exit_of(&error)
+            exit_of_start(&error)
         }
     }
 }
@@ -54,20 +54,12 @@ pub(super) fn load(path: &Path) -> Result<Config, Exit> {
     })
 }
 
-pub(super) fn exit_of(error: &RunError) -> Exit {
-    match error {
-        RunError::Start(error) => exit_of_start(error),
-        RunError::HaproxyTask => Exit::Failure,
-    }
-}
-
 pub(super) fn exit_of_start(error: &StartError) -> Exit {
     match error {
         StartError::Value { .. } | StartError::BaseRefused(_) => Exit::BadConfig,
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
         StartError::Directory { .. }
         | StartError::OperatorsSocket(_)
-        | StartError::Handover(_)
         | StartError::Reaper(_)
         | StartError::Signals(_) => Exit::Failure,
     }

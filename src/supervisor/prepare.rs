@@ -67,9 +67,6 @@ pub enum StartError {
     /// The operators' socket can't be had.
     #[error("haproxy.socket_path")]
     OperatorsSocket(#[source] ListenError),
-    /// What was handed over can't be taken back.
-    #[error("what was handed over to another program can't be taken back: {0}")]
-    Handover(String),
     /// The reaper.
     #[error(transparent)]
     Reaper(#[from] ReaperError),
@@ -111,22 +108,25 @@ pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Re
     ))
 }
 
-/// Makes the directories, raises the limit of open files, and finds `HAProxy`.
+/// Makes the directories that sockets and state go into.
 ///
 /// # Errors
-/// When one of these can't be had.
-pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
-    let found = find_haproxy(config).await?;
+/// When one can't be made.
+pub fn make_directories(config: &Config) -> Result<(), StartError> {
     make_directory("runtime_dir", &config.runtime_dir)?;
     make_directory("state_dir", &config.state_dir)?;
     if let Some(parent) = config.haproxy.socket_path.parent() {
         make_directory("haproxy.socket_path", parent)?;
     }
+    Ok(())
+}
+
+/// Removes what an earlier run left behind, and raises the limit of open files. What fails of it is no obstacle.
+pub fn tidy_up(config: &Config) {
     if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
         warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
     }
     raise_file_limit();
-    Ok(found)
 }
 
 /// Starts the reaper and asks `HAProxy` for its version.
@@ -134,16 +134,33 @@ pub async fn prepare(config: &Config) -> Result<Prepared, StartError> {
 /// # Errors
 /// When there is none, or it is too old.
 pub async fn find_haproxy(config: &Config) -> Result<Prepared, StartError> {
+    let reaper = start_reaper(config)?;
+    let version = find_version(config, &reaper).await?;
+    Ok(Prepared { reaper, version })
+}
+
+/// Starts the reaper. Its children see nothing that is not meant for them.
+///
+/// # Errors
+/// When the kernel refuses the role.
+pub fn start_reaper(config: &Config) -> Result<Reaper, StartError> {
     let mut hidden = variables_with_passwords(config);
     // What is meant for this process alone.
     hidden.extend(systemd::VARIABLES.into_iter().chain([HANDOVER_VARIABLE]).map(OsString::from));
-    let reaper = Reaper::start()?.hiding(hidden);
+    Ok(Reaper::start()?.hiding(hidden))
+}
+
+/// Asks `HAProxy` for its version.
+///
+/// # Errors
+/// When there is none, or it is too old.
+pub async fn find_version(config: &Config, reaper: &Reaper) -> Result<HaproxyVersion, StartError> {
     let version =
-        discover_version(&reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
+        discover_version(reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
     if version < OLDEST {
         return Err(StartError::TooOld(version));
     }
-    Ok(Prepared { reaper, version })
+    Ok(version)
 }
 
 /// `HAProxy` replaces `"${NAME}"` in its configuration, so a definition could show any variable that it has: it must not have

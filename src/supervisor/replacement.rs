@@ -6,11 +6,9 @@ use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::RunError;
 use super::handover::exec::{HandoverError, replace_program};
 use super::handover::probe::{ProbeError, probe};
 use super::handover::record::{Files, Record};
-use super::prepare::StartError;
 use crate::engine::error_text::with_causes;
 use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Handle, Settings};
@@ -43,11 +41,9 @@ impl Inherited {
     /// When the record can't be understood.
     pub(super) fn take(received: Option<(Record, Files)>) -> Result<Self, HandoverError> {
         let Some((record, mut files)) = received else { return Ok(Self::default()) };
-        Ok(Self {
-            applied: record.applied()?,
-            haproxy: record.handed_over(&mut files)?,
-            program: Some(record.program().to_owned()),
-        })
+        let applied = record.applied()?;
+        let haproxy = record.handed_over(&mut files, applied.as_ref());
+        Ok(Self { applied, haproxy, program: Some(record.program().to_owned()) })
     }
 }
 
@@ -131,14 +127,7 @@ impl Replacement {
     }
 
     /// Hands everything to the program. Returns only when it can't be executed: then this one goes on.
-    ///
-    /// # Errors
-    /// When this one can't go on either.
-    pub(super) fn replace(
-        &mut self,
-        handed: HandedOver,
-        applied: Option<&AppliedState>,
-    ) -> Result<Handle, RunError> {
+    pub(super) fn replace(&mut self, handed: HandedOver, applied: Option<&AppliedState>) -> Handle {
         let State::Ready(why) = std::mem::replace(&mut self.state, State::None) else {
             return self.go_on(handed);
         };
@@ -147,13 +136,15 @@ impl Replacement {
         let error = replace_program(Path::new(&self.program(why)), &record, &files);
         warn!(error = with_causes(&error), "no other program could take over; this one goes on");
         systemd::tell(systemd::State::Ready);
-        let handed =
-            record.handed_over(&mut files).map_err(|error| StartError::Handover(with_causes(&error)))?;
-        self.go_on(handed)
+        self.go_on(record.handed_over(&mut files, applied))
     }
 
-    fn go_on(&self, handed: HandedOver) -> Result<Handle, RunError> {
-        let handle = Actor::take_over(self.haproxy.clone(), self.reaper.clone(), handed);
-        Ok(handle.map_err(StartError::OperatorsSocket)?)
+    /// Goes on with what runs.
+    pub(super) fn go_on(&self, handed: HandedOver) -> Handle {
+        let (handle, no_socket) = Actor::take_over(self.haproxy.clone(), self.reaper.clone(), handed);
+        if let Some(error) = no_socket {
+            error!(error = with_causes(&error), "the operators' socket (haproxy.socket_path) is lost");
+        }
+        handle
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use super::applied_record::{AppliedRecord, UnknownValue, listen_address};
 use crate::engine::listen_address::ListenAddress;
@@ -95,25 +96,25 @@ impl Record {
         (record, files)
     }
 
-    /// Puts together what the record tells and `files` hold. What has no file is left out, and so is a process that is gone
-    /// or is another one by now.
-    ///
-    /// # Errors
-    /// When a value can't be understood.
-    pub(in crate::supervisor) fn handed_over(&self, files: &mut Files) -> Result<HandedOver, RecordError> {
-        let applied = self.applied()?;
+    /// Puts together what the record tells, `files` hold, and the serving process has `applied`. What has no file or can't be
+    /// understood is left out, and so is a process that is gone or is another one by now.
+    pub(in crate::supervisor) fn handed_over(
+        &self,
+        files: &mut Files,
+        applied: Option<&AppliedState>,
+    ) -> HandedOver {
         // The file on disk says what runs, so its text follows from it.
-        let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(&applied).text);
+        let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(applied).text);
         let serving = self.serving.as_ref().filter(|process| process.is_there());
         let draining = self.draining.iter().filter(|process| process.is_there());
-        Ok(HandedOver {
+        HandedOver {
             generations: self.generations,
-            listening: take_sockets(&self.listening, files)?,
-            operators: take_sockets(&self.operators, files)?,
+            listening: take_sockets(&self.listening, files),
+            operators: take_sockets(&self.operators, files),
             serving: serving.map(|process| process.handed(files)),
             draining: draining.map(|process| process.handed(files)).collect(),
             config,
-        })
+        }
     }
 
     /// The program's path as it was started first.
@@ -193,15 +194,14 @@ fn sockets(what: &str, sockets: Vec<(ListenAddress, OwnedFd)>, files: &mut Files
     named.collect()
 }
 
-fn take_sockets(
-    records: &[SocketRecord],
-    files: &mut Files,
-) -> Result<Vec<(ListenAddress, OwnedFd)>, RecordError> {
+fn take_sockets(records: &[SocketRecord], files: &mut Files) -> Vec<(ListenAddress, OwnedFd)> {
     let mut sockets = Vec::with_capacity(records.len());
     for record in records {
-        if let Some(file) = files.remove(&record.file) {
-            sockets.push((listen_address(&record.address)?, file));
+        match (listen_address(&record.address), files.remove(&record.file)) {
+            (Ok(address), Some(file)) => sockets.push((address, file)),
+            (Ok(_), None) => {}
+            (Err(error), _) => warn!(%error, "a listen socket that was handed over is lost"),
         }
     }
-    Ok(sockets)
+    sockets
 }

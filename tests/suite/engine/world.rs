@@ -190,6 +190,14 @@ impl World {
         self.now = self.now.max(end);
     }
 
+    /// Lets time pass until an order is given.
+    pub fn settle_until_ordered(&mut self) {
+        while self.order.is_none() {
+            self.now = self.now.max(self.reconciler.deadline().expect("something is due"));
+            self.tell(Input::Tick);
+        }
+    }
+
     /// Carries out the order under way.
     pub fn carry_out(&mut self, luck: &mut impl Luck) {
         let Some(order) = self.order.take() else { return };
