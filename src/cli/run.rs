@@ -6,17 +6,19 @@ use tracing::error;
 
 use super::Exit;
 use super::args::RunArgs;
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, ConfigErrors, LogLevel};
 use crate::engine::error_text::with_causes;
 use crate::logging;
 use crate::panics;
 use crate::supervisor;
+use crate::supervisor::handover::exec::Received;
 use crate::supervisor::prepare::StartError;
 use crate::supervisor::signals::leave_to_main_thread;
 
 /// Runs until it is asked to end.
 pub fn run(args: &RunArgs) -> Exit {
-    let mut config = match load(&args.config) {
+    let received = Received::take();
+    let mut config = match load(&args.config, received.config()) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -37,7 +39,7 @@ pub fn run(args: &RunArgs) -> Exit {
             return Exit::Failure;
         }
     };
-    match runtime.block_on(supervisor::run(config, args.config.clone())) {
+    match runtime.block_on(supervisor::run(config, args.config.clone(), received)) {
         Ok(()) => Exit::Success,
         Err(error) => {
             error!("{}", with_causes(&error));
@@ -46,9 +48,15 @@ pub fn run(args: &RunArgs) -> Exit {
     }
 }
 
-/// Loads proxymgr.yml, or tells all that is wrong with it on stderr.
-pub(super) fn load(path: &Path) -> Result<Config, Exit> {
-    Config::load(path, &|name| std::env::var(name).ok()).map_err(|errors| {
+/// Loads proxymgr.yml, or `text` in its place, or tells all that is wrong with it on stderr.
+pub(super) fn load(path: &Path, text: Option<&str>) -> Result<Config, Exit> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let config = match text {
+        Some(text) => Config::parse(text.as_bytes(), &variable)
+            .map_err(|errors| ConfigErrors::Invalid { file: path.to_owned(), errors }),
+        None => Config::load(path, &variable),
+    };
+    config.map_err(|errors| {
         eprintln!("{errors}");
         Exit::BadConfig
     })

@@ -40,7 +40,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(super) fn operators_address(&self) -> Option<ListenAddress> {
+    /// Where the operators' socket is.
+    pub fn operators_address(&self) -> Option<ListenAddress> {
         self.operators_socket.clone().map(ListenAddress::Unix)
     }
 }

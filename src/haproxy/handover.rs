@@ -142,6 +142,14 @@ impl Actor {
     }
 }
 
+/// Whether the operators' socket could be had at `address`; it is not kept.
+///
+/// # Errors
+/// When it could not.
+pub fn try_operators_socket(address: &ListenAddress) -> Result<(), ListenError> {
+    ListenSockets::operators().open(address)
+}
+
 /// The operators' socket that is asked for: the one handed over, or another. An `HAProxy` left alone with its path would take it
 /// from whoever holds it, or not start.
 fn operators_socket(

@@ -35,7 +35,7 @@ use crate::systemd::{self, State, Watchdog};
 
 use end::end_haproxy;
 use feeds::Feeds;
-use handover::exec::receive;
+use handover::exec::Received;
 use prepare::StartError;
 use remember::Recorder;
 use replacement::{Inherited, Replacement, Why};
@@ -49,10 +49,9 @@ const REGISTRY_QUEUE: usize = 256;
 ///
 /// # Errors
 /// When it can't start. Once `HAProxy` serves, nothing but a signal ends it.
-pub async fn run(config: Config, config_file: PathBuf) -> Result<(), StartError> {
-    let inherited = receive();
+pub async fn run(config: Config, config_file: PathBuf, received: Received) -> Result<(), StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
-    let inherited = inherited.and_then(Inherited::take).unwrap_or_else(|error| {
+    let inherited = received.0.and_then(Inherited::take).unwrap_or_else(|error| {
         error!(error = with_causes(&error), "nothing can be taken over; HAProxy is started anew");
         Inherited::default()
     });

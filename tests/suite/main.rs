@@ -21,6 +21,7 @@ mod lifecycle;
 mod load_client;
 mod no_change;
 mod node_formats;
+mod not_ended;
 mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;

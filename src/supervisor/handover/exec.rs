@@ -87,8 +87,23 @@ fn try_replace(
     Err(failed(error.into()))
 }
 
-/// What a predecessor handed over; `None` when there was none.
-pub(in crate::supervisor) fn receive() -> Result<Option<(Record, Files)>, HandoverError> {
+/// What a predecessor handed over.
+#[derive(Debug)]
+pub struct Received(pub(in crate::supervisor) Result<Option<(Record, Files)>, HandoverError>);
+
+impl Received {
+    /// Takes it out of the environment and stdin; to be called once.
+    pub fn take() -> Self {
+        Self(receive())
+    }
+
+    /// The proxymgr.yml to be used in place of the file, which may have changed since it was asked for.
+    pub fn config(&self) -> Option<&str> {
+        self.0.as_ref().ok()?.as_ref()?.0.config()
+    }
+}
+
+fn receive() -> Result<Option<(Record, Files)>, HandoverError> {
     let Some(count) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let count: usize = count.to_str().and_then(|text| text.parse().ok()).ok_or(HandoverError::Variable)?;
     let mut files = FileParcel::unpack(count).map_err(HandoverError::Files)?.into_iter();

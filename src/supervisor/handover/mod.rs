@@ -6,6 +6,6 @@
 //! - [`probe`] asks the new program first whether it could go on.
 
 mod applied_record;
-pub(super) mod exec;
+pub mod exec;
 pub mod probe;
 pub(super) mod record;

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tracing::warn;
 
 use super::applied_record::{AppliedRecord, UnknownValue, listen_address};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::Renderer;
+use crate::engine::secret::Secret;
 use crate::engine::state::AppliedState;
 use crate::haproxy::handover::{HandedOver, HandedProcess};
 use crate::process::adopt::Birth;
@@ -40,6 +41,9 @@ pub(in crate::supervisor) struct Record {
     /// What is executed at the next upgrade.
     #[serde(default)]
     program: PathBuf,
+    /// proxymgr.yml as it was when the successor was asked: it may be half written by the time that this one takes over.
+    #[serde(default, serialize_with = "expose", deserialize_with = "hide")]
+    config: Option<Secret>,
     generations: u64,
     #[serde(default)]
     listening: Vec<SocketRecord>,
@@ -86,6 +90,7 @@ impl Record {
         let mut files = Files::new();
         let record = Self {
             program: program.to_owned(),
+            config: None,
             generations: handed.generations,
             listening: sockets("listen", handed.listening, &mut files),
             operators: sockets("operators", handed.operators, &mut files),
@@ -117,6 +122,29 @@ impl Record {
         }
     }
 
+    /// The same, with proxymgr.yml.
+    pub(in crate::supervisor) fn with_config(self, config: Option<Secret>) -> Self {
+        Self { config, ..self }
+    }
+
+    /// The same for one that is only asked: it is told which operators' socket is held, but doesn't get it.
+    pub(in crate::supervisor) fn with_operators_socket(self, held: Option<&ListenAddress>) -> Self {
+        let named =
+            |address: &ListenAddress| SocketRecord { address: address.to_string(), file: String::new() };
+        Self { operators: held.map(named).into_iter().collect(), ..self }
+    }
+
+    /// Whether the operators' socket at `address` is another than the one that is held. One that holds none, or doesn't tell,
+    /// asks for nothing.
+    pub(in crate::supervisor) fn lacks_operators_socket(&self, address: &ListenAddress) -> bool {
+        !self.operators.is_empty() && self.operators.iter().all(|held| held.address != address.to_string())
+    }
+
+    /// proxymgr.yml, if it was handed over.
+    pub(in crate::supervisor) fn config(&self) -> Option<&str> {
+        self.config.as_ref().map(Secret::expose)
+    }
+
     /// The program's path as it was started first.
     pub(in crate::supervisor) fn program(&self) -> &Path {
         &self.program
@@ -145,6 +173,16 @@ impl Record {
     pub(in crate::supervisor) fn from_text(text: &str) -> Result<Self, RecordError> {
         Ok(serde_json::from_str(unseal(FORMAT, text)?)?)
     }
+}
+
+/// It may hold credentials.
+#[expect(clippy::ref_option, reason = "serde asks for it so")]
+fn expose<S: Serializer>(text: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_ref().map(Secret::expose).serialize(serializer)
+}
+
+fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 
 impl ProcessRecord {
