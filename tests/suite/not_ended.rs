@@ -1,7 +1,6 @@
 //! What goes wrong once `HAProxy` serves is no reason to end; an end that is asked for comes at any time.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -10,7 +9,7 @@ use serde_json::json;
 
 use super::support::backend::{Backend, Backends};
 use super::support::deadline::eventually;
-use super::support::haproxy::{self, ask};
+use super::support::haproxy::ask;
 use super::support::load::Load;
 use super::support::ports::free_port;
 use super::support::proxymgr::Proxymgr;
@@ -38,19 +37,6 @@ fn service(setup: &Setup) -> (Backends, Backend, u16) {
     let server = backends.start("web");
     setup.paths.write_file_service("web", port, &[server.address.to_string()]);
     (backends, server, port)
-}
-
-/// A program in place of `HAProxy`: does `first`, then becomes it.
-fn in_place_of_haproxy(setup: Setup, first: &str) -> Setup {
-    let program = setup.paths.root.join("other-haproxy");
-    let script = format!(
-        "#!/bin/sh\ncd {}\nasked_by() {{ grep -q \"$1\" \"/proc/$PPID/cmdline\"; }}\n{first}\nexec {} \"$@\"\n",
-        setup.paths.root.display(),
-        haproxy::binary().display()
-    );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    setup.haproxy_key("path", json!(program))
 }
 
 #[test]
@@ -81,7 +67,7 @@ fn a_proxymgr_yml_that_asks_for_what_can_not_be_had_is_refused() {
 #[test]
 fn a_proxymgr_yml_that_is_spoiled_after_it_was_found_good_is_taken_as_it_was() {
     let spoil = "[ \"$1\" = -c ] && [ -e spoil ] && echo 'haproxy: [' > proxymgr.yml";
-    let setup = in_place_of_haproxy(Setup::new(), spoil);
+    let setup = Setup::new().before_haproxy(spoil);
     let (_backends, _server, port) = service(&setup);
     let mut proxymgr = start(&setup);
     let haproxies = proxymgr.haproxies();
@@ -100,11 +86,12 @@ fn a_proxymgr_yml_that_is_spoiled_after_it_was_found_good_is_taken_as_it_was() {
 }
 
 /// `HAProxy` can't be asked for its version any more, but for the question of whether proxymgr.yml is good.
-const MUTE: &str = "[ \"$1\" = -v ] && [ -e mute ] && ! asked_by accept-handover && exit 1";
+const MUTE: &str =
+    "[ \"$1\" = -v ] && [ -e mute ] && ! grep -q accept-handover \"/proc/$PPID/cmdline\" && exit 1";
 
 #[test]
 fn a_successor_that_can_not_ask_haproxy_leaves_it_serving_under_load() {
-    let setup = in_place_of_haproxy(Setup::new(), MUTE);
+    let setup = Setup::new().before_haproxy(MUTE);
     let (backends, server, port) = service(&setup);
     let proxymgr = start(&setup);
     let haproxies = proxymgr.haproxies();
@@ -130,7 +117,7 @@ fn a_successor_that_can_not_ask_haproxy_leaves_it_serving_under_load() {
 
 #[test]
 fn a_successor_that_can_not_ask_haproxy_ends_when_it_is_asked_to() {
-    let setup = in_place_of_haproxy(Setup::new(), MUTE);
+    let setup = Setup::new().before_haproxy(MUTE);
     let (_backends, _server, port) = service(&setup);
     let mut proxymgr = start(&setup);
     let haproxies = proxymgr.haproxies();
@@ -147,7 +134,7 @@ fn a_successor_that_can_not_ask_haproxy_ends_when_it_is_asked_to() {
 fn an_end_is_heard_while_it_starts() {
     for option in ["-v", "-c"] {
         let hang = format!("[ \"$1\" = {option} ] && touch asked && exec sleep 60");
-        let setup = in_place_of_haproxy(Setup::new(), &hang);
+        let setup = Setup::new().before_haproxy(&hang);
         let mut proxymgr = setup.start();
         let asked = setup.paths.root.join("asked");
         eventually(SOON, "HAProxy is asked", || if asked.exists() { Ok(()) } else { Err(()) });
