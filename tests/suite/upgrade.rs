@@ -233,3 +233,36 @@ fn another_operators_socket_is_opened_when_proxymgr_yml_is_read_again() {
     assert!(!setup.paths.stats_socket.exists());
     assert_eq!(reloads(&proxymgr).len(), 2);
 }
+
+#[test]
+fn another_haproxy_is_run_once_proxymgr_yml_is_read_again() {
+    let (setup, backends, port) = (Setup::new().before_haproxy(""), Backends::new(), free_port());
+    let server = backends.start("a");
+    setup.paths.write_file_service("web", port, &[server.address.to_string()]);
+    let proxymgr = start(&setup);
+    let haproxies = proxymgr.haproxies();
+    replace(&proxymgr, Signal::SIGHUP);
+    assert_eq!((proxymgr.haproxies(), reloads(&proxymgr).len()), (haproxies, 1), "nothing has changed");
+
+    let load = Load::to(local(port)).short(4).keep_alive(4).rate(500).start();
+    let wait_for_another = |before: usize| {
+        replace(&proxymgr, Signal::SIGHUP);
+        eventually(SOON, "one reload", || match reloads(&proxymgr) {
+            all if all.len() > before => Ok(all),
+            all => Err(all),
+        });
+        assert_eq!(reloads(&proxymgr)[before..], ["another HAProxy is installed"]);
+    };
+    // In the same place, as a package does it.
+    let installed = setup.clone().before_haproxy("# another one");
+    wait_for_another(1);
+    // In another place.
+    let elsewhere = setup.paths.root.join("haproxy-elsewhere");
+    fs::copy(setup.paths.root.join("other-haproxy"), &elsewhere).unwrap();
+    fs::write(&setup.paths.proxymgr_yml, installed.haproxy_key("path", json!(elsewhere)).yaml()).unwrap();
+    wait_for_another(2);
+    let report = load.stop();
+    println!("{report}");
+    report.assert_no_errors();
+    assert!(proxymgr.end().success());
+}

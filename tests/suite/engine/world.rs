@@ -87,6 +87,7 @@ pub fn settings(runtime_updates: bool) -> Settings {
         defaults: Vec::new(),
         bind_address: [0, 0, 0, 0].into(),
         operators_socket: None,
+        program: None,
     };
     Settings {
         base: Arc::new(base),
