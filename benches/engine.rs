@@ -266,6 +266,7 @@ fn base() -> Arc<Base> {
             .into(),
         bind_address: Ipv4Addr::UNSPECIFIED.into(),
         operators_socket: None,
+        program: None,
     })
 }
 

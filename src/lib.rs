@@ -11,7 +11,7 @@
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
 //! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
-//! `server_entry`, `config`, `logging`, `systemd` -> `engine` -> `std`.
+//! `server_entry`, `config`, `logging`, `systemd`, `panics` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod cli;
@@ -23,6 +23,7 @@ pub mod engine;
 pub mod haproxy;
 pub mod include_files;
 pub mod logging;
+pub mod panics;
 pub mod process;
 pub mod server_entry;
 pub mod service_config;

@@ -4,11 +4,15 @@ use super::Exit;
 use super::args::AcceptArgs;
 use super::run::{exit_of_start, load};
 use crate::engine::error_text::with_causes;
-use crate::supervisor::handover::probe::{AcceptError, accept};
+use crate::supervisor::handover::probe::{AcceptError, Question, accept};
 
 /// Success when this program could go on; what prevents it is told on stderr.
 pub fn accept_handover(args: &AcceptArgs) -> Exit {
-    let config = match load(&args.config) {
+    let question = match Question::read() {
+        Ok(question) => question,
+        Err(error) => return refuse(&error),
+    };
+    let config = match load(&args.config, question.config()) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -19,15 +23,17 @@ pub fn accept_handover(args: &AcceptArgs) -> Exit {
             return Exit::Failure;
         }
     };
-    match runtime.block_on(accept(&config)) {
+    match runtime.block_on(accept(&config, &question)) {
         Ok(()) => Exit::Success,
-        Err(error) => {
-            eprintln!("{}", with_causes(&error));
-            match error {
-                AcceptError::Start(error) => exit_of_start(&error),
-                AcceptError::NotAsked => Exit::Usage,
-                AcceptError::State(_) => Exit::Failure,
-            }
-        }
+        Err(error) => refuse(&error),
+    }
+}
+
+fn refuse(error: &AcceptError) -> Exit {
+    eprintln!("{}", with_causes(error));
+    match error {
+        AcceptError::Start(error) => exit_of_start(error),
+        AcceptError::NotAsked => Exit::Usage,
+        AcceptError::State(_) => Exit::Failure,
     }
 }

@@ -116,8 +116,7 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         | StartError::Lock { .. }
         | StartError::OperatorsSocket(_)
         | StartError::Reaper(_)
-        | StartError::Signals(_)
-        | StartError::Handover(_) => report.haproxy.messages.push(with_causes(error)),
+        | StartError::Signals(_) => report.haproxy.messages.push(with_causes(error)),
     }
     report
 }

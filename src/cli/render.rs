@@ -19,7 +19,7 @@ use crate::supervisor::prepare::{StartError, find_haproxy};
 
 /// Prints the haproxy.cfg that a start would write now, or how it differs from the one on disk.
 pub fn render(args: &RenderArgs) -> Exit {
-    let config = match load(&args.config) {
+    let config = match load(&args.config, None) {
         Ok(config) => config,
         Err(exit) => return exit,
     };

@@ -6,16 +6,19 @@ use tracing::error;
 
 use super::Exit;
 use super::args::RunArgs;
-use crate::config::{Config, LogLevel};
+use crate::config::{Config, ConfigErrors, LogLevel};
 use crate::engine::error_text::with_causes;
 use crate::logging;
+use crate::panics;
+use crate::supervisor;
+use crate::supervisor::handover::exec::Received;
 use crate::supervisor::prepare::StartError;
 use crate::supervisor::signals::leave_to_main_thread;
-use crate::supervisor::{self, RunError};
 
 /// Runs until it is asked to end.
 pub fn run(args: &RunArgs) -> Exit {
-    let mut config = match load(&args.config) {
+    let received = Received::take();
+    let mut config = match load(&args.config, received.config()) {
         Ok(config) => config,
         Err(exit) => return exit,
     };
@@ -27,6 +30,7 @@ pub fn run(args: &RunArgs) -> Exit {
         eprintln!("proxymgr: {}", with_causes(&error));
         return Exit::Usage;
     }
+    panics::hook::install();
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = match runtime.enable_all().on_thread_start(leave_to_main_thread).build() {
         Ok(runtime) => runtime,
@@ -35,28 +39,27 @@ pub fn run(args: &RunArgs) -> Exit {
             return Exit::Failure;
         }
     };
-    match runtime.block_on(supervisor::run(config, args.config.clone())) {
+    match runtime.block_on(supervisor::run(config, args.config.clone(), received)) {
         Ok(()) => Exit::Success,
         Err(error) => {
             error!("{}", with_causes(&error));
-            exit_of(&error)
+            exit_of_start(&error)
         }
     }
 }
 
-/// Loads proxymgr.yml, or tells all that is wrong with it on stderr.
-pub(super) fn load(path: &Path) -> Result<Config, Exit> {
-    Config::load(path, &|name| std::env::var(name).ok()).map_err(|errors| {
+/// Loads proxymgr.yml, or `text` in its place, or tells all that is wrong with it on stderr.
+pub(super) fn load(path: &Path, text: Option<&str>) -> Result<Config, Exit> {
+    let variable = |name: &str| std::env::var(name).ok();
+    let config = match text {
+        Some(text) => Config::parse(text.as_bytes(), &variable)
+            .map_err(|errors| ConfigErrors::Invalid { file: path.to_owned(), errors }),
+        None => Config::load(path, &variable),
+    };
+    config.map_err(|errors| {
         eprintln!("{errors}");
         Exit::BadConfig
     })
-}
-
-pub(super) fn exit_of(error: &RunError) -> Exit {
-    match error {
-        RunError::Start(error) => exit_of_start(error),
-        RunError::HaproxyTask => Exit::Failure,
-    }
 }
 
 pub(super) fn exit_of_start(error: &StartError) -> Exit {
@@ -67,7 +70,6 @@ pub(super) fn exit_of_start(error: &StartError) -> Exit {
         | StartError::Running(_)
         | StartError::Lock { .. }
         | StartError::OperatorsSocket(_)
-        | StartError::Handover(_)
         | StartError::Reaper(_)
         | StartError::Signals(_) => Exit::Failure,
     }

@@ -15,6 +15,7 @@ use super::error::DnsError;
 use super::refresh::{Refresh, RefreshRules};
 use super::resolver::{Asker, Kind, Nameservers, Records, SrvRecord};
 use crate::engine::host_name::HostName;
+use crate::panics::supervised;
 
 /// What is known of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,20 +117,24 @@ impl Lookups {
             asker
         });
         let (sender, answers) = watch::channel(Progress::Asking);
-        let task = tokio::spawn(repeat(asker, question.clone(), sender)).abort_handle();
+        let repeating =
+            supervised("host name", (asker, question.clone(), sender), |(asker, question, sender)| {
+                Box::pin(repeat(asker, question, sender))
+            });
+        let task = tokio::spawn(repeating).abort_handle();
         let lookup = Arc::new(Lookup { answers, task });
         self.running.insert(question, Arc::downgrade(&lookup));
         lookup
     }
 }
 
-async fn repeat(asker: Arc<Asker>, question: Question, answers: watch::Sender<Progress<Records>>) {
+async fn repeat(asker: &Asker, question: &Question, answers: &watch::Sender<Progress<Records>>) {
     let Question { nameservers: _, name, kind, rules } = question;
-    let (mut refresh, dice) = (Refresh::new(rules), RandomState::new());
+    let (mut refresh, dice) = (Refresh::new(*rules), RandomState::new());
     let mut failing: Option<DnsError> = None;
     for throw in 0_u64.. {
         let chance = dice.hash_one(throw);
-        let wait = match asker.ask(&name, kind).await {
+        let wait = match asker.ask(name, *kind).await {
             Ok(answer) => {
                 if failing.take().is_some() {
                     info!(%name, ?kind, "the name is answered again");
@@ -205,7 +210,7 @@ impl<T> Followed<T> {
 impl Part {
     async fn changed(&mut self) {
         if self.answers.changed().await.is_err() {
-            // The task lives as long as this does, unless it panicked.
+            // The task lives as long as this does.
             pending::<()>().await;
         }
     }

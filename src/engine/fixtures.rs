@@ -43,6 +43,7 @@ pub(super) fn base() -> Arc<Base> {
         defaults: vec![line("mode http")],
         bind_address: IpAddr::from([0, 0, 0, 0]),
         operators_socket: None,
+        program: None,
     })
 }
 

@@ -6,6 +6,7 @@ use super::capability::{CannotAdd, Capability, DynamicServer};
 use super::changeset::{Changeset, ServerChange, ServiceChange};
 use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
 use super::reload_reason::{ReloadReason, ServerReason};
+use super::section::Base;
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
 use super::server_options::ServerOptions;
@@ -43,7 +44,7 @@ pub fn plan(
     }
     let mut planner = Planner::new(applied, desired, capability, refuses_servers);
     if changes.base {
-        planner.reasons.insert(ReloadReason::Base);
+        planner.base();
     }
     if changes.includes {
         planner.reasons.insert(ReloadReason::Includes);
@@ -96,6 +97,16 @@ impl<'a> Planner<'a> {
     ) -> Self {
         let (adding, removing) = (Vec::new(), Vec::new());
         Self { applied, desired, capability, refuses_servers, reasons: BTreeSet::new(), adding, removing }
+    }
+
+    fn base(&mut self) {
+        let (applied, desired) = (&self.applied.base, &self.desired.base);
+        if applied.program != desired.program {
+            self.reasons.insert(ReloadReason::Program);
+        }
+        if **applied != (Base { program: applied.program.clone(), ..Base::clone(desired) }) {
+            self.reasons.insert(ReloadReason::Base);
+        }
     }
 
     fn service(&mut self, name: &ServiceName, change: &ServiceChange) {

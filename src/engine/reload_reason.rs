@@ -14,6 +14,8 @@ pub enum ReloadReason {
     Crash(String),
     /// `global`, `defaults` or the operators' socket changed.
     Base,
+    /// Another `HAProxy` is installed, or named in proxymgr.yml.
+    Program,
     /// The included files changed.
     Includes,
     /// A service is new.
@@ -48,6 +50,7 @@ impl ReloadReason {
             Self::Start => "start",
             Self::Crash(_) => "crash",
             Self::Base => "base_changed",
+            Self::Program => "program_changed",
             Self::Includes => "include_changed",
             Self::NewService(_) => "new_service",
             Self::ServiceChanged(_) => "service_changed",
@@ -64,6 +67,7 @@ impl fmt::Display for ReloadReason {
             Self::Start => f.write_str("start"),
             Self::Crash(how) => write!(f, "HAProxy ended ({how})"),
             Self::Base => f.write_str("global or defaults changed"),
+            Self::Program => f.write_str("another HAProxy is installed"),
             Self::Includes => f.write_str("the included files changed"),
             Self::NewService(service) => write!(f, "{service}: new service"),
             Self::ServiceChanged(service) => write!(f, "{service}: port, address or options changed"),

@@ -7,7 +7,23 @@ use super::listen_address::ListenAddress;
 use super::option_line::OptionLine;
 use super::service::{BindAddress, ServiceSpec, UnixPath};
 
-/// What all services share: the `global` and `defaults` sections and the operators' socket.
+/// The installed `HAProxy`, as it is told from another: by its file and its version. Equal texts, same program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program(String);
+
+impl Program {
+    /// The program that `text` tells from others.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What all services share: the program, the `global` and `defaults` sections and the operators' socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Base {
     /// Lines of the `global` section.
@@ -18,6 +34,8 @@ pub struct Base {
     pub bind_address: IpAddr,
     /// The stats socket for operators' tools.
     pub operators_socket: Option<UnixPath>,
+    /// What runs the sections; `None` where that plays no part.
+    pub program: Option<Program>,
 }
 
 /// How a `listen` section reads but for its servers. A change of it is a reload.

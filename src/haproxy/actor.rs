@@ -11,13 +11,14 @@ use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
 use super::handover::{HandedOver, HandedProcess};
 use super::last_state::LastState;
-use super::listen_sockets::{ListenError, ListenSockets};
+use super::listen_sockets::ListenSockets;
 use super::running::Running;
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
-use crate::engine::reconciler::{Order, Outcome};
+use crate::engine::reconciler::{Order, Outcome, ReloadFailure};
 use crate::engine::service::UnixPath;
+use crate::panics::{Panicked, caught, supervised};
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
 
@@ -41,7 +42,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub(super) fn operators_address(&self) -> Option<ListenAddress> {
+    /// Where the operators' socket is.
+    pub fn operators_address(&self) -> Option<ListenAddress> {
         self.operators_socket.clone().map(ListenAddress::Unix)
     }
 }
@@ -99,19 +101,8 @@ pub struct Actor {
 
 impl Actor {
     /// An actor that knows of no process yet.
-    ///
-    /// # Errors
-    /// When the operators' socket can't be had: `HAProxy` left alone with its path would take it from whoever holds it, or
-    /// not start.
-    pub(super) fn new(
-        settings: Settings,
-        reaper: Reaper,
-        mut operators: ListenSockets,
-    ) -> Result<Self, ListenError> {
-        if let Some(address) = settings.operators_address() {
-            operators.open(&address)?;
-        }
-        Ok(Self {
+    pub(super) fn new(settings: Settings, reaper: Reaper, operators: ListenSockets) -> Self {
+        Self {
             draining: DrainingProcesses::new(settings.drain_timeout, settings.max_draining),
             sockets: ListenSockets::services(),
             operators,
@@ -123,7 +114,7 @@ impl Actor {
             shown: watch::Sender::default(),
             settings,
             reaper,
-        })
+        }
     }
 
     pub(super) fn launch(self) -> Handle {
@@ -143,9 +134,15 @@ impl Actor {
         mut asked_to_end: oneshot::Receiver<Ending>,
     ) {
         self.report_missing(&events).await;
-        let ending = tokio::select! {
-            ending = &mut asked_to_end => ending.ok(),
-            () = self.serve(&mut orders, &events) => None,
+        let ending = {
+            let mut lasting = (&mut self, &mut orders, &events);
+            let serving = supervised("HAProxy", &mut lasting, |(actor, orders, events)| {
+                Box::pin(actor.serve(orders, events))
+            });
+            tokio::select! {
+                ending = &mut asked_to_end => ending.ok(),
+                () = serving => None,
+            }
         };
         match ending.unwrap_or(Ending::Drain(Duration::ZERO)) {
             Ending::Drain(grace) => self.end(grace).await,
@@ -164,7 +161,11 @@ impl Actor {
         loop {
             let event = tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => Event::Done(self.carry_out(order).await),
+                    Some(order) => {
+                        let if_it_panics = outcome_unknown(&order);
+                        let outcome = caught("HAProxy order", self.carry_out(order)).await;
+                        Event::Done(outcome.unwrap_or_else(if_it_panics))
+                    }
                     None => return,
                 },
                 exit = death_of(&mut self.serving) => {
@@ -269,6 +270,19 @@ impl Closing {
     /// Sockets of frontends that were shut down; one that still serves, against its order, is not cut.
     fn of_frontends(shut_down: bool) -> Self {
         if shut_down { Self::Everywhere } else { Self::Here }
+    }
+}
+
+/// What is told when an order panics half way: a failure, after which what runs is compared with what is wanted.
+fn outcome_unknown(order: &Order) -> fn(Panicked) -> Outcome {
+    match order {
+        Order::Reload { .. } => {
+            |panicked| Outcome::ReloadFailed(ReloadFailure::NotServing(panicked.to_string()))
+        }
+        Order::Apply { .. } => {
+            |panicked| Outcome::Applied { verdicts: Vec::new(), config_error: Some(panicked.to_string()) }
+        }
+        Order::Compare => |panicked| Outcome::CompareFailed(panicked.to_string()),
     }
 }
 

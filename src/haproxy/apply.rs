@@ -37,6 +37,7 @@ impl Actor {
                 .await;
         // The text is good whether or not the disk took it: it describes what runs.
         self.last_good = Some(text);
+        // The order panics with it.
         result.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 

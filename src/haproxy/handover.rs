@@ -79,24 +79,36 @@ impl Actor {
         }
     }
 
-    /// Starts an actor that goes on with what runs, which may be nothing, in a task of the current tokio runtime. To be called before anything is
-    /// awaited since the reaper was started. What is not there any more is reported: a serving process as [`Event::Died`].
+    /// Starts an actor, in a task of the current tokio runtime, for an `HAProxy` that doesn't run yet.
     ///
     /// # Errors
-    /// When another operators' socket is asked for and can't be had.
-    pub fn take_over(settings: Settings, reaper: Reaper, handed: HandedOver) -> Result<Handle, ListenError> {
-        let mut operators = ListenSockets::operators();
-        for (address, socket) in handed.operators {
-            let wanted = settings.operators_address().as_ref() == Some(&address);
-            match operators.adopt(address.clone(), socket) {
-                Ok(()) if !wanted => {
-                    operators.close(&address);
-                }
-                Ok(()) => {}
-                Err(error) => warn!("{error}"),
+    /// When the operators' socket can't be had.
+    pub fn start(settings: Settings, reaper: Reaper, mut handed: HandedOver) -> Result<Handle, ListenError> {
+        let operators = operators_socket(&settings, std::mem::take(&mut handed.operators))?;
+        Ok(Self::go_on(settings, reaper, operators, handed))
+    }
+
+    /// The same, but it goes on with what runs. To be called before anything is awaited since the reaper was started. What is not
+    /// there any more is reported: a serving process as [`Event::Died`]. The error tells why there is no operators' socket: that is
+    /// no reason not to go on.
+    pub fn take_over(
+        mut settings: Settings,
+        reaper: Reaper,
+        mut handed: HandedOver,
+    ) -> (Handle, Option<ListenError>) {
+        let operators = operators_socket(&settings, std::mem::take(&mut handed.operators));
+        let (operators, error) = match operators {
+            Ok(operators) => (operators, None),
+            Err(error) => {
+                settings.operators_socket = None;
+                (ListenSockets::operators(), Some(error))
             }
-        }
-        let mut actor = Self::new(settings, reaper, operators)?;
+        };
+        (Self::go_on(settings, reaper, operators, handed), error)
+    }
+
+    fn go_on(settings: Settings, reaper: Reaper, operators: ListenSockets, handed: HandedOver) -> Handle {
+        let mut actor = Self::new(settings, reaper, operators);
         for (address, socket) in handed.lent {
             actor.sockets.lend(address, socket);
         }
@@ -129,7 +141,7 @@ impl Actor {
         if actor.serving.is_some() {
             actor.drain_strays();
         }
-        Ok(actor.launch())
+        actor.launch()
     }
 
     /// Lets the processes drain that a predecessor left alone.
@@ -152,4 +164,35 @@ impl Actor {
             info!("nobody hears that HAProxy has ended");
         }
     }
+}
+
+/// Whether the operators' socket could be had at `address`; it is not kept.
+///
+/// # Errors
+/// When it could not.
+pub fn try_operators_socket(address: &ListenAddress) -> Result<(), ListenError> {
+    ListenSockets::operators().open(address)
+}
+
+/// The operators' socket that is asked for: the one handed over, or another. An `HAProxy` left alone with its path would take it
+/// from whoever holds it, or not start.
+fn operators_socket(
+    settings: &Settings,
+    handed: Vec<(ListenAddress, OwnedFd)>,
+) -> Result<ListenSockets, ListenError> {
+    let mut operators = ListenSockets::operators();
+    let wanted = settings.operators_address();
+    for (address, socket) in handed {
+        match operators.adopt(address.clone(), socket) {
+            Ok(()) if wanted.as_ref() != Some(&address) => {
+                operators.close(&address);
+            }
+            Ok(()) => {}
+            Err(error) => warn!("{error}"),
+        }
+    }
+    if let Some(address) = &wanted {
+        operators.open(address)?;
+    }
+    Ok(operators)
 }

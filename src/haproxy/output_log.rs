@@ -6,6 +6,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use super::log_line::{LogLevel, parse_log_line};
+use crate::panics::supervised;
 use crate::process::output::OutputLines;
 
 /// After the end of a process its last lines are at hand; only a child of its own could hold its output open.
@@ -51,28 +52,31 @@ impl Kept {
 }
 
 /// Logs the lines of the process `pid` until its end.
-pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
-    let alerts = Kept::default();
-    let kept = alerts.clone();
-    let reading = tokio::spawn(async move {
-        while let Some(line) = output.next().await {
-            if line.dropped_before > 0 {
-                warn!(target: "haproxy", pid, lines = line.dropped_before, "lines were lost: HAProxy prints too much");
-            }
-            let (level, text) = parse_log_line(&line.text);
-            match level {
-                LogLevel::Warning if text.contains(HARMLESS) => debug!(target: "haproxy", pid, "{text}"),
-                LogLevel::Debug => debug!(target: "haproxy", pid, "{text}"),
-                LogLevel::Warning if is_echo(text) => info!(target: "haproxy", pid, "{text}"),
-                LogLevel::Notice if text.is_empty() => {}
-                LogLevel::Notice => info!(target: "haproxy", pid, "{text}"),
-                LogLevel::Warning => warn!(target: "haproxy", pid, "{text}"),
-                LogLevel::Alert => {
-                    error!(target: "haproxy", pid, "{text}");
-                    kept.keep(text);
-                }
+pub(super) fn log_output(pid: u32, output: OutputLines) -> Alerts {
+    let kept = Kept::default();
+    let reading = supervised("HAProxy's lines", (output, kept.clone()), move |(output, kept)| {
+        Box::pin(log_lines(pid, output, kept))
+    });
+    Alerts { kept, reading: tokio::spawn(reading) }
+}
+
+async fn log_lines(pid: u32, output: &mut OutputLines, kept: &Kept) {
+    while let Some(line) = output.next().await {
+        if line.dropped_before > 0 {
+            warn!(target: "haproxy", pid, lines = line.dropped_before, "lines were lost: HAProxy prints too much");
+        }
+        let (level, text) = parse_log_line(&line.text);
+        match level {
+            LogLevel::Warning if text.contains(HARMLESS) => debug!(target: "haproxy", pid, "{text}"),
+            LogLevel::Debug => debug!(target: "haproxy", pid, "{text}"),
+            LogLevel::Warning if is_echo(text) => info!(target: "haproxy", pid, "{text}"),
+            LogLevel::Notice if text.is_empty() => {}
+            LogLevel::Notice => info!(target: "haproxy", pid, "{text}"),
+            LogLevel::Warning => warn!(target: "haproxy", pid, "{text}"),
+            LogLevel::Alert => {
+                error!(target: "haproxy", pid, "{text}");
+                kept.keep(text);
             }
         }
-    });
-    Alerts { kept: alerts, reading }
+    }
 }

@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::directory_watch::{DirectoryWatch, DirectoryWatchError};
 use crate::engine::include::{IncludePattern, Includes};
+use crate::panics::caught;
 
 use read::{Found, Stamp};
 
@@ -76,13 +77,13 @@ impl Follower {
     /// Sends the files whenever they may have changed, for as long as somebody hears it.
     pub async fn follow(mut self, out: mpsc::Sender<Includes>) {
         loop {
-            match self.watch(&out).await {
-                Ok(None) => return,
-                Err(error) => {
-                    warn!(%error, "the included files can't be watched; trying again");
-                    sleep(RETRY).await;
-                }
-            }
+            let error = match caught("included files", self.watch(&out)).await {
+                Ok(Ok(None)) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(panicked) => panicked.to_string(),
+            };
+            warn!(error, "the included files can't be watched; trying again");
+            sleep(RETRY).await;
         }
     }
 

@@ -139,6 +139,20 @@ fn the_registry_client_is_heard_only_when_something_goes_wrong_or_one_asks() {
 }
 
 #[test]
+fn a_panic_is_one_line_of_the_log_in_its_format() {
+    let before = std::panic::take_hook();
+    crate::panics::hook::install();
+    let panic = || drop(std::panic::catch_unwind(|| panic!("two\nlines")));
+    let line = log(LogFormat::Text, LogLevel::Error, None, panic);
+    assert!(line.lines().count() == 1 && line.contains(r#"said="two\nlines""#), "{line:?}");
+    let line = log(LogFormat::Json, LogLevel::Error, None, panic);
+    std::panic::set_hook(before);
+    let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((&line["level"], &line["fields"]["said"]), (&"ERROR".into(), &"two\nlines".into()));
+    assert!(line["fields"]["at"].as_str().unwrap().starts_with("src/logging/tests.rs:"), "{line}");
+}
+
+#[test]
 fn a_bad_filter_is_told() {
     let config = LogConfig { format: LogFormat::Text, level: LogLevel::Info };
     let error = start(&config, Some("info,=,x=loud")).unwrap_err().to_string();

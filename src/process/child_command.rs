@@ -88,7 +88,7 @@ impl ChildCommand {
 /// files that this program itself was started with.
 fn clean_up_in_child(command: &mut Command) {
     #[expect(unsafe_code, reason = "std, nix and command-fds have no safe way to do this in the child")]
-    // SAFETY: between fork and exec only async-signal-safe functions may run; close_range(2), sigaction(2) and
+    // SAFETY: between fork and exec only async-signal-safe functions may run; close_range(2), sigaction(2), signal(2) and
     // pthread_sigmask(3) are, and nothing here allocates or locks. CLOSE_RANGE_CLOEXEC closes nothing that is still in
     // use, and the default disposition of a signal calls no code of ours.
     unsafe {
@@ -98,6 +98,12 @@ fn clean_up_in_child(command: &mut Command) {
             let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
             for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
                 sigaction(signal, &default)?;
+            }
+            // Those have no name in nix.
+            for real_time in libc::SIGRTMIN()..=libc::SIGRTMAX() {
+                if libc::signal(real_time, libc::SIG_DFL) == libc::SIG_ERR {
+                    return Err(io::Error::last_os_error());
+                }
             }
             SigSet::empty().thread_set_mask()?;
             Ok(())

@@ -7,6 +7,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::sync::mpsc;
 
+use crate::panics::supervised;
+
 /// The longest line passed on, in bytes; the rest of a longer one is cut.
 pub const MAX_LINE_BYTES: usize = 4096;
 /// How many lines wait for a reader before further ones are dropped.
@@ -36,11 +38,13 @@ impl OutputLines {
 /// Drains `pipe` in a task of the current tokio runtime until its end.
 pub(super) fn drain(pipe: pipe::Receiver) -> OutputLines {
     let (sender, receiver) = mpsc::channel(MAX_WAITING_LINES);
-    tokio::spawn(drain_until_closed(pipe, sender));
+    tokio::spawn(supervised("output of a child", (pipe, sender), |(pipe, sender)| {
+        Box::pin(drain_until_closed(pipe, sender))
+    }));
     OutputLines(receiver)
 }
 
-async fn drain_until_closed(mut pipe: pipe::Receiver, sender: mpsc::Sender<OutputLine>) {
+async fn drain_until_closed(pipe: &mut pipe::Receiver, sender: &mpsc::Sender<OutputLine>) {
     let mut chunk = vec![0; CHUNK_BYTES];
     let mut lines = LineSplitter::default();
     let mut dropped = 0_u64;

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use tracing::{debug, error};
 
 use super::exit::{Exit, ExitWatch};
+use crate::panics::supervised;
 
 static CHILDREN: LazyLock<Mutex<Children>> = LazyLock::new(Mutex::default);
 
@@ -58,7 +59,7 @@ impl Reaper {
             nix::sys::prctl::set_child_subreaper(true).map_err(ReaperError::Subreaper)?;
         }
         let ended = signal(SignalKind::child()).map_err(ReaperError::Signal)?;
-        tokio::spawn(collect_for_ever(ended));
+        tokio::spawn(supervised("reaper", ended, |ended| Box::pin(collect_for_ever(ended))));
         Ok(Self { hidden: Arc::default() })
     }
 
@@ -83,7 +84,7 @@ impl Reaper {
     }
 }
 
-async fn collect_for_ever(mut ended: Signal) {
+async fn collect_for_ever(ended: &mut Signal) {
     loop {
         while collect_one() {}
         if ended.recv().await.is_none() {

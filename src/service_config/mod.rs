@@ -25,6 +25,7 @@ pub use settings::SourceSettings;
 
 use crate::directory_watch::DirectoryWatchError;
 use crate::engine::backoff::Backoff;
+use crate::panics::caught;
 use crate::zookeeper::{Ensembles, ZookeeperError};
 
 const MIN_WAIT: Duration = Duration::from_millis(100);
@@ -44,24 +45,28 @@ pub enum SourceError {
 /// Where a source publishes; `None` until its first good answer. Equal listings stop here, the latest wins.
 pub type Listings = watch::Sender<Option<Listing>>;
 
-/// Follows a source until dropped. Failures publish nothing and are retried with back-off.
+/// Follows a source until dropped. Failures and panics publish nothing and are retried with back-off.
 pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listings) -> Infallible {
     let mut backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
     let mut last_reason = String::new();
     loop {
         let since = Instant::now();
-        let result = match settings {
-            SourceSettings::Zookeeper { servers, path, access } => {
-                zookeeper::follow(ensembles, servers, access, path, out).await
+        let following = async {
+            match settings {
+                SourceSettings::Zookeeper { servers, path, access } => {
+                    zookeeper::follow(ensembles, servers, access, path, out).await
+                }
+                SourceSettings::File { path } => file::follow(path, out).await,
             }
-            SourceSettings::File { path } => file::follow(path, out).await,
         };
-        let Err(error) = result;
+        let reason = match caught("source of services", following).await {
+            Ok(Err(error)) => error.to_string(),
+            Err(panicked) => panicked.to_string(),
+        };
         if since.elapsed() > MAX_WAIT {
             backoff.reset();
             last_reason.clear();
         }
-        let reason = error.to_string();
         if reason != last_reason {
             warn!(source = %settings, reason, "following the list of services failed; trying on, the last known list stays");
             last_reason = reason;

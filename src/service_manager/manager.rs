@@ -16,6 +16,7 @@ use super::memory::{Memory, Remembered};
 use crate::engine::moment::Moment;
 use crate::engine::risk::Allowed;
 use crate::engine::service::{ServiceName, ServiceSpec};
+use crate::panics::{Panicked, caught};
 use crate::service_config::{self, Listing, SourceSettings};
 use crate::watcher::{
     self, HostNames, LastAddresses, Registries, ServerList, ServerSet, last_addresses, publisher,
@@ -68,7 +69,7 @@ pub(super) struct Manager {
     remembered: BTreeMap<String, Remembered>,
     lists: BTreeMap<(ServiceName, Part), Running>,
     last_generation: u64,
-    tasks: JoinSet<()>,
+    tasks: JoinSet<Result<(), Panicked>>,
     owners: HashMap<Id, Owner>,
     messages: mpsc::Sender<Message>,
     inbox: mpsc::Receiver<Message>,
@@ -274,14 +275,14 @@ impl Manager {
         let (mut out, sets) = publisher(of.0.clone());
         let (registries, messages) = (self.registries.clone(), self.messages.clone());
         let (followed, tagged, first) = (list.clone(), of.clone(), addresses.clone());
-        let task = self.tasks.spawn(async move {
+        let task = self.tasks.spawn(caught("servers of a service", async move {
             sleep(wait).await;
             let tag = |servers| Message::Servers { of: tagged.clone(), generation, servers };
             tokio::select! {
                 never = watcher::run(&followed, registries, first, &mut out) => match never {},
                 () = forward(sets, messages, tag) => {}
             }
-        });
+        }));
         self.owners.insert(task.id(), Owner::Servers { of: of.clone(), generation });
         self.lists.insert(of, Running { generation, list, addresses, task });
     }
@@ -290,24 +291,23 @@ impl Manager {
         let Some(settings) = self.sources.get(source).cloned() else { return };
         let (out, listings) = watch::channel(None);
         let (ensembles, messages) = (self.registries.ensembles.clone(), self.messages.clone());
-        let task = self.tasks.spawn(async move {
+        let task = self.tasks.spawn(caught("source of services", async move {
             sleep(wait).await;
             tokio::select! {
                 never = service_config::run(&settings, &ensembles, &out) => match never {},
                 () = forward(listings, messages, |listing| Message::Listing { source, listing }) => {}
             }
-        });
+        }));
         self.owners.insert(task.id(), Owner::Source(source));
     }
 
     /// Tasks end when they are stopped, or by a defect: then another takes over, and what was said before stays.
-    fn reap(&mut self, ended: Result<(Id, ()), JoinError>) {
-        let id = match &ended {
-            Ok((id, ())) => *id,
-            Err(error) => error.id(),
+    fn reap(&mut self, ended: Result<(Id, Result<(), Panicked>), JoinError>) {
+        let (id, panicked) = match ended {
+            Ok((id, result)) => (id, result.is_err()),
+            Err(stopped) => (stopped.id(), false),
         };
-        let owner = self.owners.remove(&id);
-        let Some(owner) = owner.filter(|_| ended.is_err_and(|error| error.is_panic())) else { return };
+        let Some(owner) = self.owners.remove(&id).filter(|_| panicked) else { return };
         match owner {
             Owner::Source(source) => {
                 error!(source, "following a source of definitions panicked; it is started again");

@@ -1,6 +1,8 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
 pub mod dry_run;
+mod end;
+mod feeds;
 pub mod handover;
 pub mod prepare;
 mod remember;
@@ -9,112 +11,58 @@ mod sealed;
 pub mod settings;
 pub mod signals;
 mod snapshot;
+mod start;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
-use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
 use crate::engine::state::AppliedState;
-use crate::haproxy::actor::{Actor, Ending, Event, Handle};
-use crate::include_files::Follower;
-use crate::service_manager::{self, RegistryEvent};
-use crate::systemd::files;
+use crate::haproxy::actor::{Ending, Event, Handle};
+use crate::haproxy::handover::HandedOver;
+use crate::panics::{Restarts, caught};
+use crate::service_config::SourceSettings;
+use crate::service_manager::RegistryEvent;
 use crate::systemd::{self, State, Watchdog};
 
+use end::end_haproxy;
+use feeds::Feeds;
 use handover::after_crash::CrashRecord;
-use handover::exec::receive;
+use handover::exec::Received;
 use handover::inherited::Inherited;
-use prepare::{StartError, check_base, prepare};
-use remember::{Recorder, recall};
+use prepare::StartError;
+use remember::Recorder;
 use replacement::{Replacement, Why};
-use settings::{haproxy_settings, host_names, reconciler_settings, sources};
 use signals::{Request, Signals, let_through};
+use start::{Started, go_on, start};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
 
-/// Why the loop ended unasked.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// Something that must be there at the start isn't.
-    #[error(transparent)]
-    Start(#[from] StartError),
-    /// The task that acts on `HAProxy` is gone.
-    #[error("the HAProxy task ended; this is a defect of ProxyMgr, its log tells more")]
-    HaproxyTask,
-}
-
 /// Runs until it is asked to end, then ends `HAProxy` and returns. `config_file` is read again when a signal asks for it.
 ///
 /// # Errors
-/// When it can't start.
-pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
-    let handed = receive();
-    let passed = files::received();
+/// When it can't start. Once `HAProxy` serves, nothing but a signal ends it.
+pub async fn run(config: Config, config_file: PathBuf, received: Received) -> Result<(), StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
-    let_through().map_err(StartError::Signals)?;
-    let (prepared, _locked) = prepare(&config).await?;
-    let sources = sources(&config)?;
-    info!(version = env!("CARGO_PKG_VERSION"), haproxy = %prepared.version, "ProxyMgr starts");
-    let settings = reconciler_settings(&config, prepared.version)?;
-    let inherited = Inherited::take(&config, handed, passed).await;
-    if inherited.applied.is_none() {
-        check_base(&config, settings.base.clone(), &prepared.reaper).await?;
+    let (inherited, _locked) = Inherited::take(&config, received).await?;
+    let started = match inherited.applied {
+        Some(applied) => go_on(&config, applied, inherited.haproxy, &mut signals).await?,
+        None => start(&config, inherited.haproxy, &mut signals).await?,
+    };
+    let Some(started) = started else { return Ok(()) };
+    let mut supervisor = Supervisor::new(config, config_file, inherited.program, started);
+    supervisor.serve_until_asked_to_end(&mut signals).await;
+    if caught("end", supervisor.end(&mut signals)).await.is_err() {
+        error!("connections are cut");
     }
-
-    let clock = Clock(Instant::now());
-    let reconciler = match inherited.applied {
-        Some(applied) => Reconciler::taking_over(settings, applied, clock.now()),
-        None => Reconciler::new(settings, clock.now()),
-    };
-    let haproxy_settings = haproxy_settings(&config)?;
-    let haproxy = Actor::take_over(haproxy_settings.clone(), prepared.reaper.clone(), inherited.haproxy)
-        .map_err(StartError::OperatorsSocket)?;
-    let (registry_events, registry) = mpsc::channel(REGISTRY_QUEUE);
-    let registries = {
-        let memory = recall(&config.state_dir, config.safety.startup_timeout);
-        tokio::spawn(service_manager::run(
-            sources,
-            host_names(&config),
-            config.safety.allow_options.clone(),
-            memory,
-            registry_events,
-        ))
-    };
-
-    let crash_record = CrashRecord::new(&config.runtime_dir);
-    let recorder = Recorder::new(config.state_dir.clone());
-    let replacement = Replacement::new(inherited.program, config_file, haproxy_settings, prepared.reaper);
-    let watchdog = Watchdog::from_environment();
-    let (include_events, includes) = mpsc::channel(1);
-    let mut supervisor = Supervisor {
-        clock,
-        reconciler,
-        haproxy,
-        registry,
-        includes,
-        recorder,
-        crash_record,
-        replacement,
-        watchdog,
-        status: String::new(),
-    };
-    let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
-    if let Some(includes) = follower.look() {
-        supervisor.handle(Input::Includes(includes)).await?;
-    }
-    let follower = tokio::spawn(follower.follow(include_events));
-    let ended = supervisor.serve(&mut signals).await;
-    registries.abort();
-    follower.abort();
-    ended?;
-    supervisor.end(&config, &mut signals).await;
     Ok(())
 }
 
@@ -128,11 +76,14 @@ impl Clock {
 }
 
 struct Supervisor {
+    config: Config,
+    sources: Vec<SourceSettings>,
     clock: Clock,
     reconciler: Reconciler,
     haproxy: Handle,
-    registry: mpsc::Receiver<RegistryEvent>,
-    includes: mpsc::Receiver<Includes>,
+    /// `haproxy` has an order whose outcome it hasn't told yet.
+    ordered: bool,
+    feeds: Feeds,
     recorder: Recorder,
     crash_record: CrashRecord,
     replacement: Replacement,
@@ -145,33 +96,94 @@ struct Supervisor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flow {
     GoOn,
+    /// Something that it can't do without is gone.
+    BeginAnew,
     End,
 }
 
 impl Supervisor {
-    /// The loop; ends when a signal asks for it.
-    async fn serve(&mut self, signals: &mut Signals) -> Result<(), RunError> {
+    /// `program` is what a predecessor said of itself.
+    fn new(config: Config, config_file: PathBuf, program: Option<PathBuf>, started: Started) -> Self {
+        let Started { clock, reconciler, haproxy, haproxy_settings, reaper, sources } = started;
+        Self {
+            clock,
+            reconciler,
+            haproxy,
+            ordered: false,
+            feeds: Feeds::none(),
+            sources,
+            recorder: Recorder::new(config.state_dir.clone()),
+            crash_record: CrashRecord::new(&config.runtime_dir),
+            replacement: Replacement::new(program, config_file, haproxy_settings, reaper),
+            watchdog: Watchdog::from_environment(),
+            status: String::new(),
+            config,
+        }
+    }
+
+    /// The loop, begun anew after each panic, with back-off, until a signal asks for its end.
+    async fn serve_until_asked_to_end(&mut self, signals: &mut Signals) {
+        let mut restarts = Restarts::default();
+        let mut wait = Duration::ZERO;
+        while caught("supervisor", self.begin(wait, &mut restarts, signals)).await != Ok(Flow::End) {
+            wait = restarts.next_wait();
+            warn!(?wait, "what runs serves on; the registries are followed anew");
+        }
+    }
+
+    /// After `wait`, goes on with what runs; what the registries said is forgotten.
+    async fn begin(&mut self, wait: Duration, restarts: &mut Restarts, signals: &mut Signals) -> Flow {
+        let end = Instant::now() + wait;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(end.into()) => break,
+                request = signals.next() => if self.take_request(request) == Flow::End {
+                    return Flow::End;
+                },
+            }
+        }
+        restarts.started();
+        if self.haproxy.task.is_finished() {
+            // All is lost with it: sockets and processes.
+            error!("HAProxy is started anew");
+            self.haproxy = self.replacement.go_on(HandedOver { generations: 1, ..HandedOver::default() });
+            self.ordered = false;
+        }
+        self.reconciler.begin_anew(self.ordered, self.clock.now());
+        let (feeds, includes) = Feeds::start(&self.config, self.sources.clone());
+        self.feeds = feeds;
+        if let Some(includes) = includes {
+            self.handle(Input::Includes(includes)).await;
+        }
+        self.serve(signals).await
+    }
+
+    async fn serve(&mut self, signals: &mut Signals) -> Flow {
         loop {
             let deadline = self.reconciler.deadline();
             let input = tokio::select! {
-                request = signals.next() => {
-                    if self.take_request(request) == Flow::End {
-                        return Ok(());
-                    }
-                    continue;
-                }
+                request = signals.next() => match self.take_request(request) {
+                    Flow::GoOn => continue,
+                    end @ (Flow::BeginAnew | Flow::End) => return end,
+                },
                 () = self.watchdog.tell() => None,
                 () = self.replacement.answered() => None,
                 event = self.haproxy.events.recv() => match event {
-                    Some(Event::Done(outcome)) => Some(Input::Done(outcome)),
+                    Some(Event::Done(outcome)) => {
+                        self.ordered = false;
+                        Some(Input::Done(outcome))
+                    }
                     Some(Event::Died(exit)) => Some(Input::Died { how: exit.to_string() }),
-                    None => return Err(RunError::HaproxyTask),
+                    None => return Flow::BeginAnew,
                 },
-                Some(event) = self.registry.recv() => {
-                    self.recorder.note(&event);
-                    registry_input(event)
+                event = self.feeds.registry.recv() => match event {
+                    Some(event) => {
+                        self.recorder.note(&event);
+                        registry_input(event)
+                    }
+                    None => return Flow::BeginAnew,
                 },
-                Some(files) = self.includes.recv() => Some(Input::Includes(files)),
+                Some(files) = self.feeds.includes.recv() => Some(Input::Includes(files)),
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -183,15 +195,15 @@ impl Supervisor {
                 () = self.clock.sleep_until(deadline) => Some(Input::Tick),
             };
             if let Some(input) = input {
-                self.handle(input).await?;
+                self.handle(input).await;
             }
             if self.haproxy.running.has_changed().is_ok_and(|changed| changed) {
                 self.record_what_runs().await;
             }
-            if let Some(request) = self.replace_when_idle(signals).await?
+            if let Some(request) = self.replace_when_idle(signals).await
                 && self.take_request(request) == Flow::End
             {
-                return Ok(());
+                return Flow::End;
             }
         }
     }
@@ -212,40 +224,48 @@ impl Supervisor {
     }
 
     /// Becomes another program, if one is to take over and nothing is under way.
-    async fn replace_when_idle(&mut self, signals: &mut Signals) -> Result<Option<Request>, RunError> {
+    async fn replace_when_idle(&mut self, signals: &mut Signals) -> Option<Request> {
         if !self.replacement.is_ready() || !self.reconciler.is_idle() {
-            return Ok(None);
+            return None;
         }
         if self.recorder.is_behind() {
             self.recorder.write(&self.reconciler).await;
         }
-        let request = signals.hold_back().await.map_err(StartError::Signals)?;
+        let request = signals.hold_back().await.unwrap_or_else(|error| {
+            warn!(%error, "a signal that comes just now may be lost");
+            None
+        });
         if request.is_none() {
-            self.replace().await?;
+            self.replace().await;
         }
         // Nobody took over.
-        let_through().map_err(StartError::Signals)?;
-        Ok(request)
+        if let Err(error) = let_through() {
+            error!(%error, "signals are held back; end it with SIGKILL");
+        }
+        request
     }
 
-    async fn replace(&mut self) -> Result<(), RunError> {
+    async fn replace(&mut self) {
         let (successor, handed) = oneshot::channel();
         let ending = std::mem::replace(&mut self.haproxy.ending, oneshot::channel().0);
         if ending.send(Ending::HandOver(successor)).is_err() {
-            return Err(RunError::HaproxyTask);
+            debug!("the HAProxy task is gone");
+            return;
         }
-        let handed = handed.await.map_err(|_gone| RunError::HaproxyTask)?;
-        self.haproxy = self.replacement.replace(handed, self.reconciler.applied())?;
-        Ok(())
+        match handed.await {
+            Ok(handed) => self.haproxy = self.replacement.replace(handed, self.reconciler.applied()),
+            Err(error) => debug!(%error, "the HAProxy task is gone"),
+        }
     }
 
-    async fn handle(&mut self, input: Input) -> Result<(), RunError> {
+    async fn handle(&mut self, input: Input) {
         let is_outcome = matches!(input, Input::Done(_));
         for effect in self.reconciler.handle(input, self.clock.now()) {
             match effect {
-                Effect::Order(order) => {
-                    self.haproxy.orders.send(order).await.map_err(|_gone| RunError::HaproxyTask)?;
-                }
+                Effect::Order(order) => match self.haproxy.orders.send(order).await {
+                    Ok(()) => self.ordered = true,
+                    Err(error) => debug!(%error, "the HAProxy task is gone"),
+                },
                 Effect::Notice(notice) => {
                     log(&notice);
                     if let Notice::Died { .. } = notice {
@@ -263,7 +283,6 @@ impl Supervisor {
             self.crash_record.changed();
             self.tell_status();
         }
-        Ok(())
     }
 
     /// Tells systemd what is served, once it is something else.
@@ -281,34 +300,12 @@ impl Supervisor {
         }
     }
 
-    /// Lets `HAProxy` drain; a second signal ends that.
-    async fn end(mut self, config: &Config, signals: &mut Signals) {
+    async fn end(mut self, signals: &mut Signals) {
         if self.recorder.is_behind() {
             self.recorder.write(&self.reconciler).await;
         }
-        systemd::tell(State::Stopping);
-        let grace = config.shutdown.grace;
-        info!(?grace, "asked to end; HAProxy drains");
-        let Handle { ending, mut task, orders: _orders, events: _events, running: _running } = self.haproxy;
-        if ending.send(Ending::Drain(grace)).is_err() {
-            debug!("the HAProxy task has ended already");
-        }
-        let second_signal = async { while signals.next().await != Request::End {} };
-        tokio::select! {
-            ended = &mut task => if let Err(error) = ended {
-                error!(%error, "the HAProxy task failed while it ended");
-            },
-            () = second_signal => {
-                warn!("asked to end again; connections are cut");
-                // Dropped with its task, each process is killed.
-                task.abort();
-                if let Err(error) = task.await {
-                    debug!(%error, "the HAProxy task is gone");
-                }
-            }
-        }
+        end_haproxy(self.haproxy, self.config.shutdown.grace, signals).await;
         self.crash_record.remove();
-        info!("ended");
     }
 }
 

@@ -89,9 +89,6 @@ pub enum StartError {
     /// The operators' socket can't be had.
     #[error("haproxy.socket_path")]
     OperatorsSocket(#[source] ListenError),
-    /// What was handed over can't be taken back.
-    #[error("what was handed over to another program can't be taken back: {0}")]
-    Handover(String),
     /// The reaper.
     #[error(transparent)]
     Reaper(#[from] ReaperError),
@@ -115,10 +112,6 @@ pub struct Prepared {
     pub version: HaproxyVersion,
 }
 
-/// `runtime_dir` is this program's alone as long as this lives. It is not handed over: an upgrade locks it anew.
-#[derive(Debug)]
-pub struct Locked(#[expect(dead_code, reason = "held, not used")] Flock<File>);
-
 /// Asks `HAProxy` about the `global` and `defaults` sections alone: what is wrong there is no service's fault.
 ///
 /// # Errors
@@ -137,28 +130,29 @@ pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Re
     ))
 }
 
-/// Makes the directories, locks `runtime_dir`, raises the limit of open files, and finds `HAProxy`.
+/// Makes the directories that sockets and state go into.
 ///
 /// # Errors
-/// When one of these can't be had.
-pub async fn prepare(config: &Config) -> Result<(Prepared, Locked), StartError> {
-    let found = find_haproxy(config).await?;
+/// When one can't be made.
+pub fn make_directories(config: &Config) -> Result<(), StartError> {
     make_directory("runtime_dir", &config.runtime_dir)?;
     make_directory("state_dir", &config.state_dir)?;
     if let Some(parent) = config.haproxy.socket_path.parent() {
         make_directory("haproxy.socket_path", parent)?;
     }
-    let locked = lock(&config.runtime_dir).await?;
-    if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
-        warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
-    }
-    raise_file_limit();
-    Ok((found, locked))
+    Ok(())
 }
 
-/// Waits a little for one that is ending, or has just been killed.
-async fn lock(runtime_dir: &Path) -> Result<Locked, StartError> {
-    let path = runtime_dir.join(LOCK);
+/// `runtime_dir` is this program's alone as long as this lives. It is not handed over: an upgrade locks it anew.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+
+/// Locks `runtime_dir`; waits a little for one that is ending, or has just been killed.
+///
+/// # Errors
+/// When another `ProxyMgr` holds it, or it can't be locked.
+pub async fn lock(config: &Config) -> Result<Locked, StartError> {
+    let path = config.runtime_dir.join(LOCK);
     let unavailable = |source| StartError::Lock { path: path.clone(), source };
     let mut file = File::options()
         .write(true)
@@ -179,21 +173,46 @@ async fn lock(runtime_dir: &Path) -> Result<Locked, StartError> {
     }
 }
 
+/// Removes what an earlier run left behind, and raises the limit of open files. What fails of it is no obstacle.
+pub fn tidy_up(config: &Config) {
+    if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
+        warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
+    }
+    raise_file_limit();
+}
+
 /// Starts the reaper and asks `HAProxy` for its version.
 ///
 /// # Errors
 /// When there is none, or it is too old.
 pub async fn find_haproxy(config: &Config) -> Result<Prepared, StartError> {
+    let reaper = start_reaper(config)?;
+    let version = find_version(config, &reaper).await?;
+    Ok(Prepared { reaper, version })
+}
+
+/// Starts the reaper. Its children see nothing that is not meant for them.
+///
+/// # Errors
+/// When the kernel refuses the role.
+pub fn start_reaper(config: &Config) -> Result<Reaper, StartError> {
     let mut hidden = variables_with_passwords(config);
     // What is meant for this process alone.
     hidden.extend(systemd::VARIABLES.into_iter().chain([HANDOVER_VARIABLE]).map(OsString::from));
-    let reaper = Reaper::start()?.hiding(hidden);
+    Ok(Reaper::start()?.hiding(hidden))
+}
+
+/// Asks `HAProxy` for its version.
+///
+/// # Errors
+/// When there is none, or it is too old.
+pub async fn find_version(config: &Config, reaper: &Reaper) -> Result<HaproxyVersion, StartError> {
     let version =
-        discover_version(&reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
+        discover_version(reaper, &config.haproxy.path, VERSION_LIMIT).await.map_err(StartError::Haproxy)?;
     if version < OLDEST {
         return Err(StartError::TooOld(version));
     }
-    Ok(Prepared { reaper, version })
+    Ok(version)
 }
 
 /// `HAProxy` replaces `"${NAME}"` in its configuration, so a definition could show any variable that it has: it must not have

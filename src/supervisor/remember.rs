@@ -84,18 +84,18 @@ impl Recorder {
         let topology: Topology = believed.collect();
         let state_dir = self.state_dir.clone();
         let written = tokio::task::spawn_blocking(move || snapshot::save(&state_dir, &topology)).await;
-        match written.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
-            Ok(()) => self.failing = false,
-            Err(error) => {
-                if !std::mem::replace(&mut self.failing, true) {
-                    warn!(
-                        error = with_causes(&error),
-                        "the snapshot of the topology is not up to date; trying on"
-                    );
-                }
-                self.due = Some(Instant::now() + RETRY);
+        let error = match written {
+            Ok(Ok(())) => {
+                self.failing = false;
+                return;
             }
+            Ok(Err(error)) => with_causes(&error),
+            Err(panicked) => panicked.to_string(),
+        };
+        if !std::mem::replace(&mut self.failing, true) {
+            warn!(error, "the snapshot of the topology is not up to date; trying on");
         }
+        self.due = Some(Instant::now() + RETRY);
     }
 
     /// Whether something is still to be written.

@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use super::RunError;
 use super::handover::exec::replace_program;
 use super::handover::probe::{ProbeError, probe};
 use super::handover::record::Record;
-use super::prepare::StartError;
 use crate::engine::error_text::with_causes;
+use crate::engine::secret::Secret;
 use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Handle, Settings};
 use crate::haproxy::handover::HandedOver;
@@ -40,11 +39,18 @@ pub(super) struct Replacement {
     state: State,
 }
 
+/// What the program was asked: whether it would take over, with this proxymgr.yml.
+#[derive(Clone, Debug)]
+struct Question {
+    why: Why,
+    config: Option<Secret>,
+}
+
 #[derive(Debug)]
 enum State {
     None,
-    Asked(Why, JoinHandle<Result<(), ProbeError>>),
-    Ready(Why),
+    Asked(Question, JoinHandle<Result<(), ProbeError>>),
+    Ready(Question),
 }
 
 impl Replacement {
@@ -72,9 +78,14 @@ impl Replacement {
             }
             Why::Upgrade => info!(program = %program.display(), "an upgrade was asked for"),
         }
+        // What can't be read is for the program to tell.
+        let config = std::fs::read_to_string(&self.config_file).ok().map(Secret::new);
         let (record, _no_files) = Record::of(&self.program, HandedOver::default(), applied);
+        let record = record
+            .with_config(config.clone())
+            .with_operators_socket(self.haproxy.operators_address().as_ref());
         let asked = tokio::spawn(probe(self.reaper.clone(), program, self.config_file.clone(), record));
-        self.state = State::Asked(why, asked);
+        self.state = State::Asked(Question { why, config }, asked);
     }
 
     fn program(&self, why: Why) -> PathBuf {
@@ -86,11 +97,11 @@ impl Replacement {
 
     /// Waits for the answer of the program that was asked; a refusal is logged and changes nothing. Cancel safe.
     pub(super) async fn answered(&mut self) {
-        let State::Asked(why, asked) = &mut self.state else { return pending().await };
-        let why = *why;
+        let State::Asked(question, asked) = &mut self.state else { return pending().await };
+        let why = question.why;
         let error = match asked.await {
             Ok(Ok(())) => {
-                self.state = State::Ready(why);
+                self.state = State::Ready(question.clone());
                 return;
             }
             Ok(Err(error)) => with_causes(&error),
@@ -110,29 +121,25 @@ impl Replacement {
     }
 
     /// Hands everything to the program. Returns only when it can't be executed: then this one goes on.
-    ///
-    /// # Errors
-    /// When this one can't go on either.
-    pub(super) fn replace(
-        &mut self,
-        handed: HandedOver,
-        applied: Option<&AppliedState>,
-    ) -> Result<Handle, RunError> {
-        let State::Ready(why) = std::mem::replace(&mut self.state, State::None) else {
+    pub(super) fn replace(&mut self, handed: HandedOver, applied: Option<&AppliedState>) -> Handle {
+        let State::Ready(question) = std::mem::replace(&mut self.state, State::None) else {
             return self.go_on(handed);
         };
         let (record, mut files) = Record::of(&self.program, handed, applied);
+        let record = record.with_config(question.config);
         info!("another program takes over");
-        let error = replace_program(Path::new(&self.program(why)), &record, &files);
+        let error = replace_program(Path::new(&self.program(question.why)), &record, &files);
         warn!(error = with_causes(&error), "no other program could take over; this one goes on");
         systemd::tell(systemd::State::Ready);
-        let handed =
-            record.handed_over(&mut files).map_err(|error| StartError::Handover(with_causes(&error)))?;
-        self.go_on(handed)
+        self.go_on(record.handed_over(&mut files, applied))
     }
 
-    fn go_on(&self, handed: HandedOver) -> Result<Handle, RunError> {
-        let handle = Actor::take_over(self.haproxy.clone(), self.reaper.clone(), handed);
-        Ok(handle.map_err(StartError::OperatorsSocket)?)
+    /// Goes on with what runs.
+    pub(super) fn go_on(&self, handed: HandedOver) -> Handle {
+        let (handle, no_socket) = Actor::take_over(self.haproxy.clone(), self.reaper.clone(), handed);
+        if let Some(error) = no_socket {
+            error!(error = with_causes(&error), "the operators' socket (haproxy.socket_path) is lost");
+        }
+        handle
     }
 }

@@ -1,5 +1,7 @@
 //! proxymgr.yml as each part needs it.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use crate::dns::Names;
 use crate::engine::capability::Capability;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::reconciler;
-use crate::engine::section::Base;
+use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::service_config::SourceSettings;
@@ -31,6 +33,7 @@ pub fn reconciler_settings(
         defaults: config.haproxy.defaults.clone(),
         bind_address: config.haproxy.bind_address,
         operators_socket: Some(operators_socket(config)?),
+        program: program(&config.haproxy.path, version),
     };
     Ok(reconciler::Settings {
         base: Arc::new(base),
@@ -72,6 +75,22 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
 pub fn host_names(config: &Config) -> HostNames {
     // The other half is for what follows: a first set must be there when the start goes on.
     HostNames { names: Names::default(), first_wait: config.safety.startup_timeout / 2 }
+}
+
+/// What tells the `HAProxy` at `path`, which may be a name on `PATH`, from one that is installed in its place; `None` when it can't
+/// be found just now.
+fn program(path: &Path, version: HaproxyVersion) -> Option<Program> {
+    let file = if path.components().count() > 1 {
+        path.to_owned()
+    } else {
+        let directories = std::env::var_os("PATH")?;
+        std::env::split_paths(&directories)
+            .map(|directory| directory.join(path))
+            .find(|file| file.is_file())?
+    };
+    let meta = std::fs::metadata(&file).ok()?;
+    let changed = format!("{}.{} {}", meta.mtime(), meta.mtime_nsec(), meta.len());
+    Some(Program::new(format!("{version} {} {}:{} {changed}", file.display(), meta.dev(), meta.ino())))
 }
 
 fn operators_socket(config: &Config) -> Result<UnixPath, StartError> {

@@ -64,8 +64,13 @@ pub struct Watchdog(Option<(Duration, Instant)>);
 impl Watchdog {
     /// As the environment asks for it.
     pub fn from_environment() -> Self {
+        Self::within(sd_notify::watchdog_enabled())
+    }
+
+    /// One that wants to hear within `limit`; there may be none.
+    pub fn within(limit: Option<Duration>) -> Self {
         // Twice in its time, as sd_watchdog_enabled(3) recommends.
-        Self(sd_notify::watchdog_enabled().map(|limit| (limit / 2, Instant::now())))
+        Self(limit.map(|limit| (limit / 2, Instant::now())))
     }
 
     /// Waits until it is to be told again, and tells it. For ever where there is none. Cancel safe.

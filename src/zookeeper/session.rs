@@ -25,6 +25,7 @@ use super::node_path::NodePath;
 use super::tls;
 use super::tree::TreeTask;
 use crate::engine::backoff::Backoff;
+use crate::panics::caught;
 
 /// We own no ephemeral nodes, so an early expiry costs one re-read and a late one only hides an outage.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(8);
@@ -135,33 +136,47 @@ struct Keeper {
     epoch: u64,
 }
 
+/// How a session ended.
+struct Ended {
+    reason: String,
+    lasted: Duration,
+}
+
 impl Keeper {
     async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut told = None;
         loop {
-            match self.connect().await {
-                Ok(client) => {
-                    let since = Instant::now();
-                    info!(ensemble = %self.hosts, session = %client.session_id(), "ZooKeeper session established");
-                    let reason = self.keep(client).await;
-                    self.publish.send_replace(None);
-                    warn!(ensemble = %self.hosts, reason, "ZooKeeper session ended; a new one follows, the last known answers stay");
-                    told = None;
-                    if since.elapsed() > SESSION_TIMEOUT {
-                        backoff.reset();
-                    }
-                }
-                Err(error) => {
+            let ended = match caught("ZooKeeper session", self.serve_once()).await {
+                Ok(Ok(ended)) => ended,
+                Ok(Err(error)) => {
                     let reason = error.to_string();
                     if told.as_ref() != Some(&reason) {
                         warn!(ensemble = %self.hosts, reason, "ZooKeeper can't be reached; trying on");
                         told = Some(reason);
                     }
+                    sleep(backoff.next_wait()).await;
+                    continue;
                 }
+                Err(panicked) => Ended { reason: panicked.to_string(), lasted: Duration::ZERO },
+            };
+            self.publish.send_replace(None);
+            warn!(ensemble = %self.hosts, reason = ended.reason, "ZooKeeper session ended; a new one follows, the last known answers stay");
+            told = None;
+            if ended.lasted > SESSION_TIMEOUT {
+                backoff.reset();
             }
             sleep(backoff.next_wait()).await;
         }
+    }
+
+    /// One session, from its beginning to its end.
+    async fn serve_once(&mut self) -> Result<Ended, ZookeeperError> {
+        let client = self.connect().await?;
+        let since = Instant::now();
+        info!(ensemble = %self.hosts, session = %client.session_id(), "ZooKeeper session established");
+        let reason = self.keep(client).await.to_owned();
+        Ok(Ended { reason, lasted: since.elapsed() })
     }
 
     async fn connect(&self) -> Result<Client, ZookeeperError> {

@@ -19,6 +19,7 @@ use super::node_path::NodePath;
 use super::session::{Link, NameSuffices, Session, SessionHandle};
 use crate::engine::backoff::Backoff;
 use crate::engine::printable::printable;
+use crate::panics::caught;
 
 /// All children are read again this often, in case an event was lost.
 const FULL_READ_INTERVAL: Duration = Duration::from_secs(300);
@@ -43,7 +44,9 @@ impl TreeTask {
         let (watcher, unreadable) = (None, BTreeSet::new());
         let limit = BatchLimit::default();
         let tree = Tree { root, name_suffices, session: handle, publish, watcher, unreadable, limit };
-        Self { snapshots, task: tokio::spawn(tree.run()).abort_handle(), _session: session }
+        // After a panic those who follow it begin anew, with another.
+        let task = tokio::spawn(caught("ZooKeeper node", tree.run())).abort_handle();
+        Self { snapshots, task, _session: session }
     }
 
     pub(super) fn is_alive(&self) -> bool {

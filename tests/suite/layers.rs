@@ -18,6 +18,7 @@ const GROUND: &[&str] = &[
     "config",
     "logging",
     "systemd",
+    "panics",
     "engine",
 ];
 
@@ -34,16 +35,17 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// The ground itself: each may use what is named here only.
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
-    ("zookeeper", &["engine"]),
-    ("dns", &["engine"]),
-    ("process", &["engine"]),
+    ("zookeeper", &["panics", "engine"]),
+    ("dns", &["panics", "engine"]),
+    ("process", &["panics", "engine"]),
     ("directory_watch", &["engine"]),
-    ("include_files", &["directory_watch", "engine"]),
+    ("include_files", &["directory_watch", "panics", "engine"]),
     ("document", &[]),
     ("server_entry", &["engine"]),
     ("config", &["engine"]),
     ("logging", &["config", "engine"]),
     ("systemd", &[]),
+    ("panics", &["engine"]),
     ("engine", &[]),
 ];
 

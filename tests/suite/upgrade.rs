@@ -1,10 +1,8 @@
 //! Another program takes over (SIGUSR2), and proxymgr.yml is read again (SIGHUP), without a gap.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 
 use nix::sys::signal::Signal;
 use serde_json::json;
@@ -14,7 +12,7 @@ use super::support::deadline::eventually;
 use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::{Proxymgr, binary};
-use super::support::proxymgr_setup::{Setup, write_in_one_step};
+use super::support::proxymgr_setup::{Setup, write_in_one_step, write_program};
 use super::support::requests::{SOON, get, local, wait_for_answer, wait_for_backends};
 use super::support::running::{assert_config_says_what_runs, log_lines, reloads, start, wait_for_message};
 
@@ -140,7 +138,7 @@ fn a_draining_process_is_handed_over_with_its_connections() {
 fn a_program_that_refuses_is_not_taken() {
     let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
     let program = setup.paths.root.join("proxymgr-installed");
-    install(&program, &fs::read(binary()).unwrap());
+    write_program(&program, fs::read(binary()).unwrap());
     let setup = setup.program(&program);
     let server = backends.start("a");
     setup.paths.write_file_service("web", port, &[server.address.to_string()]);
@@ -153,25 +151,18 @@ fn a_program_that_refuses_is_not_taken() {
         // Accepts, and can't be executed then.
         (gone, "no other program could take over"),
     ] {
-        install(&program, bad.as_bytes());
+        write_program(&program, bad);
         proxymgr.signal(Signal::SIGUSR2);
         wait_for_message(&proxymgr, said);
         assert_eq!(get(local(port)).unwrap(), "a");
     }
     assert_eq!((count(&proxymgr, "ProxyMgr starts"), reloads(&proxymgr).len()), (1, 1));
     assert_eq!(proxymgr.haproxies(), haproxies);
-    install(&program, &fs::read(binary()).unwrap());
+    write_program(&program, fs::read(binary()).unwrap());
     replace(&proxymgr, Signal::SIGUSR2);
     assert_eq!((count(&proxymgr, "ProxyMgr starts"), reloads(&proxymgr).len()), (2, 1));
     assert_eq!(proxymgr.haproxies(), haproxies);
     assert!(proxymgr.end().success());
-}
-
-fn install(program: &PathBuf, content: &[u8]) {
-    let new = program.with_extension("new");
-    fs::write(&new, content).unwrap();
-    fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
-    fs::rename(&new, program).unwrap();
 }
 
 #[test]
@@ -241,4 +232,37 @@ fn another_operators_socket_is_opened_when_proxymgr_yml_is_read_again() {
     });
     assert!(!setup.paths.stats_socket.exists());
     assert_eq!(reloads(&proxymgr).len(), 2);
+}
+
+#[test]
+fn another_haproxy_is_run_once_proxymgr_yml_is_read_again() {
+    let (setup, backends, port) = (Setup::new().before_haproxy(""), Backends::new(), free_port());
+    let server = backends.start("a");
+    setup.paths.write_file_service("web", port, &[server.address.to_string()]);
+    let proxymgr = start(&setup);
+    let haproxies = proxymgr.haproxies();
+    replace(&proxymgr, Signal::SIGHUP);
+    assert_eq!((proxymgr.haproxies(), reloads(&proxymgr).len()), (haproxies, 1), "nothing has changed");
+
+    let load = Load::to(local(port)).short(4).keep_alive(4).rate(500).start();
+    let wait_for_another = |before: usize| {
+        replace(&proxymgr, Signal::SIGHUP);
+        eventually(SOON, "one reload", || match reloads(&proxymgr) {
+            all if all.len() > before => Ok(all),
+            all => Err(all),
+        });
+        assert_eq!(reloads(&proxymgr)[before..], ["another HAProxy is installed"]);
+    };
+    // In the same place, as a package does it.
+    let installed = setup.clone().before_haproxy("# another one");
+    wait_for_another(1);
+    // In another place.
+    let elsewhere = setup.paths.root.join("haproxy-elsewhere");
+    fs::copy(setup.paths.root.join("other-haproxy"), &elsewhere).unwrap();
+    fs::write(&setup.paths.proxymgr_yml, installed.haproxy_key("path", json!(elsewhere)).yaml()).unwrap();
+    wait_for_another(2);
+    let report = load.stop();
+    println!("{report}");
+    report.assert_no_errors();
+    assert!(proxymgr.end().success());
 }

@@ -87,9 +87,16 @@ enum Phase {
 /// The order under way, with what its outcome is judged by.
 #[derive(Clone, Debug)]
 enum UnderWay {
-    Reload { desired: DesiredState, config: super::render::Rendered },
-    Apply { commands: Vec<super::command::RuntimeCommand> },
+    Reload {
+        desired: DesiredState,
+        config: super::render::Rendered,
+    },
+    Apply {
+        commands: Vec<super::command::RuntimeCommand>,
+    },
     Compare,
+    /// Given before all began anew.
+    Forgotten,
 }
 
 impl Reconciler {
@@ -118,6 +125,21 @@ impl Reconciler {
         taking_over.taken_over = true;
         taking_over.applied = Some(applied);
         taking_over
+    }
+
+    /// Begins anew after a panic: what the registries said is forgotten, to be told again; what runs stays until then, as in
+    /// [`Self::taking_over`]. `ordered` tells whether an order was given whose outcome is still to come.
+    pub fn begin_anew(&mut self, ordered: bool, now: Moment) {
+        let mut anew = Self::new(self.settings.clone(), now);
+        let under_way = self.under_way.take();
+        if let Some(applied) = self.applied.take() {
+            anew.phase = self.phase;
+            anew.taken_over = true;
+            anew.applied = Some(applied);
+            anew.under_way = under_way;
+        }
+        anew.under_way = ordered.then(|| anew.under_way.take().unwrap_or(UnderWay::Forgotten));
+        *self = anew;
     }
 
     /// Whether no order is under way, so that what runs is known.
@@ -245,6 +267,10 @@ impl Reconciler {
     }
 
     fn take_death(&mut self, how: String, now: Moment, effects: &mut Vec<Effect>) {
+        if self.phase == Phase::Collecting {
+            // Nothing served yet; what is to be started is still being collected.
+            return;
+        }
         let restart_in = self.timing.died(now);
         effects.push(Effect::Notice(Notice::Died { how: how.clone(), restart_in }));
         self.timing.crash = Some(how);

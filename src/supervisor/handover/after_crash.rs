@@ -189,7 +189,7 @@ impl Left {
                 return Err(Doubt::NotKept(address.clone()));
             }
         }
-        let handed = record.handed_over(&mut Files::new())?;
+        let handed = record.handed_over(&mut Files::new(), Some(&applied));
         let serving = handed.serving.as_ref().ok_or(Doubt::Ended)?;
         left_alone::ask(serving.control.as_deref().ok_or(Doubt::Ended)?, serving.pid).await?;
         Ok((handed, applied))

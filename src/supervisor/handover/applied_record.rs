@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::engine::include::{IncludedFile, Includes};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::option_line::OptionLine;
-use crate::engine::section::{Base, Section};
+use crate::engine::section::{Base, Program, Section};
 use crate::engine::server::{ServerName, Weight};
 use crate::engine::server_id::ServerId;
 use crate::engine::server_options::NodeWords;
@@ -50,6 +50,8 @@ struct BaseRecord {
     bind_address: IpAddr,
     #[serde(default)]
     operators_socket: Option<String>,
+    #[serde(default)]
+    program: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -97,6 +99,7 @@ impl AppliedRecord {
                 .operators_socket
                 .clone()
                 .map(|path| ListenAddress::Unix(path).to_string()),
+            program: applied.base.program.as_ref().map(|program| program.as_str().to_owned()),
         };
         let services =
             applied.services.iter().map(|(name, service)| (name.to_string(), ServiceRecord::of(service)));
@@ -118,6 +121,7 @@ impl AppliedRecord {
             defaults: lines(&self.base.defaults)?,
             bind_address: self.base.bind_address,
             operators_socket: operators_socket.transpose()?,
+            program: self.base.program.clone().map(Program::new),
         };
         let services = self.services.iter().map(|(name, service)| {
             let name = ServiceName::parse(name).map_err(|_| unknown("the service", name))?;
@@ -239,6 +243,7 @@ mod tests {
                 Ok(ListenAddress::Unix(path)) => Some(path),
                 other => panic!("{other:?}"),
             },
+            program: Some(Program::new("2.6.12 /usr/sbin/haproxy".to_owned())),
         };
         let section = Section {
             listen: vec![listen_address("[::]:80").unwrap(), listen_address("unix@/run/web").unwrap()],

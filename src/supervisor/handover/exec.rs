@@ -3,7 +3,7 @@
 use std::ffi::{CString, OsString};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use super::record::{Files, Record, RecordError};
 use crate::process::file_parcel::FileParcel;
 use crate::systemd::LISTEN_VARIABLES;
+use crate::systemd::files::{self, ReceiveError};
 
 /// Names the number of files in stdin; the first is the record, the others follow in the order of [`names`].
 pub(in crate::supervisor) const VARIABLE: &str = "PROXYMGR_HANDOVER";
@@ -90,8 +91,27 @@ fn try_replace(
     Err(failed(error.into()))
 }
 
-/// What a predecessor handed over; `None` when there was none.
-pub(in crate::supervisor) fn receive() -> Result<Option<(Record, Files)>, HandoverError> {
+/// What a predecessor handed over.
+#[derive(Debug)]
+pub struct Received {
+    pub(in crate::supervisor) handed: Result<Option<(Record, Files)>, HandoverError>,
+    /// By systemd.
+    pub(in crate::supervisor) passed: Result<Vec<(String, OwnedFd)>, ReceiveError>,
+}
+
+impl Received {
+    /// Takes it out of the environment and stdin; to be called once.
+    pub fn take() -> Self {
+        Self { handed: receive(), passed: files::received() }
+    }
+
+    /// The proxymgr.yml to be used in place of the file, which may have changed since it was asked for.
+    pub fn config(&self) -> Option<&str> {
+        self.handed.as_ref().ok()?.as_ref()?.0.config()
+    }
+}
+
+fn receive() -> Result<Option<(Record, Files)>, HandoverError> {
     let Some(count) = std::env::var_os(VARIABLE) else { return Ok(None) };
     let count: usize = count.to_str().and_then(|text| text.parse().ok()).ok_or(HandoverError::Variable)?;
     let mut files = FileParcel::unpack(count).map_err(HandoverError::Files)?.into_iter();

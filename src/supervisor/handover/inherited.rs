@@ -1,18 +1,17 @@
 //! What a program begins with.
 
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use tracing::error;
 
 use super::after_crash::recover;
-use super::exec::HandoverError;
+use super::exec::Received;
 use super::record::{Files, Record, RecordError};
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::state::AppliedState;
 use crate::haproxy::handover::HandedOver;
-use crate::systemd::files::ReceiveError;
+use crate::supervisor::prepare::{Locked, StartError, lock, make_directories};
 
 /// What a predecessor left; nothing, when there was none.
 #[derive(Debug, Default)]
@@ -25,17 +24,27 @@ pub(in crate::supervisor) struct Inherited {
 }
 
 impl Inherited {
-    /// Takes what the program `handed` over which this one replaced within its process; else what one left that was killed,
-    /// and what systemd `passed`.
+    /// Takes what the program handed over which this one replaced within its process; else what one left that was killed,
+    /// and what systemd passed.
+    ///
+    /// # Errors
+    /// When nothing was handed over, and `runtime_dir` can't be this program's alone.
     pub(in crate::supervisor) async fn take(
         config: &Config,
-        handed: Result<Option<(Record, Files)>, HandoverError>,
-        passed: Result<Vec<(String, OwnedFd)>, ReceiveError>,
-    ) -> Self {
+        received: Received,
+    ) -> Result<(Self, Option<Locked>), StartError> {
+        let Received { handed, passed } = received;
         let understood = handed
             .and_then(|handed| Ok(handed.map(|(record, files)| Self::of(&record, files)).transpose()?));
+        let locked = lock(config);
         match understood {
-            Ok(Some(inherited)) => return inherited,
+            Ok(Some(inherited)) => {
+                let locked = locked.await;
+                if let Err(error) = &locked {
+                    error!(error = with_causes(error), "what runs serves on");
+                }
+                return Ok((inherited, locked.ok()));
+            }
             Ok(None) => {}
             Err(error) => {
                 error!(
@@ -44,18 +53,18 @@ impl Inherited {
                 );
             }
         }
+        make_directories(config)?;
+        let locked = locked.await?;
         let passed = passed.unwrap_or_else(|error| {
             error!(error = with_causes(&error), "what systemd passed can't be taken");
             Vec::new()
         });
-        recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await
+        Ok((recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await, Some(locked)))
     }
 
     fn of(record: &Record, mut files: Files) -> Result<Self, RecordError> {
-        Ok(Self {
-            applied: record.applied()?,
-            haproxy: record.handed_over(&mut files)?,
-            program: Some(record.program().to_owned()),
-        })
+        let applied = record.applied()?;
+        let haproxy = record.handed_over(&mut files, applied.as_ref());
+        Ok(Self { applied, haproxy, program: Some(record.program().to_owned()) })
     }
 }

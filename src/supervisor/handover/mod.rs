@@ -8,7 +8,7 @@
 
 pub(super) mod after_crash;
 mod applied_record;
-pub(super) mod exec;
+pub mod exec;
 pub(super) mod inherited;
 pub mod probe;
 pub(super) mod record;

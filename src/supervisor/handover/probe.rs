@@ -10,11 +10,12 @@ use super::exec::{HandoverError, memory_file, read};
 use super::record::{Files, Record};
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
+use crate::haproxy::handover::try_operators_socket;
 use crate::process::child_command::ChildCommand;
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
 use crate::process::spawn::{ChildSignal, SpawnError};
-use crate::supervisor::prepare::{StartError, check_base, find_haproxy};
+use crate::supervisor::prepare::{StartError, check_base, find_haproxy, make_directories};
 use crate::supervisor::settings::{haproxy_settings, reconciler_settings, sources};
 
 /// The command that a program is asked by; it is no user's.
@@ -91,24 +92,45 @@ pub enum AcceptError {
     Start(#[from] StartError),
 }
 
+/// What [`probe`] asks.
+#[derive(Debug)]
+pub struct Question(Record);
+
+impl Question {
+    /// # Errors
+    /// When nobody asks, or what runs can't be understood.
+    pub fn read() -> Result<Self, AcceptError> {
+        let number = std::env::var(VARIABLE).ok().and_then(|text| text.parse::<u32>().ok());
+        let path = format!("/proc/self/fd/{}", number.ok_or(AcceptError::NotAsked)?);
+        let record = understand(Path::new(&path)).map_err(|error| AcceptError::State(with_causes(&error)))?;
+        Ok(Self(record))
+    }
+
+    /// proxymgr.yml as it was when this was asked.
+    pub fn config(&self) -> Option<&str> {
+        self.0.config()
+    }
+}
+
 /// Answers the question of [`probe`].
 ///
 /// # Errors
 /// Why not.
-pub async fn accept(config: &Config) -> Result<(), AcceptError> {
-    let number = std::env::var(VARIABLE).ok().and_then(|text| text.parse::<u32>().ok());
-    let path = format!("/proc/self/fd/{}", number.ok_or(AcceptError::NotAsked)?);
-    understand(Path::new(&path)).map_err(|error| AcceptError::State(with_causes(&error)))?;
+pub async fn accept(config: &Config, question: &Question) -> Result<(), AcceptError> {
     let found = find_haproxy(config).await?;
+    make_directories(config)?;
     let settings = reconciler_settings(config, found.version)?;
-    haproxy_settings(config)?;
+    let address = haproxy_settings(config)?.operators_address();
+    if let Some(address) = address.filter(|address| question.0.lacks_operators_socket(address)) {
+        try_operators_socket(&address).map_err(StartError::OperatorsSocket)?;
+    }
     sources(config)?;
     check_base(config, settings.base, &found.reaper).await?;
     Ok(())
 }
 
-fn understand(path: &Path) -> Result<(), HandoverError> {
+fn understand(path: &Path) -> Result<Record, HandoverError> {
     let (record, _names) = read(File::open(path).map_err(HandoverError::Files)?)?;
     record.applied()?;
-    Ok(())
+    Ok(record)
 }

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use tracing::warn;
 
 use super::applied_record::{AppliedRecord, UnknownValue, listen_address};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::Renderer;
+use crate::engine::secret::Secret;
 use crate::engine::state::AppliedState;
 use crate::haproxy::handover::{HandedOver, HandedProcess};
 use crate::haproxy::running::Running;
@@ -41,6 +43,9 @@ pub(in crate::supervisor) struct Record {
     /// What is executed at the next upgrade.
     #[serde(default)]
     program: PathBuf,
+    /// proxymgr.yml as it was when the successor was asked: it may be half written by the time that this one takes over.
+    #[serde(default, serialize_with = "expose", deserialize_with = "hide")]
+    config: Option<Secret>,
     generations: u64,
     #[serde(default)]
     listening: Vec<SocketRecord>,
@@ -94,6 +99,7 @@ impl Record {
         };
         let record = Self {
             program: program.to_owned(),
+            config: None,
             generations: handed.generations,
             listening: sockets("listen", handed.listening, &mut files),
             lent: sockets("lent", handed.lent, &mut files),
@@ -108,50 +114,71 @@ impl Record {
 
     /// What `running` is, without its files.
     pub(in crate::supervisor) fn of_running(running: &Running, applied: Option<&AppliedState>) -> Self {
-        let serving = running.serving.as_ref().map(|serving| HandedProcess {
-            number: serving.number,
-            pid: serving.pid,
-            control: Some(serving.control.clone()),
-            connection: None,
-            output: None,
-            drained: Duration::ZERO,
-        });
-        let draining = running.draining.iter().map(|draining| HandedProcess {
-            number: draining.number,
-            pid: draining.pid,
+        let process = |number, pid, drained| HandedProcess {
+            number,
+            pid,
             control: None,
             connection: None,
             output: None,
-            drained: draining.since.elapsed(),
+            drained,
+        };
+        let serving = running.serving.as_ref().map(|serving| HandedProcess {
+            control: Some(serving.control.clone()),
+            ..process(serving.number, serving.pid, Duration::ZERO)
         });
-        let (generations, draining) = (running.generations, draining.collect());
-        let handed = HandedOver { generations, serving, draining, ..HandedOver::default() };
+        let draining = running.draining.iter();
+        let draining = draining.map(|one| process(one.number, one.pid, one.since.elapsed())).collect();
+        let handed =
+            HandedOver { generations: running.generations, serving, draining, ..HandedOver::default() };
         Self::of(Path::new(""), handed, applied).0
     }
 
-    /// Puts together what the record tells and `files` hold. What has no file is left out, and so is a process that is gone
-    /// or is another one by now.
-    ///
-    /// # Errors
-    /// When a value can't be understood.
-    pub(in crate::supervisor) fn handed_over(&self, files: &mut Files) -> Result<HandedOver, RecordError> {
-        let applied = self.applied()?;
+    /// Puts together what the record tells, `files` hold, and the serving process has `applied`. What has no file or can't be
+    /// understood is left out, and so is a process that is gone or is another one by now.
+    pub(in crate::supervisor) fn handed_over(
+        &self,
+        files: &mut Files,
+        applied: Option<&AppliedState>,
+    ) -> HandedOver {
         // The file on disk says what runs, so its text follows from it.
-        let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(&applied).text);
+        let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(applied).text);
         let there = |processes: &[ProcessRecord], files: &mut Files| -> Vec<_> {
             let there = processes.iter().filter(|process| process.is_there());
             there.map(|process| process.handed(files)).collect()
         };
-        Ok(HandedOver {
+        HandedOver {
             generations: self.generations,
-            listening: take_sockets(&self.listening, files)?,
-            lent: take_sockets(&self.lent, files)?,
-            operators: take_sockets(&self.operators, files)?,
+            listening: take_sockets(&self.listening, files),
+            lent: take_sockets(&self.lent, files),
+            operators: take_sockets(&self.operators, files),
             serving: there(self.serving.as_slice(), files).pop(),
             draining: there(&self.draining, files),
             strays: there(&self.strays, files),
             config,
-        })
+        }
+    }
+
+    /// The same, with proxymgr.yml.
+    pub(in crate::supervisor) fn with_config(self, config: Option<Secret>) -> Self {
+        Self { config, ..self }
+    }
+
+    /// The same for one that is only asked: it is told which operators' socket is held, but doesn't get it.
+    pub(in crate::supervisor) fn with_operators_socket(self, held: Option<&ListenAddress>) -> Self {
+        let named =
+            |address: &ListenAddress| SocketRecord { address: address.to_string(), file: String::new() };
+        Self { operators: held.map(named).into_iter().collect(), ..self }
+    }
+
+    /// Whether the operators' socket at `address` is another than the one that is held. One that holds none, or doesn't tell,
+    /// asks for nothing.
+    pub(in crate::supervisor) fn lacks_operators_socket(&self, address: &ListenAddress) -> bool {
+        !self.operators.is_empty() && self.operators.iter().all(|held| held.address != address.to_string())
+    }
+
+    /// proxymgr.yml, if it was handed over.
+    pub(in crate::supervisor) fn config(&self) -> Option<&str> {
+        self.config.as_ref().map(Secret::expose)
     }
 
     /// The program's path as it was started first.
@@ -190,6 +217,16 @@ impl Record {
     pub(in crate::supervisor) fn from_text(text: &str) -> Result<Self, RecordError> {
         Ok(serde_json::from_str(unseal(FORMAT, text)?)?)
     }
+}
+
+/// It may hold credentials.
+#[expect(clippy::ref_option, reason = "serde asks for it so")]
+fn expose<S: Serializer>(text: &Option<Secret>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_ref().map(Secret::expose).serialize(serializer)
+}
+
+fn hide<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    Ok(Option::<String>::deserialize(deserializer)?.map(Secret::new))
 }
 
 impl ProcessRecord {
@@ -239,15 +276,14 @@ fn sockets(what: &str, sockets: Vec<(ListenAddress, OwnedFd)>, files: &mut Files
     named.collect()
 }
 
-fn take_sockets(
-    records: &[SocketRecord],
-    files: &mut Files,
-) -> Result<Vec<(ListenAddress, OwnedFd)>, RecordError> {
+fn take_sockets(records: &[SocketRecord], files: &mut Files) -> Vec<(ListenAddress, OwnedFd)> {
     let mut sockets = Vec::with_capacity(records.len());
     for record in records {
-        if let Some(file) = files.remove(&record.file) {
-            sockets.push((listen_address(&record.address)?, file));
+        match (listen_address(&record.address), files.remove(&record.file)) {
+            (Ok(address), Some(file)) => sockets.push((address, file)),
+            (Ok(_), None) => {}
+            (Err(error), _) => warn!(%error, "a listen socket that was handed over is lost"),
         }
     }
-    Ok(sockets)
+    sockets
 }

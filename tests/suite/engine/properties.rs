@@ -79,6 +79,7 @@ fn any_desired() -> impl Strategy<Value = DesiredState> {
                 defaults,
                 bind_address: [0, 0, 0, 0].into(),
                 operators_socket: None,
+                program: None,
             };
             let services = services.into_iter().map(|(service, desired)| (name(&service), desired)).collect();
             DesiredState { base: Arc::new(base), services, includes: Arc::default() }

@@ -112,6 +112,70 @@ fn a_base_that_changed_is_one_reload_once_the_registries_are_heard() {
 }
 
 #[test]
+fn one_that_begins_anew_keeps_what_runs_and_knows_the_outcome_of_the_order_under_way() {
+    let mut world = taken_over();
+    listed(&mut world, &["2.2.2.2:2", "4.4.4.4:4"]);
+    world.settle(LONG);
+    // A reload is under way, and what it was for is forgotten.
+    world.define("web", 80, &["timeout queue 9s"]);
+    world.settle_until_ordered();
+    world.reconciler.begin_anew(true, world.now);
+    world.settle(LONG);
+    assert_eq!((world.reloads, world.running.as_ref().unwrap().served().len()), (1, 2));
+    world.define("api", 81, &[]);
+    world.define("web", 80, &["timeout queue 9s"]);
+    world.servers("api", &["3.3.3.3:3"]);
+    world.servers("web", &["4.4.4.4:4", "5.5.5.5:5"]);
+    world.tell(Input::Listed);
+    world.settle(LONG);
+    assert_eq!(world.reloads, 1, "{:?}", world.notices);
+    let served: Vec<_> = world.running.as_ref().unwrap().served()["web"].keys().cloned().collect();
+    assert_eq!(served, ["4.4.4.4:4", "5.5.5.5:5"]);
+}
+
+#[test]
+fn one_that_begins_anew_during_the_first_start_waits_for_the_registries_again() {
+    let mut world = World::new(settings(true));
+    world.define("web", 80, &[]);
+    world.servers("web", &["1.1.1.1:1"]);
+    world.tell(Input::Listed);
+    world.settle_until_ordered();
+    world.reconciler.begin_anew(true, world.now);
+    world.settle(MOMENT);
+    assert_eq!(world.commands, Vec::<String>::new());
+    world.define("web", 80, &[]);
+    world.servers("web", &["1.1.1.1:1"]);
+    world.tell(Input::Listed);
+    world.settle(LONG);
+    assert_eq!(world.running.as_ref().unwrap().served()["web"].len(), 1);
+    assert_eq!(world.commands, Vec::<String>::new());
+}
+
+#[test]
+fn a_process_that_never_served_is_not_started_before_the_registries_are_heard() {
+    let mut world = World::new(settings(true));
+    world.tell(Input::Died { how: "before it was taken over".into() });
+    assert!(world.order.is_none());
+    world.define("web", 80, &[]);
+    world.servers("web", &["1.1.1.1:1"]);
+    world.tell(Input::Listed);
+    world.settle(LONG);
+    assert_eq!((world.reloads, world.running.as_ref().unwrap().served().len()), (1, 1));
+}
+
+#[test]
+fn an_order_that_was_never_given_is_given_again() {
+    let mut world = taken_over();
+    world.die();
+    world.settle_until_ordered();
+    // Lost on the way.
+    world.order = None;
+    world.reconciler.begin_anew(false, world.now);
+    world.settle(LONG);
+    assert_eq!((world.reloads, world.running.as_ref().unwrap().served().len()), (1, 2));
+}
+
+#[test]
 fn a_service_that_left_meanwhile_goes_once_the_list_is_there() {
     let mut world = taken_over();
     world.define("web", 80, &[]);

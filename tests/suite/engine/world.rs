@@ -87,6 +87,7 @@ pub fn settings(runtime_updates: bool) -> Settings {
         defaults: Vec::new(),
         bind_address: [0, 0, 0, 0].into(),
         operators_socket: None,
+        program: None,
     };
     Settings {
         base: Arc::new(base),
@@ -188,6 +189,14 @@ impl World {
             }
         }
         self.now = self.now.max(end);
+    }
+
+    /// Lets time pass until an order is given.
+    pub fn settle_until_ordered(&mut self) {
+        while self.order.is_none() {
+            self.now = self.now.max(self.reconciler.deadline().expect("something is due"));
+            self.tell(Input::Tick);
+        }
     }
 
     /// Carries out the order under way.

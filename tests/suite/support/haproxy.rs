@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use super::proc::Process;
+
 /// The binary under test: `PROXYMGR_TEST_HAPROXY`, else `haproxy` on the PATH.
 pub fn binary() -> PathBuf {
     std::env::var_os("PROXYMGR_TEST_HAPROXY").map_or_else(|| "haproxy".into(), PathBuf::from)
@@ -38,6 +40,10 @@ impl Haproxy {
         command.envs(variables.iter().cloned());
         command.arg("-db").arg("-f").arg(config).stdin(Stdio::null()).stderr(Stdio::null());
         Self(command.spawn().unwrap())
+    }
+
+    pub fn process(&self) -> Process {
+        Process::of_child(&self.0)
     }
 }
 

@@ -42,11 +42,29 @@ impl Process {
 
     /// The processes started by any of its threads, and still alive.
     pub fn children(self) -> Vec<Self> {
+        self.child_pids().into_iter().filter_map(Self::with_pid).collect()
+    }
+
+    fn child_pids(self) -> Vec<Pid> {
         let Ok(threads) = fs::read_dir(format!("/proc/{}/task", self.pid)) else { return Vec::new() };
         let lists = threads.flatten().flat_map(|thread| fs::read_to_string(thread.path().join("children")));
-        let pids: Vec<i32> =
-            lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>()).collect();
-        pids.into_iter().filter_map(|pid| Self::with_pid(Pid::from_raw(pid))).collect()
+        let pids = lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<_>>());
+        pids.map(Pid::from_raw).collect()
+    }
+
+    /// How many of its children have ended and were not collected.
+    pub fn zombies(self) -> usize {
+        self.child_pids()
+            .into_iter()
+            .filter(|pid| state_and_start(*pid).is_some_and(|(state, _)| state == "Z"))
+            .count()
+    }
+
+    /// A line of `/proc/PID/status`, such as `SigIgn`.
+    pub fn status(self, field: &str) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {field} in {status}")).trim().to_owned()
     }
 
     /// Its children, their children, and so on.

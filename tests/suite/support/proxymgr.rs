@@ -29,17 +29,30 @@ pub struct Proxymgr {
 impl Proxymgr {
     pub(super) fn start(
         program: &Path,
+        as_pid_1: bool,
         paths: Paths,
         directory: Rc<TempDir>,
         environment: &[(String, String)],
         passed: &[(String, OwnedFd)],
     ) -> Self {
         let log = File::options().create(true).append(true).open(&paths.log).unwrap();
-        let mut command = if passed.is_empty() { Command::new(program) } else { passing(program, passed) };
+        let mut command = match (as_pid_1, passed) {
+            (true, _) => unshare(program),
+            (false, []) => Command::new(program),
+            (false, files) => passing(program, files),
+        };
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("run").arg("-c").arg(&paths.proxymgr_yml).current_dir(&paths.root).stdin(Stdio::null());
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
-        let process = Process::of_child(&child);
+        let own = Process::of_child(&child);
+        let process = if as_pid_1 {
+            eventually(END_DEADLINE, "the init process runs (unshare needs root)", || {
+                let init = own.children().into_iter().next();
+                init.filter(|init| init.arguments().iter().any(|word| word == "run")).ok_or(())
+            })
+        } else {
+            own
+        };
         Self { paths, child, process, _directory: directory }
     }
 
@@ -112,6 +125,13 @@ impl Drop for Proxymgr {
             eprintln!("--- the end of {}\n{}\n---", self.paths.log.display(), tail(&self.log(), 60));
         }
     }
+}
+
+/// Starts `program` as PID 1; gone with its parent, whose exit status is its own.
+fn unshare(program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]).arg(program);
+    command
 }
 
 /// The binary.

@@ -1,7 +1,8 @@
 //! A directory with a proxymgr.yml and all that it names, ready for [`Setup::start`].
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -20,6 +21,7 @@ pub struct Setup {
     sections: Map<String, Value>,
     environment: Vec<(String, String)>,
     program: PathBuf,
+    as_pid_1: bool,
     passed: Rc<Vec<(String, OwnedFd)>>,
 }
 
@@ -54,6 +56,7 @@ impl Setup {
             sections: Map::new(),
             environment: Vec::new(),
             program: binary().to_owned(),
+            as_pid_1: false,
             passed: Rc::default(),
         };
         setup
@@ -113,6 +116,29 @@ impl Setup {
         self
     }
 
+    /// `ProxyMgr` is to be the init process of a pid namespace of its own (unshare(1), which needs root).
+    pub fn pid_1(mut self) -> Self {
+        self.as_pid_1 = true;
+        self
+    }
+
+    /// A script in place of `HAProxy`: does `first`, in the directory of the setup, then becomes it.
+    pub fn before_haproxy(self, first: &str) -> Self {
+        let program = self.paths.root.join("other-haproxy");
+        let (root, haproxy) = (self.paths.root.display(), haproxy::binary());
+        let script = format!("#!/bin/sh\ncd {root}\n{first}\nexec {} \"$@\"\n", haproxy.display());
+        write_program(&program, &script);
+        self.haproxy_key("path", json!(program))
+    }
+
+    /// A script that does `first`, then becomes `ProxyMgr`; `ending` stands before its name.
+    pub fn before_proxymgr(self, first: &str, ending: &str) -> Self {
+        let program = self.paths.root.join("other-proxymgr");
+        let script = format!("#!/bin/sh\n{first}\nexec {ending} {} \"$@\"\n", self.program.display());
+        write_program(&program, &script);
+        self.program(&program)
+    }
+
     /// Files that are passed as systemd passes them, with their names.
     pub fn passing(mut self, files: Vec<(String, OwnedFd)>) -> Self {
         self.passed = Rc::new(files);
@@ -140,7 +166,8 @@ impl Setup {
     pub fn start_with(&self, yaml: &str) -> Proxymgr {
         fs::write(&self.paths.proxymgr_yml, yaml).unwrap();
         let directory = Rc::clone(&self.directory);
-        Proxymgr::start(&self.program, self.paths.clone(), directory, &self.environment, &self.passed)
+        let (program, environment) = (&self.program, &self.environment);
+        Proxymgr::start(program, self.as_pid_1, self.paths.clone(), directory, environment, &self.passed)
     }
 }
 
@@ -175,6 +202,14 @@ impl Paths {
     pub fn remove_service(&self, name: &str) {
         fs::remove_file(self.services.join(format!("{name}.json"))).unwrap();
     }
+}
+
+/// A file that can be executed, in one step.
+pub fn write_program(path: &Path, text: impl AsRef<[u8]>) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::set_permissions(&new, Permissions::from_mode(0o755)).unwrap();
+    fs::rename(&new, path).unwrap();
 }
 
 /// Replaces a file by rename, as careful writers do.

@@ -1,0 +1,58 @@
+//! What the loop is fed with: the words of the registries, and the included files.
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+use super::REGISTRY_QUEUE;
+use super::remember::recall;
+use super::settings::host_names;
+use crate::config::Config;
+use crate::engine::include::Includes;
+use crate::include_files::Follower;
+use crate::panics::caught;
+use crate::service_config::SourceSettings;
+use crate::service_manager::{self, RegistryEvent};
+
+/// The tasks that follow all that is outside; they end with the value.
+pub(super) struct Feeds {
+    /// Closed when the task behind it has panicked.
+    pub(super) registry: mpsc::Receiver<RegistryEvent>,
+    pub(super) includes: mpsc::Receiver<Includes>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Feeds {
+    /// Nothing is followed.
+    pub(super) fn none() -> Self {
+        Self { registry: mpsc::channel(1).1, includes: mpsc::channel(1).1, tasks: Vec::new() }
+    }
+
+    /// Follows everything from its beginning, with what is there of the included files.
+    pub(super) fn start(config: &Config, sources: Vec<SourceSettings>) -> (Self, Option<Includes>) {
+        let (events, registry) = mpsc::channel(REGISTRY_QUEUE);
+        let memory = recall(&config.state_dir, config.safety.startup_timeout);
+        let registries = service_manager::run(
+            sources,
+            host_names(config),
+            config.safety.allow_options.clone(),
+            memory,
+            events,
+        );
+        let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
+        let first = follower.look();
+        let (out, includes) = mpsc::channel(1);
+        let tasks = vec![
+            tokio::spawn(caught("registries", registries)).abort_handle(),
+            tokio::spawn(follower.follow(out)).abort_handle(),
+        ];
+        (Self { registry, includes, tasks }, first)
+    }
+}
+
+impl Drop for Feeds {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
