@@ -39,7 +39,10 @@ pub fn run(args: &RunArgs) -> Exit {
             return Exit::Failure;
         }
     };
-    match runtime.block_on(supervisor::run(config, args.config.clone(), received)) {
+    let ended = runtime.block_on(supervisor::run(config, args.config.clone(), received));
+    // Who asked for the end does not wait for a disk that hangs.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => Exit::Success,
         Err(error) => {
             error!("{}", with_causes(&error));

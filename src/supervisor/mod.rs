@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
 use crate::config::Config;
@@ -45,6 +46,8 @@ use start::{Started, go_on, start};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
+/// A disk that hangs must not keep `HAProxy` from draining.
+const LAST_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
 /// Runs until it is asked to end, then ends `HAProxy` and returns. `config_file` is read again when a signal asks for it.
 ///
@@ -133,6 +136,7 @@ impl Supervisor {
 
     /// After `wait`, goes on with what runs; what the registries said is forgotten.
     async fn begin(&mut self, wait: Duration, restarts: &mut Restarts, signals: &mut Signals) -> Flow {
+        stop_holding_back();
         let end = Instant::now() + wait;
         loop {
             tokio::select! {
@@ -239,9 +243,7 @@ impl Supervisor {
             self.replace().await;
         }
         // Nobody took over.
-        if let Err(error) = let_through() {
-            error!(%error, "signals are held back; end it with SIGKILL");
-        }
+        stop_holding_back();
         request
     }
 
@@ -302,10 +304,19 @@ impl Supervisor {
 
     async fn end(mut self, signals: &mut Signals) {
         if self.recorder.is_behind() {
-            self.recorder.write(&self.reconciler).await;
+            let written = timeout(LAST_WRITE_LIMIT, self.recorder.write(&self.reconciler)).await;
+            if written.is_err() {
+                warn!("the disk takes too long: the snapshot of the topology is not up to date");
+            }
         }
         end_haproxy(self.haproxy, self.config.shutdown.grace, signals).await;
         self.crash_record.remove();
+    }
+}
+
+fn stop_holding_back() {
+    if let Err(error) = let_through() {
+        error!(%error, "signals are held back; end it with SIGKILL");
     }
 }
 
