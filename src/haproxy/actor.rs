@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{info, warn};
 
 use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
+use super::generations::Generations;
 use super::handover::HandedOver;
 use super::listen_sockets::{ListenError, ListenSockets};
+use super::meanwhile::{death_of, publish};
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
@@ -18,6 +20,11 @@ use crate::engine::reconciler::{Order, Outcome};
 use crate::engine::service::UnixPath;
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
+
+/// How long a new process may take to serve; 1000 services x 50 servers take 1.3 s.
+pub const START_LIMIT: Duration = Duration::from_secs(30);
+/// How often the serving process is asked for its connections.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Where everything is, and the limits.
 #[derive(Clone, Debug)]
@@ -36,6 +43,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many old processes may drain.
     pub max_draining: usize,
+    /// How long a new process may take to serve: [`START_LIMIT`].
+    pub start_limit: Duration,
 }
 
 impl Settings {
@@ -71,6 +80,8 @@ pub struct Handle {
     pub events: mpsc::Receiver<Event>,
     /// Ends the actor.
     pub ending: oneshot::Sender<Ending>,
+    /// The processes as they were seen last.
+    pub generations: watch::Receiver<Generations>,
     /// Ends with the actor, after the last process.
     pub task: tokio::task::JoinHandle<()>,
 }
@@ -89,6 +100,7 @@ pub struct Actor {
     pub(super) last_good: Option<Arc<str>>,
     /// The last answer to `show servers state`, for the start after a crash.
     pub(super) last_state: Option<String>,
+    pub(super) seen: watch::Sender<Generations>,
 }
 
 impl Actor {
@@ -113,6 +125,7 @@ impl Actor {
             generations: 0,
             last_good: None,
             last_state: None,
+            seen: watch::Sender::default(),
             settings,
             reaper,
         })
@@ -122,8 +135,10 @@ impl Actor {
         let (orders, order_queue) = mpsc::channel(1);
         let (event_queue, events) = mpsc::channel(16);
         let (ending, asked_to_end) = oneshot::channel();
+        self.publish();
+        let generations = self.seen.subscribe();
         let task = tokio::spawn(self.run(order_queue, event_queue, asked_to_end));
-        Handle { orders, events, ending, task }
+        Handle { orders, events, ending, generations, task }
     }
 
     async fn run(
@@ -151,31 +166,46 @@ impl Actor {
     async fn serve(&mut self, orders: &mut mpsc::Receiver<Order>, events: &mpsc::Sender<Event>) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = tokio::time::interval(COUNT_EVERY);
+        count.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {
                 order = orders.recv() => match order {
-                    Some(order) => Event::Done(self.carry_out(order).await),
+                    Some(order) => Some(Event::Done(self.carry_out(order, events).await)),
                     None => return,
                 },
                 exit = death_of(&mut self.serving) => {
                     self.serving = None;
-                    Event::Died(exit)
+                    Some(Event::Died(exit))
                 }
                 _ = look.tick(), if !self.draining.is_empty() => {
                     self.draining.look().await;
-                    continue;
+                    None
+                }
+                _ = count.tick() => {
+                    if let Some(serving) = &mut self.serving {
+                        serving.count_clients().await;
+                    }
+                    None
                 }
             };
-            if events.send(event).await.is_err() {
+            self.publish();
+            if let Some(event) = event
+                && events.send(event).await.is_err()
+            {
                 return;
             }
         }
     }
 
-    async fn carry_out(&mut self, order: Order) -> Outcome {
+    fn publish(&self) {
+        publish(&self.seen, self.serving.as_ref(), &self.draining);
+    }
+
+    async fn carry_out(&mut self, order: Order, events: &mpsc::Sender<Event>) -> Outcome {
         match order {
             Order::Reload { reasons: _, first, config, before, after } => {
-                match self.reload(&first, &config, before.as_ref(), &after).await {
+                match self.reload(&first, &config, before.as_ref(), &after, events).await {
                     Ok(took) => Outcome::Reloaded { took },
                     Err(failure) => Outcome::ReloadFailed(failure),
                 }
@@ -251,13 +281,5 @@ impl Closing {
     /// Sockets of frontends that were shut down; one that still serves, against its order, is not cut.
     fn of_frontends(shut_down: bool) -> Self {
         if shut_down { Self::Everywhere } else { Self::Here }
-    }
-}
-
-/// Waits for the serving process to end; for ever when there is none.
-async fn death_of(serving: &mut Option<Serving>) -> Exit {
-    match serving {
-        Some(serving) => serving.ended().await,
-        None => std::future::pending().await,
     }
 }

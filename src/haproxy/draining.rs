@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::generation::{Draining, Serving};
+use super::generations::Generation;
 use super::handover::HandedProcess;
 
 /// How often draining processes are looked at.
@@ -27,18 +28,29 @@ impl DrainingProcesses {
         self.processes.is_empty()
     }
 
-    /// Lets a process drain; the oldest end when there are too many.
+    /// Lets a process drain.
     pub(super) fn push(&mut self, serving: Serving) {
         info!(pid = serving.pid(), generation = serving.number(), "the old HAProxy drains");
         self.processes.push(serving.drain());
+    }
+
+    /// Ends the oldest while there are too many. Cancel safe.
+    pub(super) async fn end_excess(&mut self) {
+        self.forget_ended();
         let too_many = self.processes.len().saturating_sub(self.most);
         for oldest in self.processes.iter_mut().take(too_many) {
             warn!(
                 pid = oldest.pid(),
                 "too many old processes drain (reload.max_draining); the oldest is ended"
             );
-            oldest.terminate();
+            oldest.end().await;
         }
+        self.forget_ended();
+    }
+
+    /// The processes, oldest first.
+    pub(super) fn view(&self) -> Vec<Generation> {
+        self.processes.iter().map(Draining::view).collect()
     }
 
     /// Adds one that drains already.
@@ -49,16 +61,6 @@ impl DrainingProcesses {
     /// Lets go of all without ending any.
     pub(super) fn hand_over(self) -> Vec<HandedProcess> {
         self.processes.into_iter().map(Draining::hand_over).collect()
-    }
-
-    /// Sends commands to all.
-    pub(super) async fn tell(&mut self, commands: &[String]) {
-        if commands.is_empty() {
-            return;
-        }
-        for process in &mut self.processes {
-            process.tell(commands).await;
-        }
     }
 
     /// Notes those that ended, lets go of the idle, ends those that drain too long.
@@ -80,6 +82,10 @@ impl DrainingProcesses {
                 process.release_when_idle().await;
             }
         }
+        self.forget_ended();
+    }
+
+    fn forget_ended(&mut self) {
         self.processes.retain(|process| {
             if let Some(exit) = process.exit() {
                 let (pid, generation, drained) = (process.pid(), process.number(), process.age());

@@ -267,7 +267,7 @@ impl Supervisor {
         systemd::tell(State::Stopping);
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
-        let Handle { ending, mut task, orders: _orders, events: _events } = self.haproxy;
+        let Handle { ending, mut task, orders: _orders, events: _events, generations: _ } = self.haproxy;
         if ending.send(Ending::Drain(grace)).is_err() {
             debug!("the HAProxy task has ended already");
         }

@@ -14,6 +14,7 @@ mod crashes;
 mod dns_names;
 mod dns_service;
 mod engine;
+mod generations;
 mod host_names;
 mod includes;
 mod layers;
