@@ -11,6 +11,7 @@
 mod bad_input;
 mod cli;
 mod crashes;
+mod deadly_definitions;
 mod dns_names;
 mod dns_service;
 mod engine;

@@ -17,6 +17,7 @@ pub mod proxymgr_setup;
 pub mod requests;
 pub mod running;
 pub mod slow_proxy;
+pub mod stand_in;
 pub mod system_dns;
 pub mod unbound;
 pub mod zookeeper;
