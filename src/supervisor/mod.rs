@@ -201,7 +201,7 @@ impl Supervisor {
             if let Some(input) = input {
                 self.handle(input).await;
             }
-            if self.haproxy.running.has_changed().is_ok_and(|changed| changed) {
+            if self.crash_record.lacks(&self.haproxy.generations.borrow()) {
                 self.record_what_runs().await;
             }
             if let Some(request) = self.replace_when_idle(signals).await
@@ -213,8 +213,8 @@ impl Supervisor {
     }
 
     async fn record_what_runs(&mut self) {
-        let running = self.haproxy.running.borrow_and_update().clone();
-        self.crash_record.write(&running, self.reconciler.applied()).await;
+        let generations = self.haproxy.generations.borrow().clone();
+        self.crash_record.write(&generations, self.reconciler.applied()).await;
     }
 
     fn take_request(&mut self, request: Request) -> Flow {

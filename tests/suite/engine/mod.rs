@@ -1,5 +1,6 @@
 //! The engine from outside: scenarios, properties and a seeded simulation with faults.
 
+mod deadly;
 mod fixed_servers;
 mod model;
 mod properties;

@@ -18,6 +18,7 @@ pub mod requests;
 pub mod running;
 pub mod service_manager;
 pub mod slow_proxy;
+pub mod stand_in;
 pub mod system_dns;
 pub mod unbound;
 pub mod zookeeper;
