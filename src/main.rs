@@ -1,13 +1,15 @@
 //! The `proxymgr` command.
 
 use proxymgr::cli::args::{Command, parse};
-use proxymgr::cli::{Exit, accept_handover, check, render, run};
+use proxymgr::cli::{Exit, accept_handover, check, render, replace, run};
 
 fn main() -> Exit {
     match parse(std::env::args_os()) {
         Ok(Command::Run(args)) => run::run(&args),
         Ok(Command::Check(args)) => check::check(&args),
         Ok(Command::Render(args)) => render::render(&args),
+        Ok(Command::Reload(args)) => replace::reload(&args),
+        Ok(Command::Upgrade(args)) => replace::upgrade(&args),
         Ok(Command::AcceptHandover(args)) => accept_handover::accept_handover(&args),
         Err(exit) => exit,
     }

@@ -48,6 +48,21 @@ Exit codes:
   69  HAProxy is missing or too old: its version decides what is written
   78  proxymgr.yml is bad";
 
+const AFTER_REPLACE: &str = "\
+It waits until the running process is done, and tells what it waits for on stderr.
+
+Exit codes:
+  0   done
+  1   refused, and everything goes on as before; or no ProxyMgr answers
+  78  proxymgr.yml does not even tell its runtime_dir
+
+With --json one object, whose keys stay as they are:
+  done     true when the exit code is 0
+  pid      the process, which stays the same; null when none answered
+  before   {release}: the program that was asked; null when none answered
+  now      {release}: the program that answers now; null when that is unknown
+  error    {code, message}; null when done";
+
 /// Keeps one `HAProxy` in step with service registries, without losing a connection.
 #[derive(Debug, Parser)]
 #[command(
@@ -81,6 +96,15 @@ pub enum Command {
     /// `render`. Exit codes: 0, also when something differs, 1 a registry did not answer, 69, 78.
     #[command(about = "Print the haproxy.cfg that would be written now", after_help = AFTER_RENDER)]
     Render(RenderArgs),
+    /// `reload`. Exit codes: 0 done, 1 refused or not running, 78.
+    #[command(about = "Let the running ProxyMgr read proxymgr.yml again", after_help = AFTER_REPLACE)]
+    Reload(ControlArgs),
+    /// `upgrade`. Exit codes: 0 done, 1 refused or not running, 78.
+    #[command(
+        about = "Let the running ProxyMgr make way for the installed program, without a gap",
+        after_help = AFTER_REPLACE
+    )]
+    Upgrade(ControlArgs),
     /// What a running `ProxyMgr` asks a program before that takes its place.
     #[command(name = COMMAND, hide = true)]
     AcceptHandover(AcceptArgs),
@@ -117,6 +141,28 @@ pub struct RenderArgs {
     /// Print only what differs from the haproxy.cfg on disk, as a unified diff
     #[arg(long)]
     pub diff: bool,
+}
+
+/// `reload`, `upgrade`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ControlArgs {
+    /// Which one is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Which running `ProxyMgr` is meant.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RunningArgs {
+    /// The proxymgr.yml that it runs with
+    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+    /// Its control socket [default: /run/proxymgr/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// `accept-handover`.
@@ -165,6 +211,10 @@ mod tests {
         Command::Run(RunArgs { config: config.into(), debug })
     }
 
+    fn control(config: Option<PathBuf>, socket: Option<PathBuf>, json: bool) -> ControlArgs {
+        ControlArgs { running: RunningArgs { config, socket }, json }
+    }
+
     #[test]
     fn every_command_is_understood() {
         let config = PathBuf::from("/p.yml");
@@ -183,7 +233,13 @@ mod tests {
                 "proxymgr render -c /p.yml",
                 Command::Render(RenderArgs { config: config.clone(), diff: false }),
             ),
-            ("proxymgr render --diff -c /p.yml", Command::Render(RenderArgs { config, diff: true })),
+            (
+                "proxymgr render --diff -c /p.yml",
+                Command::Render(RenderArgs { config: config.clone(), diff: true }),
+            ),
+            ("proxymgr upgrade", Command::Upgrade(control(None, None, false))),
+            ("proxymgr upgrade --json -c /p.yml", Command::Upgrade(control(Some(config), None, true))),
+            ("proxymgr reload --socket /s", Command::Reload(control(None, Some("/s".into()), false))),
         ] {
             assert_eq!(command(line).unwrap(), expected, "{line}");
         }
@@ -203,6 +259,8 @@ mod tests {
             "proxymgr -c /p.yml --diff",
             "proxymgr -c /p.yml -c /q.yml",
             "proxymgr run -c /p.yml extra",
+            "proxymgr upgrade -c /p.yml --socket /s",
+            "proxymgr reload now",
         ] {
             assert!(command(line).unwrap_err().use_stderr(), "{line}");
             assert_eq!(parse(line.split(' ').map(OsString::from)), Err(Exit::Usage), "{line}");

@@ -112,6 +112,7 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         | StartError::TooOld(_)
         | StartError::BaseRefused(_)
         | StartError::Directory { .. }
+        | StartError::AlreadyRuns(_)
         | StartError::OperatorsSocket(_)
         | StartError::Reaper(_)
         | StartError::Signals(_)

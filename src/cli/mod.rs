@@ -5,9 +5,11 @@ pub mod args;
 pub mod check;
 mod output;
 pub mod render;
+pub mod replace;
 mod report;
 mod report_text;
 pub mod run;
+mod running;
 mod trouble;
 mod verdict;
 

@@ -64,6 +64,7 @@ pub(super) fn exit_of_start(error: &StartError) -> Exit {
         StartError::Value { .. } | StartError::BaseRefused(_) => Exit::BadConfig,
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
         StartError::Directory { .. }
+        | StartError::AlreadyRuns(_)
         | StartError::OperatorsSocket(_)
         | StartError::Handover(_)
         | StartError::Reaper(_)

@@ -10,9 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::debug;
 
-use super::unix_listener::UnixListener;
 use crate::engine::listen_address::ListenAddress;
 use crate::process::child_command::ChildCommand;
+use crate::unix_listener::UnixListener;
 
 /// `net.core.somaxconn` of Linux since 5.4, for when it can't be read.
 const DEFAULT_BACKLOG: i32 = 4096;

@@ -18,4 +18,3 @@ mod reload;
 pub mod reply;
 pub mod runtime;
 pub mod server_state;
-mod unix_listener;

@@ -1,5 +1,6 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
+mod commands;
 pub mod dry_run;
 pub mod handover;
 pub mod prepare;
@@ -16,6 +17,7 @@ use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, error, info, warn};
 
+use crate::admin::request::Asked;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::include::Includes;
@@ -64,6 +66,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         error!(error = with_causes(&error), "nothing can be taken over; HAProxy is started anew");
         Inherited::default()
     });
+    let commands = commands::listen(&config.runtime_dir, inherited.program.is_some())?;
     if inherited.applied.is_none() {
         check_base(&config, settings.base.clone(), &prepared.reaper).await?;
     }
@@ -92,6 +95,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         haproxy,
         registry,
         includes,
+        commands,
         recorder,
         replacement,
         watchdog,
@@ -125,6 +129,7 @@ struct Supervisor {
     haproxy: Handle,
     registry: mpsc::Receiver<RegistryEvent>,
     includes: mpsc::Receiver<Includes>,
+    commands: mpsc::Receiver<Asked>,
     recorder: Recorder,
     replacement: Replacement,
     watchdog: Watchdog,
@@ -163,6 +168,10 @@ impl Supervisor {
                     registry_input(event)
                 },
                 Some(files) = self.includes.recv() => Some(Input::Includes(files)),
+                Some(asked) = self.commands.recv() => {
+                    self.carry_out(asked);
+                    None
+                }
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -186,7 +195,7 @@ impl Supervisor {
             Request::Reread => Why::Reread,
             Request::Upgrade => Why::Upgrade,
         };
-        self.replacement.begin(why, self.reconciler.applied());
+        self.replacement.begin(why, None, self.reconciler.applied());
         Flow::GoOn
     }
 
@@ -265,6 +274,8 @@ impl Supervisor {
             self.recorder.write(&self.reconciler).await;
         }
         systemd::tell(State::Stopping);
+        // Whoever asks something is told so.
+        drop((self.commands, self.replacement));
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
         let Handle { ending, mut task, orders: _orders, events: _events } = self.haproxy;

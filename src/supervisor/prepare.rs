@@ -64,6 +64,12 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Another `ProxyMgr` uses the directory.
+    #[error(
+        "runtime_dir: another ProxyMgr runs with '{}', or its control.sock is no socket; stop it, or name another directory",
+        .0.display()
+    )]
+    AlreadyRuns(PathBuf),
     /// The operators' socket can't be had.
     #[error("haproxy.socket_path")]
     OperatorsSocket(#[source] ListenError),

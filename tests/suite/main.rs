@@ -10,6 +10,7 @@
 
 mod bad_input;
 mod cli;
+mod control_socket;
 mod crashes;
 mod dns_names;
 mod dns_service;
@@ -25,6 +26,7 @@ mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;
 mod reloads;
+mod replace_commands;
 mod replacements;
 mod snapshot;
 mod static_balance;

@@ -1,0 +1,38 @@
+//! Finds the running `ProxyMgr`.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::Exit;
+use super::args::RunningArgs;
+use crate::admin::client::{Client, ClientError};
+use crate::admin::socket_in;
+use crate::config::{Config, DEFAULT_RUNTIME_DIR};
+
+/// A program that takes over opens the socket again within this time, a busy one takes another client.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Its control socket.
+///
+/// # Errors
+/// When the file doesn't tell; said on stderr.
+pub(super) fn socket_of(args: &RunningArgs) -> Result<PathBuf, Exit> {
+    match (&args.socket, &args.config) {
+        (Some(socket), _) => Ok(socket.clone()),
+        (None, Some(config)) => Config::runtime_dir_of(config, &|name| std::env::var(name).ok())
+            .map(|runtime_dir| socket_in(&runtime_dir))
+            .map_err(|errors| {
+                eprintln!("{errors}");
+                eprintln!(
+                    "proxymgr: its runtime_dir can't be known; name the control socket with --socket PATH"
+                );
+                Exit::BadConfig
+            }),
+        (None, None) => Ok(socket_in(Path::new(DEFAULT_RUNTIME_DIR))),
+    }
+}
+
+/// A connection to it.
+pub(super) fn connect(socket: &Path) -> Result<Client, ClientError> {
+    Client::connect(socket, PATIENCE)
+}
