@@ -34,7 +34,7 @@ The configuration that the system's service runs with. Every key, with its defau
 /usr/share/doc/proxymgr/examples/proxymgr.yml.
 .TP
 /run/proxymgr/control.sock
-Where \fBproxymgr upgrade\fR and \fBproxymgr reload\fR speak to the running process; in \fIruntime_dir\fR, its owner's alone.
+Where commands such as \fBproxymgr status\fR speak to the running process; in \fIruntime_dir\fR, its owner's alone.
 .SH SEE ALSO
 .BR haproxy (1),
 .BR systemctl (1)

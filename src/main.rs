@@ -1,7 +1,7 @@
 //! The `proxymgr` command.
 
 use proxymgr::cli::args::{Command, parse};
-use proxymgr::cli::{Exit, accept_handover, check, render, replace, run};
+use proxymgr::cli::{Exit, accept_handover, check, render, replace, run, status};
 
 fn main() -> Exit {
     match parse(std::env::args_os()) {
@@ -10,6 +10,7 @@ fn main() -> Exit {
         Ok(Command::Render(args)) => render::render(&args),
         Ok(Command::Reload(args)) => replace::reload(&args),
         Ok(Command::Upgrade(args)) => replace::upgrade(&args),
+        Ok(Command::Status(args)) => status::status(&args),
         Ok(Command::AcceptHandover(args)) => accept_handover::accept_handover(&args),
         Err(exit) => exit,
     }

@@ -1,6 +1,7 @@
 //! One client of the control socket: line by line, with a limit on everything that it does.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -8,10 +9,11 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::protocol::{Command, Failure, FailureCode, Hello, Reply};
-use super::request::{Answer, Asked, Asker, Told};
+use super::request::{Answer, Asked, Asker, StatusAnswer, Told};
 
 /// The longest line of a client, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -94,14 +96,28 @@ impl Connection {
                 Told::Nothing => {}
                 Told::WaitingFor(what) => self.say(&Reply::<Nothing>::WaitingFor(what)).await?,
                 Told::Answered(Ok(Answer::Done)) => return self.say(&Reply::Result(Nothing {})).await,
+                Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
                 Told::Answered(Err(failure)) => return self.say(&Reply::<Nothing>::Error(failure)).await,
             }
         }
     }
 
+    /// Megabytes, where there are many servers: they are not written by the loop's thread.
+    async fn say_status(&mut self, answer: Arc<StatusAnswer>) -> io::Result<()> {
+        let line = spawn_blocking(move || {
+            let line = line_of(&Reply::Result(&answer.status));
+            line.map(|line| (line, answer))
+        });
+        let (line, _turn) = line.await.map_err(io::Error::other)??;
+        self.write(&line).await
+    }
+
     async fn say<R: Serialize>(&mut self, reply: &Reply<R>) -> io::Result<()> {
-        let line = line_of(reply)?;
-        timeout(WRITE_LIMIT, self.writer.write_all(&line)).await.map_err(io::Error::from)?
+        self.write(&line_of(reply)?).await
+    }
+
+    async fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        timeout(WRITE_LIMIT, self.writer.write_all(line)).await.map_err(io::Error::from)?
     }
 }
 

@@ -23,6 +23,7 @@ mod connection;
 pub mod protocol;
 pub mod request;
 pub mod server;
+pub mod status;
 
 use std::path::{Path, PathBuf};
 

@@ -3,6 +3,10 @@
 use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::status::StatusQuery;
+use crate::engine::printable::printable;
 
 /// Changes only when an older client would misread what it gets; keys and commands come without it.
 pub const VERSION: u32 = 1;
@@ -82,6 +86,10 @@ pub enum FailureCode {
     Slow,
     /// It was tried, and refused.
     Refused,
+    /// There is no such service.
+    NotFound,
+    /// A defect of `ProxyMgr`.
+    Internal,
     /// Another request took its place.
     Superseded,
     /// `ProxyMgr` is about to end.
@@ -102,22 +110,30 @@ pub enum Command {
     Reload,
     /// Go on with the program that is installed now, as SIGUSR2 does.
     Upgrade,
+    /// Tell what runs.
+    Status(StatusQuery),
 }
 
 impl Command {
-    const NAMES: &[&str] = &["ping", "reload", "upgrade"];
+    const NAMES: &[&str] = &["ping", "reload", "status", "upgrade"];
 
     fn name(&self) -> &'static str {
         match self {
             Self::Ping => "ping",
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
+            Self::Status(_) => "status",
         }
     }
 
     /// The line that asks for it, without its end.
     pub fn to_line(&self) -> String {
-        serde_json::json!({"version": VERSION, "command": self.name()}).to_string()
+        let (service, servers) = match self {
+            Self::Status(query) => (query.service.as_deref(), query.servers),
+            Self::Ping | Self::Reload | Self::Upgrade => (None, false),
+        };
+        let command = self.name();
+        json!({"version": VERSION, "command": command, "service": service, "servers": servers}).to_string()
     }
 
     /// Reads a line that [`Command::to_line`], or somebody by hand, wrote.
@@ -139,9 +155,10 @@ impl Command {
         match request.command.as_str() {
             "ping" => Ok(Self::Ping),
             "reload" => Ok(Self::Reload),
+            "status" => Ok(Self::Status(StatusQuery { service: request.service, servers: request.servers })),
             "upgrade" => Ok(Self::Upgrade),
             other => {
-                let (other, known) = (crate::engine::printable::printable(other), Self::NAMES.join(", "));
+                let (other, known) = (printable(other), Self::NAMES.join(", "));
                 let message = format!("there is no command '{other}' here; there are {known}");
                 Err(Failure::new(FailureCode::UnknownCommand, message))
             }
@@ -155,6 +172,10 @@ struct Request {
     #[serde(default = "this_version")]
     version: u32,
     command: String,
+    #[serde(default)]
+    service: Option<String>,
+    #[serde(default)]
+    servers: bool,
 }
 
 fn this_version() -> u32 {
@@ -163,7 +184,7 @@ fn this_version() -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::Value;
 
     use super::*;
 
@@ -174,7 +195,8 @@ mod tests {
 
     #[test]
     fn every_command_is_read_as_it_is_written() {
-        let all = [Command::Ping, Command::Reload, Command::Upgrade];
+        let query = StatusQuery { service: Some("web".into()), servers: true };
+        let all = [Command::Ping, Command::Reload, Command::Status(query), Command::Upgrade];
         assert_eq!(all.each_ref().map(Command::name), Command::NAMES);
         for command in all {
             assert_eq!(Command::from_line(command.to_line().as_bytes()), Ok(command));
@@ -202,7 +224,7 @@ mod tests {
         );
         let (code, message) = refusal(r#"{"command": "fly\n"}"#);
         assert_eq!(code, FailureCode::UnknownCommand);
-        assert_eq!(message, "there is no command 'fly\\n' here; there are ping, reload, upgrade");
+        assert_eq!(message, "there is no command 'fly\\n' here; there are ping, reload, status, upgrade");
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }
 

@@ -1,8 +1,11 @@
 //! A request on its way to the supervisor's loop, and the way back.
 
-use tokio::sync::watch;
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::protocol::{Command, Failure, FailureCode};
+use super::status::Status;
 
 /// A command, and who waits for its answer.
 #[derive(Debug)]
@@ -14,10 +17,21 @@ pub struct Asked {
 }
 
 /// What a command gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Answer {
     /// Done; there is nothing more to say.
     Done,
+    /// To [`Command::Status`].
+    Status(Arc<StatusAnswer>),
+}
+
+/// A status on its way.
+#[derive(Debug)]
+pub struct StatusAnswer {
+    /// What is told.
+    pub status: Status,
+    /// Others wait until this one is sent.
+    pub turn: OwnedSemaphorePermit,
 }
 
 /// Who waits for an answer. One that is dropped without it is told that `ProxyMgr` ends.
@@ -29,7 +43,7 @@ pub struct Asker(watch::Sender<Told>);
 pub struct Hearing(watch::Receiver<Told>);
 
 /// The latest word of the loop.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Told {
     /// None yet.
     Nothing,
@@ -84,9 +98,9 @@ mod tests {
         let (asker, mut hearing) = Asker::new();
         asker.waits_for("one");
         asker.waits_for("two");
-        assert_eq!(hearing.next().await, Told::WaitingFor("two".into()));
+        assert!(matches!(hearing.next().await, Told::WaitingFor(what) if what == "two"));
         asker.answer(Answer::Done);
-        assert_eq!(hearing.next().await, Told::Answered(Ok(Answer::Done)));
+        assert!(matches!(hearing.next().await, Told::Answered(Ok(Answer::Done))));
     }
 
     #[tokio::test]

@@ -63,6 +63,17 @@ With --json one object, whose keys stay as they are:
   now      {release}: the program that answers now; null when that is unknown
   error    {code, message}; null when done";
 
+const AFTER_STATUS: &str = "\
+One line for each service, those in trouble first, with what is wrong below it; of one SERVICE each of its servers too. In a \
+terminal no line is longer than it, and --watch shows no more than fits.
+
+Exit codes:
+  0   told, whatever it is
+  1   there is no such service, or no ProxyMgr answers
+  78  proxymgr.yml does not even tell its runtime_dir
+
+With --json one object, whose keys stay as they are; the README tells what they mean. With --watch one object a line.";
+
 /// Keeps one `HAProxy` in step with service registries, without losing a connection.
 #[derive(Debug, Parser)]
 #[command(
@@ -96,6 +107,9 @@ pub enum Command {
     /// `render`. Exit codes: 0, also when something differs, 1 a registry did not answer, 69, 78.
     #[command(about = "Print the haproxy.cfg that would be written now", after_help = AFTER_RENDER)]
     Render(RenderArgs),
+    /// `status`. Exit codes: 0 told, 1 no such service or not running, 78.
+    #[command(about = "Show what runs, what is refused or held, and why", after_help = AFTER_STATUS)]
+    Status(StatusArgs),
     /// `reload`. Exit codes: 0 done, 1 refused or not running, 78.
     #[command(about = "Let the running ProxyMgr read proxymgr.yml again", after_help = AFTER_REPLACE)]
     Reload(ControlArgs),
@@ -152,6 +166,22 @@ pub struct ControlArgs {
     /// Print JSON for programs
     #[arg(long)]
     pub json: bool,
+}
+
+/// `status`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// This service alone, with its servers
+    pub service: Option<String>,
+    /// Which one is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every second, until it is interrupted
+    #[arg(long)]
+    pub watch: bool,
 }
 
 /// Which running `ProxyMgr` is meant.
@@ -215,6 +245,11 @@ mod tests {
         ControlArgs { running: RunningArgs { config, socket }, json }
     }
 
+    fn status(service: Option<&str>, watch: bool) -> StatusArgs {
+        let running = RunningArgs { config: None, socket: None };
+        StatusArgs { service: service.map(str::to_owned), running, json: false, watch }
+    }
+
     #[test]
     fn every_command_is_understood() {
         let config = PathBuf::from("/p.yml");
@@ -237,6 +272,8 @@ mod tests {
                 "proxymgr render --diff -c /p.yml",
                 Command::Render(RenderArgs { config: config.clone(), diff: true }),
             ),
+            ("proxymgr status", Command::Status(status(None, false))),
+            ("proxymgr status web --watch", Command::Status(status(Some("web"), true))),
             ("proxymgr upgrade", Command::Upgrade(control(None, None, false))),
             ("proxymgr upgrade --json -c /p.yml", Command::Upgrade(control(Some(config), None, true))),
             ("proxymgr reload --socket /s", Command::Reload(control(None, Some("/s".into()), false))),

@@ -10,6 +10,9 @@ mod report;
 mod report_text;
 pub mod run;
 mod running;
+pub mod status;
+mod status_text;
+mod terminal;
 mod trouble;
 mod verdict;
 

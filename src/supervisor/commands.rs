@@ -44,6 +44,9 @@ impl Supervisor {
         match command {
             Command::Ping => asker.answer(Answer::Done),
             Command::Reload => self.replacement.begin(Why::Reread, Some(asker), applied),
+            Command::Status(query) => {
+                self.status_desk.answer(query, &self.reconciler, self.clock.now(), asker);
+            }
             Command::Upgrade => self.replacement.begin(Why::Upgrade, Some(asker), applied),
         }
     }

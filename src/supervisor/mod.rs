@@ -10,6 +10,7 @@ mod sealed;
 pub mod settings;
 pub mod signals;
 mod snapshot;
+mod status;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -35,6 +36,7 @@ use remember::{Recorder, recall};
 use replacement::{Inherited, Replacement, Why};
 use settings::{haproxy_settings, host_names, reconciler_settings, sources};
 use signals::{Request, Signals, let_through};
+use status::StatusDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
@@ -71,6 +73,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         check_base(&config, settings.base.clone(), &prepared.reaper).await?;
     }
 
+    let status_desk = StatusDesk::new(prepared.version, config.haproxy.socket_path.clone());
     let clock = Clock(Instant::now());
     let reconciler = match inherited.applied {
         Some(applied) => Reconciler::taking_over(settings, applied, clock.now()),
@@ -96,6 +99,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         registry,
         includes,
         commands,
+        status_desk,
         recorder,
         replacement,
         watchdog,
@@ -130,6 +134,7 @@ struct Supervisor {
     registry: mpsc::Receiver<RegistryEvent>,
     includes: mpsc::Receiver<Includes>,
     commands: mpsc::Receiver<Asked>,
+    status_desk: StatusDesk,
     recorder: Recorder,
     replacement: Replacement,
     watchdog: Watchdog,
@@ -165,6 +170,7 @@ impl Supervisor {
                 },
                 Some(event) = self.registry.recv() => {
                     self.recorder.note(&event);
+                    self.status_desk.note_event(&event);
                     registry_input(event)
                 },
                 Some(files) = self.includes.recv() => Some(Input::Includes(files)),
@@ -236,6 +242,7 @@ impl Supervisor {
                 }
                 Effect::Notice(notice) => {
                     log(&notice);
+                    self.status_desk.note_notice(&notice, self.clock.now());
                     if let Notice::Died { .. } = notice {
                         self.status = notice.to_string();
                         systemd::tell_status(&self.status);
@@ -313,9 +320,11 @@ impl Clock {
 fn registry_input(event: RegistryEvent) -> Option<Input> {
     match event {
         RegistryEvent::Listed => Some(Input::Listed),
-        RegistryEvent::Defined { name, spec, definition: _ } => Some(Input::Defined(name, spec)),
+        RegistryEvent::Defined { name, spec, definition: _, unknown_keys: _ } => {
+            Some(Input::Defined(name, spec))
+        }
         RegistryEvent::Remembered { name, servers } => Some(Input::Remembered(name, servers)),
-        RegistryEvent::Refused { .. } => None,
+        RegistryEvent::Refused { .. } | RegistryEvent::Forgotten { .. } => None,
         RegistryEvent::Removed { name } => Some(Input::Removed(name)),
         RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),
         RegistryEvent::FixedServers { name, servers } => {

@@ -30,6 +30,7 @@ mod replace_commands;
 mod replacements;
 mod snapshot;
 mod static_balance;
+mod status;
 mod support;
 mod systemd;
 mod upgrade;

@@ -18,6 +18,7 @@ mod includes;
 mod known;
 mod order;
 mod outcome;
+mod report;
 mod timing;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,6 +3,7 @@
 mod fixed_servers;
 mod model;
 mod properties;
+mod report;
 mod scenarios;
 mod simulation;
 mod taking_over;
