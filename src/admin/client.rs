@@ -60,6 +60,21 @@ pub enum ClientError {
     Failed(#[from] Failure),
 }
 
+impl ClientError {
+    /// For programs.
+    pub fn code(&self) -> FailureCode {
+        match self {
+            Self::Failed(failure) => failure.code,
+            Self::NotRunning(_)
+            | Self::Permission(_)
+            | Self::Socket { .. }
+            | Self::Silent
+            | Self::Closed
+            | Self::NotUnderstood(_) => FailureCode::NoAnswer,
+        }
+    }
+}
+
 impl Client {
     /// Connects to the socket at `path`. One where nobody listens, as while a program takes over, is tried again for as long
     /// as `patience`; one that is busy until its silent clients are given up.

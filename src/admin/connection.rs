@@ -37,10 +37,6 @@ enum Line {
     End,
 }
 
-/// What has nothing to say is an empty object.
-#[derive(Debug, Serialize)]
-struct Nothing {}
-
 impl Connection {
     pub(super) fn new(stream: UnixStream, requests: mpsc::Sender<Asked>) -> Self {
         let (reader, writer) = stream.into_split();
@@ -49,7 +45,7 @@ impl Connection {
 
     /// Serves the client until it leaves, is silent for too long, or sends what is no line.
     pub(super) async fn serve(mut self, hello: &Hello) -> io::Result<()> {
-        self.say(&Reply::<Nothing>::Hello(hello.clone())).await?;
+        self.say(&Reply::<()>::Hello(hello.clone())).await?;
         loop {
             let failure = match timeout(LINE_LIMIT, self.line()).await {
                 Ok(line) => match line? {
@@ -68,7 +64,7 @@ impl Connection {
                     Failure::new(FailureCode::Slow, message)
                 }
             };
-            return self.say(&Reply::<Nothing>::Error(failure)).await;
+            return self.say(&Reply::<()>::Error(failure)).await;
         }
     }
 
@@ -86,7 +82,7 @@ impl Connection {
     async fn request(&mut self, line: &[u8]) -> io::Result<()> {
         let command = match Command::from_line(line) {
             Ok(command) => command,
-            Err(failure) => return self.say(&Reply::<Nothing>::Error(failure)).await,
+            Err(failure) => return self.say(&Reply::<()>::Error(failure)).await,
         };
         let (asker, mut hearing) = Asker::new();
         // Of a loop that has ended the asker, which comes back and is dropped, tells.
@@ -94,10 +90,10 @@ impl Connection {
         loop {
             match hearing.next().await {
                 Told::Nothing => {}
-                Told::WaitingFor(what) => self.say(&Reply::<Nothing>::WaitingFor(what)).await?,
-                Told::Answered(Ok(Answer::Done)) => return self.say(&Reply::Result(Nothing {})).await,
+                Told::WaitingFor(what) => self.say(&Reply::<()>::WaitingFor(what)).await?,
+                Told::Answered(Ok(Answer::Said(said))) => return self.say(&Reply::Result(said)).await,
                 Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
-                Told::Answered(Err(failure)) => return self.say(&Reply::<Nothing>::Error(failure)).await,
+                Told::Answered(Err(failure)) => return self.say(&Reply::<()>::Error(failure)).await,
             }
         }
     }

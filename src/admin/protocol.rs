@@ -1,5 +1,6 @@
 //! What the lines of the control socket say.
 
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 
 use serde::{Deserialize, Serialize};
@@ -86,8 +87,10 @@ pub enum FailureCode {
     Slow,
     /// It was tried, and refused.
     Refused,
-    /// There is no such service.
+    /// There is no such service or server.
     NotFound,
+    /// Nothing waits to be confirmed.
+    NothingHeld,
     /// A defect of `ProxyMgr`.
     Internal,
     /// Another request took its place.
@@ -112,10 +115,34 @@ pub enum Command {
     Upgrade,
     /// Tell what runs.
     Status(StatusQuery),
+    /// Believe a loss of servers that is held, or an empty answer.
+    Confirm {
+        /// Whose servers.
+        service: String,
+    },
+    /// Give a server no new traffic, until it is undrained.
+    Drain(ServerAddress),
+    /// Give it traffic again.
+    Undrain(ServerAddress),
+}
+
+/// Which server is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Its service.
+    pub service: String,
+    /// Its name in `HAProxy`.
+    pub server: String,
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", printable(&self.service), printable(&self.server))
+    }
 }
 
 impl Command {
-    const NAMES: &[&str] = &["ping", "reload", "status", "upgrade"];
+    const NAMES: &[&str] = &["confirm", "drain", "ping", "reload", "status", "undrain", "upgrade"];
 
     fn name(&self) -> &'static str {
         match self {
@@ -123,17 +150,34 @@ impl Command {
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
             Self::Status(_) => "status",
+            Self::Confirm { .. } => "confirm",
+            Self::Drain(_) => "drain",
+            Self::Undrain(_) => "undrain",
         }
     }
 
     /// The line that asks for it, without its end.
     pub fn to_line(&self) -> String {
-        let (service, servers) = match self {
-            Self::Status(query) => (query.service.as_deref(), query.servers),
-            Self::Ping | Self::Reload | Self::Upgrade => (None, false),
+        let mut request = Request {
+            version: VERSION,
+            command: self.name().to_owned(),
+            service: None,
+            server: None,
+            servers: false,
         };
-        let command = self.name();
-        json!({"version": VERSION, "command": command, "service": service, "servers": servers}).to_string()
+        match self {
+            Self::Ping | Self::Reload | Self::Upgrade => {}
+            Self::Status(query) => {
+                request.service.clone_from(&query.service);
+                request.servers = query.servers;
+            }
+            Self::Confirm { service } => request.service = Some(service.clone()),
+            Self::Drain(of) | Self::Undrain(of) => {
+                request.service = Some(of.service.clone());
+                request.server = Some(of.server.clone());
+            }
+        }
+        json!(request).to_string()
     }
 
     /// Reads a line that [`Command::to_line`], or somebody by hand, wrote.
@@ -152,11 +196,15 @@ impl Command {
             );
             return Err(Failure::new(FailureCode::Version, message));
         }
-        match request.command.as_str() {
+        let Request { version: _, command, service, server, servers } = request;
+        match command.as_str() {
             "ping" => Ok(Self::Ping),
             "reload" => Ok(Self::Reload),
-            "status" => Ok(Self::Status(StatusQuery { service: request.service, servers: request.servers })),
+            "status" => Ok(Self::Status(StatusQuery { service, servers })),
             "upgrade" => Ok(Self::Upgrade),
+            "confirm" => Ok(Self::Confirm { service: needed(service, "service")? }),
+            "drain" => Ok(Self::Drain(ServerAddress::of(service, server)?)),
+            "undrain" => Ok(Self::Undrain(ServerAddress::of(service, server)?)),
             other => {
                 let (other, known) = (printable(other), Self::NAMES.join(", "));
                 let message = format!("there is no command '{other}' here; there are {known}");
@@ -166,7 +214,17 @@ impl Command {
     }
 }
 
-#[derive(Debug, Deserialize)]
+impl ServerAddress {
+    fn of(service: Option<String>, server: Option<String>) -> Result<Self, Failure> {
+        Ok(Self { service: needed(service, "service")?, server: needed(server, "server")? })
+    }
+}
+
+fn needed(value: Option<String>, key: &str) -> Result<String, Failure> {
+    value.ok_or_else(|| Failure::new(FailureCode::Malformed, format!("the request lacks \"{key}\"")))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 struct Request {
     /// Left out by people.
     #[serde(default = "this_version")]
@@ -174,6 +232,8 @@ struct Request {
     command: String,
     #[serde(default)]
     service: Option<String>,
+    #[serde(default)]
+    server: Option<String>,
     #[serde(default)]
     servers: bool,
 }
@@ -196,7 +256,16 @@ mod tests {
     #[test]
     fn every_command_is_read_as_it_is_written() {
         let query = StatusQuery { service: Some("web".into()), servers: true };
-        let all = [Command::Ping, Command::Reload, Command::Status(query), Command::Upgrade];
+        let server = ServerAddress { service: "web".into(), server: "1.1.1.1:1".into() };
+        let all = [
+            Command::Confirm { service: "web".into() },
+            Command::Drain(server.clone()),
+            Command::Ping,
+            Command::Reload,
+            Command::Status(query),
+            Command::Undrain(server),
+            Command::Upgrade,
+        ];
         assert_eq!(all.each_ref().map(Command::name), Command::NAMES);
         for command in all {
             assert_eq!(Command::from_line(command.to_line().as_bytes()), Ok(command));
@@ -214,7 +283,16 @@ mod tests {
 
     #[test]
     fn a_bad_line_is_told_what_is_wrong_with_it() {
-        for line in ["", "garbage", "[1]", "{}", r#"{"command": 1}"#, r#"{"command": "ping""#, "\u{0}"] {
+        for line in [
+            "",
+            "garbage",
+            "[1]",
+            "{}",
+            r#"{"command": 1}"#,
+            r#"{"command": "ping""#,
+            "\u{0}",
+            r#"{"command": "drain"}"#,
+        ] {
             assert_eq!(refusal(line).0, FailureCode::Malformed, "{line:?}");
         }
         assert_eq!(
@@ -224,7 +302,10 @@ mod tests {
         );
         let (code, message) = refusal(r#"{"command": "fly\n"}"#);
         assert_eq!(code, FailureCode::UnknownCommand);
-        assert_eq!(message, "there is no command 'fly\\n' here; there are ping, reload, status, upgrade");
+        assert_eq!(
+            message,
+            "there is no command 'fly\\n' here; there are confirm, drain, ping, reload, status, undrain, upgrade"
+        );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use super::protocol::{Command, Failure, FailureCode};
@@ -19,8 +20,8 @@ pub struct Asked {
 /// What a command gives.
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// Done; there is nothing more to say.
-    Done,
+    /// Done, with a few words.
+    Said(Value),
     /// To [`Command::Status`].
     Status(Arc<StatusAnswer>),
 }
@@ -99,8 +100,8 @@ mod tests {
         asker.waits_for("one");
         asker.waits_for("two");
         assert!(matches!(hearing.next().await, Told::WaitingFor(what) if what == "two"));
-        asker.answer(Answer::Done);
-        assert!(matches!(hearing.next().await, Told::Answered(Ok(Answer::Done))));
+        asker.answer(Answer::Said(Value::Null));
+        assert!(matches!(hearing.next().await, Told::Answered(Ok(Answer::Said(Value::Null)))));
     }
 
     #[tokio::test]

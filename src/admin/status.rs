@@ -103,7 +103,7 @@ pub struct Counts {
     pub waiting: usize,
     /// Those of which a loss of servers is held, or an empty answer was not believed.
     pub held: usize,
-    /// Servers of all services.
+    /// Servers of all services, without those that leave.
     pub servers: usize,
     /// Those that get traffic.
     pub in_rotation: usize,
@@ -136,7 +136,7 @@ pub struct ServiceStatus {
     pub problems: Vec<String>,
     /// How many entries of its registry name no server; `problems` tells of the first.
     pub skipped: usize,
-    /// How many servers it has.
+    /// How many servers it has, without those that leave.
     pub servers_total: usize,
     /// How many of them get traffic.
     pub servers_in_rotation: usize,

@@ -6,73 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::Exit;
+use super::help::{
+    AFTER_CHECK, AFTER_CONFIRM, AFTER_DRAIN, AFTER_HELP, AFTER_RENDER, AFTER_REPLACE, AFTER_STATUS,
+};
+use crate::admin::protocol::ServerAddress;
 use crate::supervisor::handover::probe::COMMAND;
-
-const AFTER_HELP: &str = "\
-Without a command it does what `run` does: `proxymgr -c FILE`.
-
-Exit codes:
-  0   done, or asked to end
-  64  a command line that can't be understood
-  69  HAProxy is missing or too old
-  78  proxymgr.yml is bad
-  1   anything else; each command's --help tells its own";
-
-const AFTER_CHECK: &str = "\
-Prints one line for each service: ok, refused or unanswered, and what is wrong below it. What HAProxy itself refuses is \
-found with `haproxy -c`. Nothing is changed: no file is written and no port opened, so it can run beside `proxymgr run`. \
-It waits for the registries for safety.startup_timeout at the most (10s unless set). It can't see ports that other \
-programs hold.
-
-Exit codes:
-  0   all is good; server entries that are skipped and HAProxy's warnings are shown and do no harm
-  1   a service is refused or unanswered; `run` would start with the others
-  69  HAProxy is missing or too old, or gave no verdict
-  78  proxymgr.yml is bad, or HAProxy refuses its global or defaults lines
-
-With --json one object, whose keys stay as they are:
-  ok          true when the exit code is 0
-  config      {file, errors: [{line, column, key, message}]}
-  registries  {answered, problems: [text]}
-  services    [{name, status: \"ok\"|\"refused\"|\"unanswered\", servers: number, problems: [text]}]
-  haproxy     {version, accepted, messages: [text]}; null when it wasn't asked";
-
-const AFTER_RENDER: &str = "\
-A dry run: it asks the registries for safety.startup_timeout at the most (10s unless set), and changes nothing. Services \
-that are refused are left out and told on stderr, one line each. HAProxy doesn't check the text; `proxymgr check` does \
-that, and `run` then leaves out what HAProxy refuses.
-
-Exit codes:
-  0   the text, or the difference, is on stdout; also when there is a difference, and when services are refused
-  1   a registry did not answer, so that the text lacks what it holds
-  69  HAProxy is missing or too old: its version decides what is written
-  78  proxymgr.yml is bad";
-
-const AFTER_REPLACE: &str = "\
-It waits until the running process is done, and tells what it waits for on stderr.
-
-Exit codes:
-  0   done
-  1   refused, and everything goes on as before; or no ProxyMgr answers
-  78  proxymgr.yml does not even tell its runtime_dir
-
-With --json one object, whose keys stay as they are:
-  done     true when the exit code is 0
-  pid      the process, which stays the same; null when none answered
-  before   {release}: the program that was asked; null when none answered
-  now      {release}: the program that answers now; null when that is unknown
-  error    {code, message}; null when done";
-
-const AFTER_STATUS: &str = "\
-One line for each service, those in trouble first, with what is wrong below it; of one SERVICE each of its servers too. In a \
-terminal no line is longer than it, and --watch shows no more than fits.
-
-Exit codes:
-  0   told, whatever it is
-  1   there is no such service, or no ProxyMgr answers
-  78  proxymgr.yml does not even tell its runtime_dir
-
-With --json one object, whose keys stay as they are; the README tells what they mean. With --watch one object a line.";
 
 /// Keeps one `HAProxy` in step with service registries, without losing a connection.
 #[derive(Debug, Parser)]
@@ -110,6 +48,15 @@ pub enum Command {
     /// `status`. Exit codes: 0 told, 1 no such service or not running, 78.
     #[command(about = "Show what runs, what is refused or held, and why", after_help = AFTER_STATUS)]
     Status(StatusArgs),
+    /// `drain`. Exit codes: 0 done, 1 no such server or not running, 78.
+    #[command(about = "Give a server no new connections", after_help = AFTER_DRAIN)]
+    Drain(DrainArgs),
+    /// `undrain`. Exit codes: 0 done, 1 no such server or not running, 78.
+    #[command(about = "Give a server connections again", after_help = AFTER_DRAIN)]
+    Undrain(DrainArgs),
+    /// `confirm`. Exit codes: 0 done, 1 nothing to confirm or not running, 78.
+    #[command(about = "Let servers go whose loss is held or not believed", after_help = AFTER_CONFIRM)]
+    Confirm(ConfirmArgs),
     /// `reload`. Exit codes: 0 done, 1 refused or not running, 78.
     #[command(about = "Let the running ProxyMgr read proxymgr.yml again", after_help = AFTER_REPLACE)]
     Reload(ControlArgs),
@@ -184,6 +131,44 @@ pub struct StatusArgs {
     pub watch: bool,
 }
 
+/// `drain`, `undrain`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DrainArgs {
+    /// The server
+    #[arg(value_name = "SERVICE/SERVER", value_parser = server_address)]
+    pub server: ServerAddress,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `confirm`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ConfirmArgs {
+    /// The service
+    pub service: String,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn server_address(text: &str) -> Result<ServerAddress, String> {
+    match text.split_once('/') {
+        Some((service, server)) if !service.is_empty() && !server.is_empty() => {
+            Ok(ServerAddress { service: service.to_owned(), server: server.to_owned() })
+        }
+        Some(_) | None => {
+            Err("write the service, a slash and the server, such as web/10.0.0.1:80".to_owned())
+        }
+    }
+}
+
 /// Which running `ProxyMgr` is meant.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct RunningArgs {
@@ -245,6 +230,11 @@ mod tests {
         ControlArgs { running: RunningArgs { config, socket }, json }
     }
 
+    fn drain(service: &str, server: &str) -> DrainArgs {
+        let server = ServerAddress { service: service.to_owned(), server: server.to_owned() };
+        DrainArgs { server, running: RunningArgs { config: None, socket: None }, json: false }
+    }
+
     fn status(service: Option<&str>, watch: bool) -> StatusArgs {
         let running = RunningArgs { config: None, socket: None };
         StatusArgs { service: service.map(str::to_owned), running, json: false, watch }
@@ -274,6 +264,8 @@ mod tests {
             ),
             ("proxymgr status", Command::Status(status(None, false))),
             ("proxymgr status web --watch", Command::Status(status(Some("web"), true))),
+            ("proxymgr drain web/::1:80", Command::Drain(drain("web", "::1:80"))),
+            ("proxymgr undrain web/a", Command::Undrain(drain("web", "a"))),
             ("proxymgr upgrade", Command::Upgrade(control(None, None, false))),
             ("proxymgr upgrade --json -c /p.yml", Command::Upgrade(control(Some(config), None, true))),
             ("proxymgr reload --socket /s", Command::Reload(control(None, Some("/s".into()), false))),
@@ -298,6 +290,11 @@ mod tests {
             "proxymgr run -c /p.yml extra",
             "proxymgr upgrade -c /p.yml --socket /s",
             "proxymgr reload now",
+            "proxymgr drain",
+            "proxymgr drain web",
+            "proxymgr drain web/",
+            "proxymgr undrain /10.0.0.1:80",
+            "proxymgr confirm",
         ] {
             assert!(command(line).unwrap_err().use_stderr(), "{line}");
             assert_eq!(parse(line.split(' ').map(OsString::from)), Err(Exit::Usage), "{line}");

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 
 use super::args::CheckArgs;
-use super::output::{answer, block_on};
+use super::output::{answer, answer_json, block_on};
 use super::report::{ConfigErrorReport, Report};
 use super::report_text;
 use super::run::exit_of_start;
@@ -19,7 +19,10 @@ use crate::zookeeper::check_tls_files;
 pub fn check(args: &CheckArgs) -> Exit {
     let config = match Config::load(&args.config, &|name| std::env::var(name).ok()) {
         Ok(config) => config,
-        Err(errors) if args.json => return print_json(&Report::of_config_errors(&args.config, &errors)),
+        Err(errors) if args.json => {
+            let report = Report::of_config_errors(&args.config, &errors);
+            return answer_json(&report, report.exit);
+        }
         Err(errors) => {
             eprintln!("{errors}");
             return Exit::BadConfig;
@@ -30,7 +33,7 @@ pub fn check(args: &CheckArgs) -> Exit {
         Err(exit) => return exit,
     };
     if args.json {
-        return print_json(&report);
+        return answer_json(&report, report.exit);
     }
     for error in &report.config.errors {
         eprintln!("{}: {}: {}", report.config.file, error.key, error.message);
@@ -119,14 +122,4 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
         | StartError::Handover(_) => report.haproxy.messages.push(with_causes(error)),
     }
     report
-}
-
-fn print_json(report: &Report) -> Exit {
-    match serde_json::to_string_pretty(report) {
-        Ok(json) => answer(&(json + "\n"), report.exit),
-        Err(error) => {
-            eprintln!("proxymgr: the answer can't be written as JSON: {error}");
-            Exit::Failure
-        }
-    }
 }

@@ -3,6 +3,8 @@
 pub mod accept_handover;
 pub mod args;
 pub mod check;
+mod help;
+pub mod operate;
 mod output;
 pub mod render;
 pub mod replace;

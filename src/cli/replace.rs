@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Exit;
 use super::args::ControlArgs;
-use super::output::answer;
+use super::output::{answer, answer_json};
 use super::running::{connect, socket_of};
 use crate::admin::client::{Client, ClientError};
 use crate::admin::protocol::{Command, Failure, FailureCode, Hello};
@@ -122,23 +122,12 @@ fn try_replace(
 impl ReplaceError {
     fn code(&self) -> FailureCode {
         match self {
-            Self::Client(ClientError::Failed(failure)) => failure.code,
-            Self::Client(_) | Self::AnotherProcess(_) | Self::SameProgram | Self::NoSuccessor(_) => {
-                FailureCode::NoAnswer
-            }
+            Self::Client(error) => error.code(),
+            Self::AnotherProcess(_) | Self::SameProgram | Self::NoSuccessor(_) => FailureCode::NoAnswer,
         }
     }
 }
 
 fn tell(report: &Report, text: &str, json: bool, exit: Exit) -> Exit {
-    if !json {
-        return answer(text, exit);
-    }
-    match serde_json::to_string_pretty(report) {
-        Ok(json) => answer(&(json + "\n"), exit),
-        Err(error) => {
-            eprintln!("proxymgr: the answer can't be written as JSON: {error}");
-            Exit::Failure
-        }
-    }
+    if json { answer_json(report, exit) } else { answer(text, exit) }
 }

@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::Exit;
 use super::args::RunningArgs;
 use crate::admin::client::{Client, ClientError};
+use crate::admin::protocol::Command;
 use crate::admin::socket_in;
 use crate::config::{Config, DEFAULT_RUNTIME_DIR};
 
@@ -35,4 +38,16 @@ pub(super) fn socket_of(args: &RunningArgs) -> Result<PathBuf, Exit> {
 /// A connection to it.
 pub(super) fn connect(socket: &Path) -> Result<Client, ClientError> {
     Client::connect(socket, PATIENCE)
+}
+
+/// Asks it. When another program takes over meanwhile, that one is asked again.
+pub(super) fn ask(
+    socket: &Path,
+    command: &Command,
+    waiting: &mut dyn FnMut(&str),
+) -> Result<Value, ClientError> {
+    match connect(socket)?.ask(command, waiting) {
+        Err(ClientError::Closed) => connect(socket)?.ask(command, waiting),
+        answer => answer,
+    }
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::Exit;
 use super::args::StatusArgs;
 use super::output::answer;
-use super::running::{connect, socket_of};
+use super::running::{ask, socket_of};
 use super::status_text;
 use super::terminal::Screen;
 use crate::admin::client::ClientError;
@@ -32,7 +32,9 @@ pub fn status(args: &StatusArgs) -> Exit {
     if args.watch {
         return watch(args, &socket, &command);
     }
-    match ask(&socket, &command).and_then(|status| shown(args, &status, Screen::of_stdout(), false)) {
+    match ask(&socket, &command, &mut |_| {})
+        .and_then(|status| shown(args, &status, Screen::of_stdout(), false))
+    {
         Ok(text) => answer(&text, Exit::Success),
         Err(error) => failed(&error),
     }
@@ -41,10 +43,6 @@ pub fn status(args: &StatusArgs) -> Exit {
 fn failed(error: &ClientError) -> Exit {
     eprintln!("proxymgr: {}", with_causes(error));
     Exit::Failure
-}
-
-fn ask(socket: &Path, command: &Command) -> Result<Value, ClientError> {
-    connect(socket)?.ask(command, &mut |_| {})
 }
 
 /// The answer as JSON, or as text for people.
@@ -63,18 +61,19 @@ fn watch(args: &StatusArgs, socket: &Path, command: &Command) -> Exit {
     let mut was_told = false;
     loop {
         let screen = Screen::of_stdout();
-        let text = match ask(socket, command).and_then(|status| shown(args, &status, screen, true)) {
-            Ok(text) => {
-                was_told = true;
-                text
-            }
-            Err(error) if !was_told => return failed(&error),
-            Err(error) if screen.height.is_none() => {
-                eprintln!("proxymgr: {}", with_causes(&error));
-                String::new()
-            }
-            Err(error) => format!("proxymgr: {}\n", with_causes(&error)),
-        };
+        let text =
+            match ask(socket, command, &mut |_| {}).and_then(|status| shown(args, &status, screen, true)) {
+                Ok(text) => {
+                    was_told = true;
+                    text
+                }
+                Err(error) if !was_told => return failed(&error),
+                Err(error) if screen.height.is_none() => {
+                    eprintln!("proxymgr: {}", with_causes(&error));
+                    String::new()
+                }
+                Err(error) => format!("proxymgr: {}\n", with_causes(&error)),
+            };
         let text = screen.height.map_or_else(|| text.clone(), |height| redrawn(&text, height));
         let mut stdout = io::stdout().lock();
         if stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err() {

@@ -65,7 +65,12 @@ pub struct Wanted {
     pub heard: Heard,
     /// A loss that is not believed yet.
     pub held: Option<HeldLoss>,
+    /// The servers that an operator drains; not all of them need be there.
+    pub drained: Drained,
 }
+
+/// The servers of a service that an operator drains, each with the seconds from 1970 to when it began.
+pub type Drained = Arc<BTreeMap<ServerName, u64>>;
 
 /// What was heard of a registry last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,8 +113,10 @@ pub struct ServerReport {
     pub backup: bool,
     /// What becomes of it.
     pub place: Place,
-    /// Its registry wants no new traffic for it.
+    /// Its registry, or an operator, wants no new traffic for it.
     pub drains: bool,
+    /// An operator does, since so many seconds after 1970.
+    pub drained_since: Option<u64>,
     /// It is missing in its registry, and stays for now.
     pub missing: bool,
 }
@@ -160,6 +167,7 @@ impl ServiceReport {
         let weight = self.wanted.as_ref().map(|wanted| OptionWeight::of(base, &wanted.section));
         let report = |(name, held): (&ServerName, Held<&Server, &AppliedServer>)| {
             let missing = self.is_missing(name);
+            let drained_since = self.drained_since(name);
             match held {
                 Held::Left(server) => ServerReport {
                     name: name.clone(),
@@ -168,19 +176,40 @@ impl ServiceReport {
                     backup: server.backup,
                     place: Place::Coming,
                     drains: server.drain,
+                    drained_since,
                     missing,
                 },
                 Held::Right(server) if is_known || server.standing.is_out() => {
-                    running(name, server, Place::Leaving, false, false)
+                    running(name, server, Place::Leaving)
                 }
-                Held::Right(server) => running(name, server, Place::InRotation, false, false),
+                Held::Right(server) => running(name, server, Place::InRotation),
                 Held::Both(wanted, server) => {
                     let place = if server.standing.is_out() { Place::Coming } else { Place::InRotation };
-                    running(name, server, place, wanted.drain, missing)
+                    ServerReport {
+                        drains: wanted.drain,
+                        drained_since,
+                        missing,
+                        ..running(name, server, place)
+                    }
                 }
             }
         };
         side_by_side(wanted, runs).map(report).collect()
+    }
+
+    /// The servers that an operator drains and that are not there now.
+    pub fn drained_elsewhere(&self) -> impl Iterator<Item = (&ServerName, u64)> {
+        let wanted = self.wanted.iter();
+        wanted.flat_map(|wanted| {
+            let absent = |name: &&ServerName| {
+                wanted.servers.as_ref().is_none_or(|servers| !servers.contains_key(*name))
+            };
+            wanted.drained.iter().map(|(name, since)| (name, *since)).filter(move |(name, _)| absent(name))
+        })
+    }
+
+    fn drained_since(&self, server: &ServerName) -> Option<u64> {
+        self.wanted.as_ref()?.drained.get(server).copied()
     }
 
     fn is_missing(&self, server: &ServerName) -> bool {
@@ -200,6 +229,7 @@ impl Wanted {
             awaited: true,
             heard: Heard::Nothing,
             held: None,
+            drained: Drained::default(),
         }
     }
 
@@ -208,21 +238,16 @@ impl Wanted {
     }
 }
 
-fn running(
-    name: &ServerName,
-    server: &AppliedServer,
-    place: Place,
-    drains: bool,
-    missing: bool,
-) -> ServerReport {
+fn running(name: &ServerName, server: &AppliedServer, place: Place) -> ServerReport {
     ServerReport {
         name: name.clone(),
         address: server.address,
         weight: server.weight,
         backup: server.backup,
         place,
-        drains,
-        missing,
+        drains: false,
+        drained_since: None,
+        missing: false,
     }
 }
 

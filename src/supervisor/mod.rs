@@ -3,6 +3,7 @@
 mod commands;
 pub mod dry_run;
 pub mod handover;
+mod operator_drains;
 pub mod prepare;
 mod remember;
 mod replacement;
@@ -31,6 +32,7 @@ use crate::service_manager::{self, RegistryEvent};
 use crate::systemd::{self, State, Watchdog};
 
 use handover::exec::receive;
+use operator_drains::OperatorDrains;
 use prepare::{StartError, check_base, prepare};
 use remember::{Recorder, recall};
 use replacement::{Inherited, Replacement, Why};
@@ -75,10 +77,12 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
 
     let status_desk = StatusDesk::new(prepared.version, config.haproxy.socket_path.clone());
     let clock = Clock(Instant::now());
-    let reconciler = match inherited.applied {
+    let mut reconciler = match inherited.applied {
         Some(applied) => Reconciler::taking_over(settings, applied, clock.now()),
         None => Reconciler::new(settings, clock.now()),
     };
+    let drains = OperatorDrains::new(config.state_dir.clone());
+    drains.recall(&mut reconciler, clock.now());
     let haproxy_settings = haproxy_settings(&config)?;
     let haproxy = Actor::take_over(haproxy_settings.clone(), prepared.reaper.clone(), inherited.haproxy)
         .map_err(StartError::OperatorsSocket)?;
@@ -100,6 +104,7 @@ pub async fn run(config: Config, config_file: PathBuf) -> Result<(), RunError> {
         includes,
         commands,
         status_desk,
+        drains,
         recorder,
         replacement,
         watchdog,
@@ -135,6 +140,7 @@ struct Supervisor {
     includes: mpsc::Receiver<Includes>,
     commands: mpsc::Receiver<Asked>,
     status_desk: StatusDesk,
+    drains: OperatorDrains,
     recorder: Recorder,
     replacement: Replacement,
     watchdog: Watchdog,
@@ -174,10 +180,7 @@ impl Supervisor {
                     registry_input(event)
                 },
                 Some(files) = self.includes.recv() => Some(Input::Includes(files)),
-                Some(asked) = self.commands.recv() => {
-                    self.carry_out(asked);
-                    None
-                }
+                Some(asked) = self.commands.recv() => self.carry_out(asked).await,
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -254,6 +257,7 @@ impl Supervisor {
                 }
             }
         }
+        self.drains.tell(&self.reconciler);
         if is_outcome {
             self.tell_status();
         }
@@ -282,7 +286,7 @@ impl Supervisor {
         }
         systemd::tell(State::Stopping);
         // Whoever asks something is told so.
-        drop((self.commands, self.replacement));
+        drop((self.commands, self.replacement, self.drains));
         let grace = config.shutdown.grace;
         info!(?grace, "asked to end; HAProxy drains");
         let Handle { ending, mut task, orders: _orders, events: _events } = self.haproxy;

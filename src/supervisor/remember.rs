@@ -63,6 +63,11 @@ impl Recorder {
                 return;
             }
         }
+        self.changed();
+    }
+
+    /// What is believed changed.
+    pub(super) fn changed(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + DELAY);
     }
 

@@ -22,6 +22,7 @@ mod lifecycle;
 mod load_client;
 mod no_change;
 mod node_formats;
+mod operate;
 mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;

@@ -10,7 +10,7 @@ use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
 use crate::admin::status::{
     Counts, HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus,
-    ServersFrom, ServiceStatus, Status, StatusQuery,
+    ServerState, ServersFrom, ServiceStatus, Status, StatusQuery,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
@@ -136,7 +136,7 @@ fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&Hapr
         held: held.map(|(missing, rest)| HeldStatus { missing, for_s: rest.as_secs() }),
         problems,
         skipped: remark.map_or(0, Remark::skipped),
-        servers_total: servers.len(),
+        servers_total: servers.iter().filter(|server| server.state != ServerState::Leaving).count(),
         servers_in_rotation: servers.iter().filter(|server| server.state.is_in_rotation()).count(),
         servers: facts.query.servers.then_some(servers),
     }
@@ -177,6 +177,9 @@ fn remarks_on(report: &ServiceReport, now: Moment) -> Vec<String> {
             Heard::Nothing | Heard::Answer => {}
         }
     }
+    remarks.extend(report.drained_elsewhere().map(|(server, since)| {
+        format!("{server}, which is not there, is drained by an operator since {}", utc_text(since))
+    }));
     if report.obstacle.is_none() && report.waits_for_reload() {
         remarks.push("its new definition waits for the next reload".to_owned());
     }

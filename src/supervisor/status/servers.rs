@@ -2,6 +2,7 @@
 
 use crate::admin::status::{ServerState, ServerStatus};
 use crate::engine::report::{Place, ServerReport};
+use crate::engine::utc_text::utc_text;
 use crate::haproxy::reply::{self, AdminFlags, OperationalState};
 
 /// What is to be told of `server`, of which `HAProxy` tells `seen`.
@@ -13,6 +14,7 @@ pub(super) fn server_status(server: &ServerReport, seen: Option<&reply::ServerSt
         }
         Place::InRotation => in_rotation(server, seen),
     };
+    let since = server.drained_since.filter(|_| state == ServerState::Drain);
     let kept = server.missing && state.is_in_rotation();
     let why = if kept { Some("missing in its registry; kept") } else { why };
     ServerStatus {
@@ -21,7 +23,9 @@ pub(super) fn server_status(server: &ServerReport, seen: Option<&reply::ServerSt
         weight: seen.map_or(server.weight.get(), |seen| seen.weight),
         backup: server.backup,
         state,
-        why: why.map(str::to_owned),
+        why: since
+            .map(|since| format!("drained by an operator since {}", utc_text(since)))
+            .or_else(|| why.map(str::to_owned)),
     }
 }
 
@@ -62,7 +66,7 @@ mod tests {
     fn report(place: Place, drains: bool, missing: bool) -> ServerReport {
         let address = "1.1.1.1:1".parse().unwrap();
         let (name, weight) = (Server::at(address).unwrap().name(), Weight::DEFAULT);
-        ServerReport { name, address, weight, backup: false, place, drains, missing }
+        ServerReport { name, address, weight, backup: false, place, drains, drained_since: None, missing }
     }
 
     fn seen(operational: OperationalState, admin: u32, weight: u16) -> reply::ServerState {
@@ -79,6 +83,13 @@ mod tests {
             checks_off: false,
             explicit_id: true,
         }
+    }
+
+    #[test]
+    fn an_operators_drain_tells_since_when() {
+        let server = ServerReport { drained_since: Some(0), ..report(Place::InRotation, true, false) };
+        let why = server_status(&server, None).why;
+        assert_eq!(why.as_deref(), Some("drained by an operator since 1970-01-01T00:00:00Z"));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod fixed_servers;
 mod model;
+mod operator;
 mod properties;
 mod report;
 mod scenarios;

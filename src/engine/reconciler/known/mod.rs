@@ -1,15 +1,21 @@
 //! What the registries said so far.
 
+mod confirm;
+mod drains;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use confirm::Unconfirmed;
+use drains::Drains;
+
 use crate::engine::listed_server::ListedServer;
 use crate::engine::moment::Moment;
 use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
 use crate::engine::policy::Candidate;
-use crate::engine::report::{Heard, Wanted};
+use crate::engine::report::{Drained, Heard, Wanted};
 use crate::engine::section::Section;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
@@ -21,6 +27,7 @@ pub(super) struct KnownServices {
     /// Every source has answered once.
     pub(super) listed: bool,
     definitions: u64,
+    drains: Drains,
 }
 
 #[derive(Debug)]
@@ -257,7 +264,11 @@ impl KnownServices {
 
     /// Every service as it is known.
     pub(super) fn wanted(&self) -> impl Iterator<Item = (&ServiceName, Wanted)> {
-        self.services.iter().map(|(name, known)| (name, known.wanted()))
+        self.services.iter().map(|(name, known)| {
+            let wanted = known.wanted();
+            let servers = wanted.servers.map(|servers| self.drains.applied_to(name, servers));
+            (name, Wanted { servers, drained: self.drains.of(name), ..wanted })
+        })
     }
 
     pub(super) fn section(&self, service: &ServiceName) -> Option<Arc<Section>> {
@@ -285,7 +296,7 @@ impl KnownServices {
             .map(|(name, known, servers)| Candidate {
                 name,
                 section: &known.section,
-                servers,
+                servers: self.drains.applied_to(name, servers),
                 since: known.since,
             })
             .collect()
@@ -321,6 +332,7 @@ impl Known {
             awaited: !self.has_answered(),
             heard: self.heard,
             held: self.held.clone(),
+            drained: Drained::default(),
         }
     }
 
