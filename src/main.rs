@@ -1,7 +1,7 @@
 //! The `proxymgr` command.
 
 use proxymgr::cli::args::{Command, parse};
-use proxymgr::cli::{Exit, accept_handover, check, operate, render, replace, run, status};
+use proxymgr::cli::{Exit, accept_handover, check, operate, render, replace, run, status, why};
 
 fn main() -> Exit {
     match parse(std::env::args_os()) {
@@ -11,6 +11,7 @@ fn main() -> Exit {
         Ok(Command::Reload(args)) => replace::reload(&args),
         Ok(Command::Upgrade(args)) => replace::upgrade(&args),
         Ok(Command::Status(args)) => status::status(&args),
+        Ok(Command::Why(args)) => why::why(&args),
         Ok(Command::Drain(args)) => operate::drain(&args),
         Ok(Command::Undrain(args)) => operate::undrain(&args),
         Ok(Command::Confirm(args)) => operate::confirm(&args),

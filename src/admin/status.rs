@@ -128,8 +128,14 @@ pub struct ServiceStatus {
     pub serves: bool,
     /// Where clients connect.
     pub listen: Vec<String>,
+    /// Its definition; null when none was ever good.
+    pub definition: Option<DefinitionStatus>,
     /// Where its servers are from.
     pub servers_from: ServersFrom,
+    /// When its registry told other servers last.
+    pub servers_changed: Option<TimeStatus>,
+    /// What `HAProxy` was last told of it without a reload.
+    pub last_command: Option<CommandStatus>,
     /// A loss of servers that is not believed yet.
     pub held: Option<HeldStatus>,
     /// What is wrong, and what plays no part, in words.
@@ -142,6 +148,41 @@ pub struct ServiceStatus {
     pub servers_in_rotation: usize,
     /// Each of them, by name; null unless asked for.
     pub servers: Option<Vec<ServerStatus>>,
+}
+
+/// A definition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionStatus {
+    /// Where it was found.
+    pub origin: String,
+    /// Where it says that the servers are found.
+    pub registry: String,
+    /// When it was taken.
+    pub at: String,
+    /// How long ago that was.
+    pub ago_s: u64,
+}
+
+/// A point in time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimeStatus {
+    /// When.
+    pub at: String,
+    /// How long ago that was.
+    pub ago_s: u64,
+}
+
+/// What `HAProxy` was told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandStatus {
+    /// When.
+    pub at: String,
+    /// How long ago that was.
+    pub ago_s: u64,
+    /// How long it took, with all that was told at the same time.
+    pub took_ms: u64,
+    /// The commands.
+    pub commands: Vec<String>,
 }
 
 /// Where a service's servers are from.

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::Exit;
 use super::help::{
-    AFTER_CHECK, AFTER_CONFIRM, AFTER_DRAIN, AFTER_HELP, AFTER_RENDER, AFTER_REPLACE, AFTER_STATUS,
+    AFTER_CHECK, AFTER_CONFIRM, AFTER_DRAIN, AFTER_HELP, AFTER_RENDER, AFTER_REPLACE, AFTER_STATUS, AFTER_WHY,
 };
 use crate::admin::protocol::ServerAddress;
 use crate::supervisor::handover::probe::COMMAND;
@@ -48,6 +48,9 @@ pub enum Command {
     /// `status`. Exit codes: 0 told, 1 no such service or not running, 78.
     #[command(about = "Show what runs, what is refused or held, and why", after_help = AFTER_STATUS)]
     Status(StatusArgs),
+    /// `why`. Exit codes: 0 told, 1 no such service or server or not running, 78.
+    #[command(about = "Tell where a service or a server is from, and why it gets traffic or none", after_help = AFTER_WHY)]
+    Why(WhyArgs),
     /// `drain`. Exit codes: 0 done, 1 no such server or not running, 78.
     #[command(about = "Give a server no new connections", after_help = AFTER_DRAIN)]
     Drain(DrainArgs),
@@ -129,6 +132,20 @@ pub struct StatusArgs {
     /// Show it again every second, until it is interrupted
     #[arg(long)]
     pub watch: bool,
+}
+
+/// `why`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WhyArgs {
+    /// The service, or one of its servers
+    #[arg(value_name = "SERVICE[/SERVER]")]
+    pub of: String,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `drain`, `undrain`.

@@ -96,3 +96,16 @@ With --json one object, whose keys stay as they are:
   service
   servers  how many servers leave; null when not done
   error    {code, message}; null when done";
+
+pub(super) const AFTER_WHY: &str = "\
+Times of what was taken, changed and done are known since this program began.
+
+Exit codes:
+  0   told
+  1   there is no such service or server, or no ProxyMgr answers
+  78  proxymgr.yml does not even tell its runtime_dir
+
+With --json one object, whose keys stay as they are:
+  service      as in `status --json`, with all its servers
+  server       one of them; null unless asked for
+  last_reload  as in `status --json`";

@@ -17,6 +17,7 @@ mod status_text;
 mod terminal;
 mod trouble;
 mod verdict;
+pub mod why;
 
 use std::process::{ExitCode, Termination};
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::report_text::one_line;
 use super::terminal::Screen;
-use crate::admin::status::{ReloadState, ServerStatus, ServiceStatus, Status};
+use crate::admin::status::{ReloadState, ReloadStatus, ServerStatus, ServiceStatus, Status};
 
 /// The most problems shown of one service where all are listed; `status SERVICE` has all.
 const MAX_PROBLEMS: usize = 3;
@@ -68,18 +68,7 @@ fn head(status: &Status) -> Vec<String> {
     lines.push(line);
     lines.push(match &status.last_reload {
         None => "No reload since this program began".to_owned(),
-        Some(reload) => {
-            let outcome = match (reload.state, reload.took_ms, &reload.error) {
-                (ReloadState::UnderWay, _, _) => "under way".to_owned(),
-                (ReloadState::Done, Some(took), _) => format!("took {took} ms"),
-                (ReloadState::Done, None, _) => "done".to_owned(),
-                (ReloadState::Failed, _, error) => {
-                    format!("failed: {}", error.as_ref().map(|error| one_line(error)).unwrap_or_default())
-                }
-            };
-            let reasons = one_line(&reload.reasons.join(", "));
-            format!("Last reload {} ago, {outcome}; {reasons}", span(reload.ago_s))
-        }
+        Some(reload) => format!("Last reload {}", reload_line(reload)),
     });
     let counts = status.counts;
     let mut line = counted(counts.services as u64, "service");
@@ -94,6 +83,19 @@ fn head(status: &Status) -> Vec<String> {
     lines.push(line);
     lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines
+}
+
+/// How long ago it was, what came of it, and why it was.
+pub(super) fn reload_line(reload: &ReloadStatus) -> String {
+    let outcome = match (reload.state, reload.took_ms, &reload.error) {
+        (ReloadState::UnderWay, _, _) => "under way".to_owned(),
+        (ReloadState::Done, Some(took), _) => format!("took {took} ms"),
+        (ReloadState::Done, None, _) => "done".to_owned(),
+        (ReloadState::Failed, _, error) => {
+            format!("failed: {}", error.as_ref().map(|error| one_line(error)).unwrap_or_default())
+        }
+    };
+    format!("{} ago, {outcome}; {}", span(reload.ago_s), one_line(&reload.reasons.join(", ")))
 }
 
 fn problems(service: &ServiceStatus, whole: bool) -> Vec<String> {
@@ -168,7 +170,7 @@ fn colour_of(state: &str) -> Option<u8> {
 }
 
 /// `3 d 4 h`: the two largest units.
-fn span(seconds: u64) -> String {
+pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),
@@ -186,7 +188,7 @@ fn counted(number: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::admin::status::{
-        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ReloadStatus, ServerState, ServersFrom,
+        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ServerState, ServersFrom,
     };
 
     fn service(name: &str, state: &str, problems: &[&str]) -> ServiceStatus {
@@ -195,7 +197,10 @@ mod tests {
             state: state.into(),
             serves: true,
             listen: vec!["0.0.0.0:80".into()],
+            definition: None,
             servers_from: ServersFrom::Registry,
+            servers_changed: None,
+            last_command: None,
             held: None,
             problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
             skipped: 0,

@@ -176,7 +176,7 @@ impl Supervisor {
                 },
                 Some(event) = self.registry.recv() => {
                     self.recorder.note(&event);
-                    self.status_desk.note_event(&event);
+                    self.status_desk.note_event(&event, self.clock.now());
                     registry_input(event)
                 },
                 Some(files) = self.includes.recv() => Some(Input::Includes(files)),
@@ -238,9 +238,13 @@ impl Supervisor {
 
     async fn handle(&mut self, input: Input) -> Result<(), RunError> {
         let is_outcome = matches!(input, Input::Done(_));
+        if is_outcome {
+            self.status_desk.note_outcome(self.clock.now());
+        }
         for effect in self.reconciler.handle(input, self.clock.now()) {
             match effect {
                 Effect::Order(order) => {
+                    self.status_desk.note_order(&order, self.clock.now());
                     self.haproxy.orders.send(order).await.map_err(|_gone| RunError::HaproxyTask)?;
                 }
                 Effect::Notice(notice) => {

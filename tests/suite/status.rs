@@ -71,11 +71,19 @@ fn it_tells_what_runs() {
     let server = |address: &str, weight| json!({"name": address, "address": address, "weight": weight, "backup": false, "state": "up", "why": null});
     let mut expected = [server(&servers[0].address.to_string(), 7), server(&lines[1], 1)];
     expected.sort_by_key(|server| server["name"].as_str().unwrap().to_owned());
+    let mut web = service(&status, "web").clone();
+    let definition = web["definition"].take();
+    assert_eq!(definition["origin"], json!(setup.paths.services.join("web.json")));
+    assert_eq!(definition["registry"], format!("file {}", setup.paths.root.join("web.servers").display()));
+    assert!(
+        definition["at"].as_str().unwrap().starts_with("20")
+            && web["servers_changed"].take()["ago_s"].is_u64()
+    );
     assert_eq!(
-        service(&status, "web"),
-        &json!({
+        web,
+        json!({
             "name": "web", "state": "serving", "serves": true, "listen": [format!("0.0.0.0:{port}")],
-            "servers_from": "registry", "held": null, "problems": [], "skipped": 0,
+            "definition": null, "servers_from": "registry", "servers_changed": null, "last_command": null, "held": null, "problems": [], "skipped": 0,
             "servers_total": 2, "servers_in_rotation": 2, "servers": expected,
         })
     );
@@ -203,6 +211,49 @@ fn each_server_has_the_one_reason_why_it_gets_no_traffic() {
         let (state, why) = expected(address);
         assert_eq!((&server["state"], &server["why"]), (&json!(state), &json!(why)));
     }
+}
+
+#[test]
+fn why_tells_where_a_server_is_from_and_what_was_last_done() {
+    let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
+    let [a, b] = ["a", "b"].map(|name| backends.start(name));
+    let (a, b) = (a.address.to_string(), b.address.to_string());
+    let file = setup.paths.write_file_service("web", port, std::slice::from_ref(&a));
+    let _proxymgr = start(&setup);
+    write_in_one_step(&file, &format!("{a}\n{b} drain\n"));
+    let of_b = format!("web/{b}");
+    let why = eventually(SOON, "the server is there", || {
+        let said = said(&setup.paths, &["why", &of_b, "--json"]);
+        if said.code == 0 && said.json()["server"]["state"] == "drain" { Ok(said.json()) } else { Err(said) }
+    });
+    assert_eq!(why["server"]["why"], "drained by its registry");
+    assert_eq!(why["last_reload"]["reasons"], json!(["start"]));
+    let commands = why["service"]["last_command"]["commands"].to_string();
+    assert!(commands.contains(&b) && why["service"]["last_command"]["took_ms"].is_u64(), "{commands}");
+
+    let text = said(&setup.paths, &["why", &of_b]).stdout;
+    assert!(
+        text.starts_with(&format!("{b} of web gets no traffic (drain): drained by its registry\n")),
+        "{text}"
+    );
+    for part in [
+        "    address       ",
+        "    definition    ",
+        "web.json; taken ",
+        "    servers from  file ",
+        "; changed ",
+    ] {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(text.contains("    last command  ") && text.contains("    last reload   "), "{text}");
+    let text = said(&setup.paths, &["why", "web"]).stdout;
+    let first = format!("web serves (serving), 1 of 2 servers in rotation, at 0.0.0.0:{port}\n");
+    assert!(text.starts_with(&first), "{text}");
+
+    let missing = said(&setup.paths, &["why", "web/1.1.1.1:1"]);
+    assert_eq!((missing.code, missing.stdout.as_str()), (1, ""));
+    assert!(missing.stderr.contains("web has no server 1.1.1.1:1"), "{missing:?}");
+    assert!(said(&setup.paths, &["why", "wep"]).stderr.contains("did you mean 'web'?"));
 }
 
 #[test]

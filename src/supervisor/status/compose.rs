@@ -2,20 +2,21 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::haproxy_view::HaproxyView;
 use super::last_reload::LastReload;
+use super::notes::{At, Commands, Note};
 use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
 use crate::admin::status::{
-    Counts, HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus,
-    ServerState, ServersFrom, ServiceStatus, Status, StatusQuery,
+    CommandStatus, Counts, DefinitionStatus, HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus,
+    ReloadState, ReloadStatus, ServerState, ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
-use crate::engine::service::ServiceName;
+use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::engine::utc_text::utc_text;
 
 /// All that the loop knows, at the moment of the question.
@@ -27,6 +28,7 @@ pub(super) struct Facts {
     pub(super) installed: HaproxyVersion,
     pub(super) report: Report,
     pub(super) remarks: Arc<Remarks>,
+    pub(super) notes: BTreeMap<ServiceName, Note>,
     pub(super) last_reload: Option<LastReload>,
 }
 
@@ -67,14 +69,8 @@ fn reload(last: &LastReload, now: Moment) -> ReloadStatus {
         Some(Ok(took)) => (ReloadState::Done, Some(*took), None),
         Some(Err(why)) => (ReloadState::Failed, None, Some(why.clone())),
     };
-    ReloadStatus {
-        at: utc(last.at),
-        ago_s: (now - last.began).as_secs(),
-        reasons: last.reasons.clone(),
-        state,
-        took_ms: took.map(|took| u64::try_from(took.as_millis()).unwrap_or(u64::MAX)),
-        error,
-    }
+    let (at, ago_s) = time(last.began, now);
+    ReloadStatus { at, ago_s, reasons: last.reasons.clone(), state, took_ms: took.map(millis), error }
 }
 
 fn counts(services: &[ServiceStatus]) -> Counts {
@@ -107,6 +103,7 @@ fn services(facts: &Facts, view: Option<&HaproxyView>) -> Vec<ServiceStatus> {
 
 fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&HaproxyView>) -> ServiceStatus {
     let remark = facts.remarks.of(name);
+    let note = ServiceName::parse(name).ok().and_then(|name| facts.notes.get(&name));
     let refusal = remark.and_then(|remark| remark.refusal.as_ref());
     let state = if refusal.is_some() { ServiceState::Refused } else { report.state() };
     let section = report
@@ -132,6 +129,12 @@ fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&Hapr
         state: state.word().to_owned(),
         serves: report.runs.is_some(),
         listen: section.iter().flat_map(|section| &section.listen).map(ToString::to_string).collect(),
+        definition: note.map(|note| definition(note, facts.now)),
+        servers_changed: note.and_then(|note| note.servers_changed).map(|at| {
+            let (at, ago_s) = time(at, facts.now);
+            TimeStatus { at, ago_s }
+        }),
+        last_command: note.and_then(|note| note.commands.as_ref()).map(|last| commands(last, facts.now)),
         servers_from: report.wanted.as_ref().map_or(ServersFrom::Nowhere, servers_from),
         held: held.map(|(missing, rest)| HeldStatus { missing, for_s: rest.as_secs() }),
         problems,
@@ -140,6 +143,37 @@ fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&Hapr
         servers_in_rotation: servers.iter().filter(|server| server.state.is_in_rotation()).count(),
         servers: facts.query.servers.then_some(servers),
     }
+}
+
+fn definition(note: &Note, now: Moment) -> DefinitionStatus {
+    let (at, ago_s) = time(note.defined, now);
+    DefinitionStatus { origin: note.origin.clone(), registry: registry(&note.spec.watcher), at, ago_s }
+}
+
+/// Where servers are found, for people.
+fn registry(watcher: &WatcherSpec) -> String {
+    match watcher {
+        WatcherSpec::Zookeeper { server, path, rules: _ } => format!("ZooKeeper {server}, {path}"),
+        WatcherSpec::File { file, rules: _ } => format!("file {}", file.display()),
+        WatcherSpec::Dns(spec) => {
+            let names = spec.backends.iter().map(|backend| backend.name().to_string());
+            format!("DNS {}", names.collect::<Vec<_>>().join(", "))
+        }
+        WatcherSpec::Static => "its definition".to_owned(),
+    }
+}
+
+fn commands(last: &Commands, now: Moment) -> CommandStatus {
+    let (at, ago_s) = time(last.began, now);
+    CommandStatus { at, ago_s, took_ms: millis(last.took), commands: last.texts.clone() }
+}
+
+fn time(at: At, now: Moment) -> (String, u64) {
+    (utc(at.time), (now - at.moment).as_secs())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn servers_from(wanted: &Wanted) -> ServersFrom {

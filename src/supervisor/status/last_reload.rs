@@ -1,7 +1,8 @@
 //! The last reload, for `status`.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use super::notes::At;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::Notice;
 
@@ -11,8 +12,7 @@ const MOST_REASONS: usize = 20;
 /// The last reload, or start.
 #[derive(Clone, Debug)]
 pub(super) struct LastReload {
-    pub(super) at: SystemTime,
-    pub(super) began: Moment,
+    pub(super) began: At,
     pub(super) reasons: Vec<String>,
     pub(super) end: Option<Result<Duration, String>>,
 }
@@ -26,7 +26,7 @@ impl LastReload {
                 if let Some(more) = reasons.len().checked_sub(MOST_REASONS).filter(|more| *more > 0) {
                     texts.push(format!("and {more} more"));
                 }
-                *last = Some(Self { at: SystemTime::now(), began: now, reasons: texts, end: None });
+                *last = Some(Self { began: At::now(now), reasons: texts, end: None });
                 return;
             }
             Notice::Reloaded(took) => Ok(*took),

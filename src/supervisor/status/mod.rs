@@ -3,6 +3,7 @@
 mod compose;
 mod haproxy_view;
 mod last_reload;
+mod notes;
 mod remarks;
 mod servers;
 
@@ -20,7 +21,7 @@ use crate::admin::status::StatusQuery;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::printable::printable;
-use crate::engine::reconciler::{Notice, Reconciler};
+use crate::engine::reconciler::{Notice, Order, Reconciler};
 use crate::engine::report::Report;
 use crate::engine::service::ServiceName;
 use crate::service_manager::RegistryEvent;
@@ -28,6 +29,7 @@ use crate::service_manager::RegistryEvent;
 use compose::{Facts, compose};
 use haproxy_view::look;
 use last_reload::LastReload;
+use notes::Notes;
 use remarks::Remarks;
 
 /// Answers that are made, or sent, at a time: one of 50,000 servers takes some 10 MB.
@@ -40,6 +42,7 @@ pub(super) struct StatusDesk {
     installed: HaproxyVersion,
     operators_socket: PathBuf,
     remarks: Arc<Remarks>,
+    notes: Notes,
     last_reload: Option<LastReload>,
     turns: Arc<Semaphore>,
 }
@@ -52,14 +55,26 @@ impl StatusDesk {
             installed,
             operators_socket,
             remarks: Arc::default(),
+            notes: Notes::default(),
             last_reload: None,
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
 
-    /// Takes note of what the registries say that goes no further.
-    pub(super) fn note_event(&mut self, event: &RegistryEvent) {
+    /// Takes note of what the registries say.
+    pub(super) fn note_event(&mut self, event: &RegistryEvent, now: Moment) {
         Remarks::note(&mut self.remarks, event);
+        self.notes.note_event(event, now);
+    }
+
+    /// Takes note of an order for `HAProxy`.
+    pub(super) fn note_order(&mut self, order: &Order, now: Moment) {
+        self.notes.ordered(order, now);
+    }
+
+    /// Takes note of an order's end.
+    pub(super) fn note_outcome(&mut self, now: Moment) {
+        self.notes.done(now);
     }
 
     /// Takes note of reloads.
@@ -77,6 +92,7 @@ impl StatusDesk {
                 return;
             }
         }
+        let notes = self.notes.of(query.service.as_deref());
         let facts = Facts {
             query,
             now,
@@ -84,6 +100,7 @@ impl StatusDesk {
             installed: self.installed,
             report,
             remarks: self.remarks.clone(),
+            notes,
             last_reload: self.last_reload.clone(),
         };
         let (turns, socket) = (self.turns.clone(), self.operators_socket.clone());
