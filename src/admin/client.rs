@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::protocol::{Command, Failure, FailureCode, Hello, Reply};
 
-/// How long there may be no line: the longest wait is that for a new `HAProxy` to serve.
+/// How long there may be no line; who waits is reminded more often.
 const SILENCE: Duration = Duration::from_secs(60);
 /// Longer than a silent client may stay.
 const BUSY_LIMIT: Duration = Duration::from_secs(8);

@@ -22,6 +22,11 @@ const LINE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a client may take to read one.
 const WRITE_LIMIT: Duration = Duration::from_secs(10);
 
+/// How often a client that waits is told so: it may have left, and takes silence for a fault.
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+/// What is waited for as long as the loop has said nothing.
+const BUSY: &str = "ProxyMgr, which is busy";
+
 /// A client that is served.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -87,10 +92,14 @@ impl Connection {
         let (asker, mut hearing) = Asker::new();
         // Of a loop that has ended the asker, which comes back and is dropped, tells.
         drop(self.requests.send(Asked { command, asker }).await);
+        let mut waits_for = BUSY.to_owned();
         loop {
-            match hearing.next().await {
-                Told::Nothing => {}
-                Told::WaitingFor(what) => self.say(&Reply::<()>::WaitingFor(what)).await?,
+            match timeout(REMIND_EVERY, hearing.next()).await.unwrap_or(Told::Nothing) {
+                Told::Nothing => self.say(&Reply::<()>::WaitingFor(waits_for.clone())).await?,
+                Told::WaitingFor(what) => {
+                    waits_for.clone_from(&what);
+                    self.say(&Reply::<()>::WaitingFor(what)).await?;
+                }
                 Told::Answered(Ok(Answer::Said(said))) => return self.say(&Reply::Result(said)).await,
                 Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
                 Told::Answered(Err(failure)) => return self.say(&Reply::<()>::Error(failure)).await,

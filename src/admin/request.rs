@@ -66,6 +66,11 @@ impl Asker {
         self.0.send_replace(Told::WaitingFor(what.to_owned()));
     }
 
+    /// Whether nobody waits any more.
+    pub fn is_gone(&self) -> bool {
+        self.0.is_closed()
+    }
+
     /// It is done.
     pub fn answer(self, answer: Answer) {
         self.0.send_replace(Told::Answered(Ok(answer)));
@@ -107,8 +112,12 @@ mod tests {
     #[tokio::test]
     async fn who_is_dropped_is_told_of_the_end() {
         let (asker, mut hearing) = Asker::new();
+        assert!(!asker.is_gone());
         drop(asker);
         let Told::Answered(Err(failure)) = hearing.next().await else { panic!("no failure") };
         assert_eq!(failure.code, FailureCode::Ending);
+        let (asker, hearing) = Asker::new();
+        drop(hearing);
+        assert!(asker.is_gone());
     }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Exit;
 use super::args::{ConfirmArgs, DrainArgs, RunningArgs};
 use super::output::{answer, answer_json};
-use super::running::{ask, socket_of};
+use super::running::{ask, socket_of, tell_failure, tell_waiting};
 use crate::admin::client::ClientError;
 use crate::admin::protocol::{Command, Failure};
 use crate::engine::error_text::with_causes;
@@ -83,12 +83,7 @@ type Said = Result<Value, ClientError>;
 
 fn asked(running: &RunningArgs, command: &Command, json: bool) -> Result<Said, Exit> {
     let socket = socket_of(running)?;
-    let mut waiting = |what: &str| {
-        if !json {
-            eprintln!("waiting for {what}");
-        }
-    };
-    Ok(ask(&socket, command, &mut waiting))
+    Ok(ask(&socket, command, &mut tell_waiting(json)))
 }
 
 fn failure(error: &ClientError) -> Failure {
@@ -103,7 +98,7 @@ fn tell(said: &Said, done: &str) -> Exit {
     match said {
         Ok(_) => answer(done, Exit::Success),
         Err(error) => {
-            eprintln!("proxymgr: {}", with_causes(error));
+            tell_failure(error);
             Exit::Failure
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Exit;
 use super::args::ControlArgs;
 use super::output::{answer, answer_json};
-use super::running::{connect, socket_of};
+use super::running::{connect, socket_of, tell_failure, tell_waiting};
 use crate::admin::client::{Client, ClientError};
 use crate::admin::protocol::{Command, Failure, FailureCode, Hello};
 use crate::engine::error_text::with_causes;
@@ -40,7 +40,9 @@ enum ReplaceError {
     AnotherProcess(u32),
     #[error("ProxyMgr gave up what it was asked for; its log tells why")]
     SameProgram,
-    #[error("a program took over, but does not answer; its log tells why")]
+    #[error(
+        "a program took over, but does not answer here; its log tells why, unless runtime_dir was changed"
+    )]
     NoSuccessor(#[source] ClientError),
 }
 
@@ -60,12 +62,7 @@ fn replace(args: &ControlArgs, command: &Command, done: &str) -> Exit {
         Err(exit) => return exit,
     };
     let mut report = Report::default();
-    let waiting = |what: &str| {
-        if !args.json {
-            eprintln!("waiting for {what}");
-        }
-    };
-    match try_replace(&socket, command, &mut report, &waiting) {
+    match try_replace(&socket, command, &mut report, &mut tell_waiting(args.json)) {
         Ok(successor) => {
             let text = format!("{done}: ProxyMgr {} (pid {}) goes on\n", successor.release, successor.pid);
             report.done = true;
@@ -73,11 +70,10 @@ fn replace(args: &ControlArgs, command: &Command, done: &str) -> Exit {
             tell(&report, &text, args.json, Exit::Success)
         }
         Err(error) => {
-            let message = with_causes(&error);
             if !args.json {
-                eprintln!("proxymgr: {message}");
+                tell_failure(&error);
             }
-            report.error = Some(Failure::new(error.code(), message));
+            report.error = Some(Failure::new(error.code(), with_causes(&error)));
             tell(&report, "", args.json, Exit::Failure)
         }
     }
@@ -88,13 +84,13 @@ fn try_replace(
     socket: &Path,
     command: &Command,
     report: &mut Report,
-    waiting: &dyn Fn(&str),
+    waiting: &mut dyn FnMut(&str),
 ) -> Result<Hello, ReplaceError> {
     let mut client = connect(socket)?;
     let before = client.hello().clone();
     report.pid = Some(before.pid);
     report.before = Some(Program { release: before.release.clone() });
-    let answer = client.ask(command, &mut |what| waiting(what));
+    let answer = client.ask(command, waiting);
     match answer {
         // With the program that was asked.
         Err(ClientError::Closed) => {}

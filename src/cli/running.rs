@@ -7,10 +7,12 @@ use serde_json::Value;
 
 use super::Exit;
 use super::args::RunningArgs;
+use super::report_text::one_line;
 use crate::admin::client::{Client, ClientError};
 use crate::admin::protocol::Command;
 use crate::admin::socket_in;
 use crate::config::{Config, DEFAULT_RUNTIME_DIR};
+use crate::engine::error_text::with_causes;
 
 /// A program that takes over opens the socket again within this time, a busy one takes another client.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +40,22 @@ pub(super) fn socket_of(args: &RunningArgs) -> Result<PathBuf, Exit> {
 /// A connection to it.
 pub(super) fn connect(socket: &Path) -> Result<Client, ClientError> {
     Client::connect(socket, PATIENCE)
+}
+
+/// Tells a person what is waited for, each thing once.
+pub(super) fn tell_waiting(json: bool) -> impl FnMut(&str) {
+    let mut told = String::new();
+    move |what| {
+        if !json && told != what {
+            eprintln!("waiting for {}", one_line(what));
+            what.clone_into(&mut told);
+        }
+    }
+}
+
+/// Tells a person what went wrong.
+pub(super) fn tell_failure(error: &(dyn std::error::Error + 'static)) {
+    eprintln!("proxymgr: {}", one_line(&with_causes(error)));
 }
 
 /// Asks it. When another program takes over meanwhile, that one is asked again.

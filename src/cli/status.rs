@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::Exit;
 use super::args::StatusArgs;
 use super::output::answer;
-use super::running::{ask, socket_of};
+use super::report_text::one_line;
+use super::running::{ask, socket_of, tell_failure};
 use super::status_text;
 use super::terminal::Screen;
 use crate::admin::client::ClientError;
@@ -41,7 +42,7 @@ pub fn status(args: &StatusArgs) -> Exit {
 }
 
 fn failed(error: &ClientError) -> Exit {
-    eprintln!("proxymgr: {}", with_causes(error));
+    tell_failure(error);
     Exit::Failure
 }
 
@@ -69,10 +70,10 @@ fn watch(args: &StatusArgs, socket: &Path, command: &Command) -> Exit {
                 }
                 Err(error) if !was_told => return failed(&error),
                 Err(error) if screen.height.is_none() => {
-                    eprintln!("proxymgr: {}", with_causes(&error));
+                    tell_failure(&error);
                     String::new()
                 }
-                Err(error) => format!("proxymgr: {}\n", with_causes(&error)),
+                Err(error) => format!("proxymgr: {}\n", one_line(&with_causes(&error))),
             };
         let text = screen.height.map_or_else(|| text.clone(), |height| redrawn(&text, height));
         let mut stdout = io::stdout().lock();

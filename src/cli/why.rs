@@ -6,12 +6,11 @@ use super::Exit;
 use super::args::WhyArgs;
 use super::output::{answer, answer_json};
 use super::report_text::one_line;
-use super::running::{ask, socket_of};
+use super::running::{ask, socket_of, tell_failure};
 use super::status_text::{reload_line, span};
 use crate::admin::client::ClientError;
 use crate::admin::protocol::Command;
 use crate::admin::status::{ReloadStatus, ServerStatus, ServiceStatus, Status, StatusQuery};
-use crate::engine::error_text::with_causes;
 
 /// What `--json` prints: parts of what `status --json` does.
 #[derive(Debug, Serialize)]
@@ -37,7 +36,7 @@ pub fn why(args: &WhyArgs) -> Exit {
     let status = match status {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("proxymgr: {}", with_causes(&error));
+            tell_failure(&error);
             return Exit::Failure;
         }
     };

@@ -115,6 +115,7 @@ impl OperatorDrains {
 
     /// Tells those who wait for what is done.
     pub(super) fn tell(&mut self, reconciler: &Reconciler) {
+        self.waiting.retain(|waiting| !waiting.asker.is_gone());
         let done = |waiting: &mut Waiting| reconciler.has_wanted_weight(&waiting.service, &waiting.server);
         for waiting in self.waiting.extract_if(.., done) {
             waiting.asker.answer(Answer::Said(json!({"saved": waiting.saved})));
