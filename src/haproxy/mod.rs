@@ -23,4 +23,3 @@ pub mod reply;
 pub mod runtime;
 pub mod server_state;
 mod turn_away;
-mod unix_listener;

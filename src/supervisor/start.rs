@@ -27,6 +27,7 @@ use crate::service_config::SourceSettings;
 
 /// What there is after a start.
 pub(super) struct Started {
+    pub(super) version: HaproxyVersion,
     pub(super) clock: Clock,
     pub(super) reconciler: Reconciler,
     pub(super) haproxy: Handle,
@@ -66,7 +67,7 @@ async fn begin(config: &Config, handed: HandedOver) -> Result<Started, StartErro
         .map_err(StartError::OperatorsSocket)?;
     let clock = Clock(Instant::now());
     let reconciler = Reconciler::new(settings, clock.now());
-    Ok(Started { clock, reconciler, haproxy, haproxy_settings, reaper, sources })
+    Ok(Started { version, clock, reconciler, haproxy, haproxy_settings, reaper, sources })
 }
 
 /// Goes on where a `HAProxy` serves `applied`. What is not there now is no reason to end it: that is told, and tried again.
@@ -106,7 +107,7 @@ pub(super) async fn go_on(
     }
     let clock = Clock(Instant::now());
     let reconciler = Reconciler::taking_over(settings, applied, clock.now());
-    Ok(Some(Started { clock, reconciler, haproxy, haproxy_settings, reaper, sources }))
+    Ok(Some(Started { version, clock, reconciler, haproxy, haproxy_settings, reaper, sources }))
 }
 
 /// A package that is just being installed, or a machine under load, may keep `HAProxy` from being asked.

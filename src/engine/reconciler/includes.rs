@@ -104,6 +104,11 @@ impl KnownIncludes {
         self.refused.retain(|refused| refused.until > now);
     }
 
+    /// Why what is wanted does not go ahead as a whole.
+    pub(super) fn told(&self) -> &[String] {
+        &self.told
+    }
+
     /// When the next refused set is due for another try.
     pub(super) fn next_try(&self) -> Option<Moment> {
         self.refused.iter().map(|refused| refused.until).min()

@@ -19,8 +19,10 @@
 mod decide;
 mod includes;
 mod known;
+mod operator;
 mod order;
 mod outcome;
+mod report;
 mod timing;
 mod trials;
 
@@ -28,6 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use known::Unconfirmed;
 pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outcome, ReloadFailure};
 
 use includes::KnownIncludes;
@@ -146,6 +149,7 @@ impl Reconciler {
     pub fn begin_anew(&mut self, ordered: bool, now: Moment) {
         let mut anew = Self::new(self.settings.clone(), now);
         let under_way = self.under_way.take();
+        anew.known.inherit_drains(&mut self.known);
         if let Some(applied) = self.applied.take() {
             anew.phase = self.phase;
             anew.taken_over = true;
@@ -238,7 +242,13 @@ impl Reconciler {
         let servers =
             runs.into_iter().flat_map(|runs| runs.as_desired().servers.values().cloned().collect::<Vec<_>>());
         let fixed = |server: &Server| spec.fixed_servers.iter().any(|fixed| fixed.name() == server.name());
-        let servers: Vec<_> = servers.filter(|server| !fixed(server)).collect();
+        let mut servers: Vec<_> = servers.filter(|server| !fixed(server)).collect();
+        for server in &mut servers {
+            // It is an operator's, not the registry's.
+            if self.known.is_drained(service, &server.name()) {
+                server.weight = None;
+            }
+        }
         if !servers.is_empty() {
             self.known.remember(service, servers);
         }

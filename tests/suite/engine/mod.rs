@@ -3,7 +3,9 @@
 mod deadly;
 mod fixed_servers;
 mod model;
+mod operator;
 mod properties;
+mod report;
 mod scenarios;
 mod simulation;
 mod taking_over;

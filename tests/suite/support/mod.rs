@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod certificates;
+pub mod control;
 pub mod deadline;
 pub mod dns_server;
 pub mod haproxy;
