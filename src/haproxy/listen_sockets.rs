@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::debug;
 
@@ -18,6 +20,8 @@ use crate::process::child_command::ChildCommand;
 const DEFAULT_BACKLOG: i32 = 4096;
 /// Operators' tools only: whoever reaches the socket rules `HAProxy`.
 const OWNER_ONLY: u32 = 0o600;
+/// What is opened for a reload, a check, a draining process, a registry that is connected again, with some to spare.
+const FILES_OF_A_RELOAD: u64 = 32;
 
 /// The open listen sockets, by address.
 ///
@@ -54,6 +58,11 @@ pub enum ListenError {
     /// The address isn't one of this machine's.
     #[error("{0} can't be opened: this machine has no such address; see 'ip address', or bind 0.0.0.0")]
     NoSuchAddress(ListenAddress),
+    /// The limit of open files is reached, but for those that every reload takes.
+    #[error(
+        "{0} can't be opened: the limit of open files is reached; raise it (LimitNOFILE= of the unit, ulimit -n) and start ProxyMgr again"
+    )]
+    TooManyFiles(ListenAddress),
     /// What a predecessor handed over listens elsewhere, or nowhere.
     #[error("what was handed over for {0} does not listen there; it is opened anew")]
     NotTheSame(ListenAddress),
@@ -98,6 +107,9 @@ impl ListenSockets {
             }
         };
         let socket = opened.map_err(|source| listen_error(address, source))?;
+        if !leaves_room(&socket) {
+            return Err(ListenError::TooManyFiles(address.clone()));
+        }
         self.sockets.insert(address.clone(), socket);
         Ok(())
     }
@@ -165,19 +177,11 @@ impl ListenSockets {
     /// Lets `command` inherit the `needed` sockets, and names each in its environment ([`ListenAddress::env_name`]).
     ///
     /// A process that inherits one its configuration doesn't name keeps it open and never accepts: clients would hang there.
-    ///
-    /// # Errors
-    /// When no further file can be opened: each socket takes one more until the child has started.
-    pub fn hand_to(
-        &self,
-        command: &mut ChildCommand,
-        needed: impl Fn(&ListenAddress) -> bool,
-    ) -> io::Result<()> {
+    pub fn hand_to<'fd>(&'fd self, command: &mut ChildCommand<'fd>, needed: impl Fn(&ListenAddress) -> bool) {
         for (address, socket) in self.sockets.iter().filter(|(address, _)| needed(address)) {
-            let number = command.inherit(socket.as_fd())?;
+            let number = command.inherit(socket.as_fd());
             command.env(address.env_name(), format!("fd@{number}"));
         }
-        Ok(())
     }
 
     fn open_tcp(&self, address: SocketAddr) -> io::Result<Socket> {
@@ -211,6 +215,13 @@ impl ListenSockets {
     }
 }
 
+/// Whether enough files can be opened beside `socket`: a reload must go on without it.
+fn leaves_room(socket: &ListenSocket) -> bool {
+    let number = u64::try_from(socket.as_fd().as_raw_fd()).unwrap_or_default();
+    // Numbers are given from below.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(true, |(limit, _)| number + FILES_OF_A_RELOAD < limit)
+}
+
 fn bind_and_listen(address: SocketAddr, backlog: i32, share_port: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
@@ -237,6 +248,11 @@ fn listen_error(address: &ListenAddress, source: io::Error) -> ListenError {
         (io::ErrorKind::AddrInUse, ListenAddress::Unix(_)) => ListenError::PathInUse(address.clone()),
         (io::ErrorKind::PermissionDenied, _) => ListenError::NotPermitted(address.clone()),
         (io::ErrorKind::AddrNotAvailable, _) => ListenError::NoSuchAddress(address.clone()),
+        (_, _)
+            if [Some(Errno::EMFILE as i32), Some(Errno::ENFILE as i32)].contains(&source.raw_os_error()) =>
+        {
+            ListenError::TooManyFiles(address.clone())
+        }
         (_, _) => ListenError::Other { address: address.clone(), source },
     }
 }

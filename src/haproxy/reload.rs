@@ -164,7 +164,6 @@ impl Actor {
                 ReloadFailure::Ended { why, complaints: alerts.iter().map(complaint).collect() }
             }
             StartError::ControlSocket(_)
-            | StartError::Inherit(_)
             | StartError::Spawn(_)
             | StartError::NoReply(_)
             | StartError::Alone(_) => ReloadFailure::NotServing(why),

@@ -23,6 +23,7 @@ mod lifecycle;
 mod load_client;
 mod no_change;
 mod node_formats;
+mod open_files;
 mod original_readme;
 mod proxymgr_yml;
 mod registry_zookeeper;

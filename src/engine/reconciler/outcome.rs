@@ -123,6 +123,7 @@ impl Reconciler {
         // What is wanted is still to be reached, and some of it may have been done.
         self.timing.changes.touch(now);
         self.timing.compare_at = now;
+        let mut again = None;
         let guilty = match failure {
             ReloadFailure::Listen(refused) => {
                 for (service, reason) in refused {
@@ -133,27 +134,22 @@ impl Reconciler {
             }
             ReloadFailure::Refused(complaints) => {
                 let guilty = guilty(&complaints, config);
-                let anew = guilty.iter().any(|(owner, _)| match owner {
-                    Owner::Service(service) => {
-                        self.phase != Phase::Running || self.is_new_definition(service, desired)
-                    }
-                    Owner::Include { .. } => true,
-                });
-                if !anew {
+                if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
                     let texts: Vec<_> = complaints.into_iter().map(|complaint| complaint.text).collect();
                     self.reload_failed(texts.join(" | "), now, effects);
                     return;
                 }
                 guilty
             }
-            // Addresses that included files open themselves: `haproxy -c` doesn't try them.
+            // What `haproxy -c` doesn't try: addresses that included files open themselves, files that `maxconn` leaves no
+            // room for.
             ReloadFailure::Ended { why, complaints } => {
-                let mut guilty = guilty(&complaints, config);
-                guilty.retain(|owner, _| matches!(owner, Owner::Include { .. }));
-                if guilty.is_empty() {
+                let guilty = guilty(&complaints, config);
+                if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
                     self.reload_failed(why, now, effects);
                     return;
                 }
+                again = Some(now + RETRY_REFUSED);
                 guilty
             }
             ReloadFailure::NotServing(why) => {
@@ -165,7 +161,7 @@ impl Reconciler {
         for (owner, reason) in guilty {
             match owner {
                 Owner::Service(service) if self.is_new_definition(&service, desired) => {
-                    self.refuse(&service, desired, reason, None);
+                    self.refuse(&service, desired, reason, again);
                 }
                 // It serves on.
                 Owner::Service(_) if self.phase == Phase::Running => {}
@@ -212,6 +208,16 @@ impl Reconciler {
         let meanwhile = if stays { IncludesMeanwhile::LastGood } else { IncludesMeanwhile::WithoutTheFile };
         let (file, reason) = (file.to_owned(), reason.to_owned());
         effects.push(Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile }));
+    }
+
+    /// Whether something changes when `owner` is refused for what was tried.
+    fn may_be_refused(&self, owner: &Owner, desired: &DesiredState) -> bool {
+        match owner {
+            Owner::Service(service) => {
+                self.phase != Phase::Running || self.is_new_definition(service, desired)
+            }
+            Owner::Include { .. } => true,
+        }
     }
 
     /// Whether what `desired` holds of `service` is its current definition and not what runs already, so that quarantine

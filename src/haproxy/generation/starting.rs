@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -47,8 +46,6 @@ pub(in crate::haproxy) struct Launch<'a> {
 pub(in crate::haproxy) enum StartError {
     #[error(transparent)]
     ControlSocket(#[from] ControlSocketError),
-    #[error("the listen sockets can't be handed over; raise the limit of open files (ulimit -n)")]
-    Inherit(#[source] io::Error),
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     #[error("the new process ended before it served ({exit}): {}", last_words(alerts))]
@@ -74,12 +71,9 @@ pub(in crate::haproxy) async fn start(launch: Launch<'_>) -> Result<Serving, Sta
         command.arg("-x").arg(old);
     }
     command.env(SERVER_STATE_VARIABLE, OsString::from(PathBuf::from(launch.server_state)));
-    launch
-        .sockets
-        .hand_to(&mut command, |address| launch.listen.contains(address))
-        .map_err(StartError::Inherit)?;
-    launch.operators.hand_to(&mut command, |_| true).map_err(StartError::Inherit)?;
-    control.hand_to(&mut command).map_err(StartError::Inherit)?;
+    launch.sockets.hand_to(&mut command, |address| launch.listen.contains(address));
+    launch.operators.hand_to(&mut command, |_| true);
+    control.hand_to(&mut command);
     let child = launch.reaper.spawn(command)?;
     let control = control.started();
     let alerts = log_output(child.pid, child.output);

@@ -58,6 +58,8 @@ pub struct World {
     pub order: Option<Order>,
     /// The line that `HAProxy` refuses.
     pub refused_line: &'static str,
+    /// The line with which a process ends before it serves, though the check takes it.
+    pub unstartable_line: &'static str,
     /// The line that kills a process [`LIVES`] after it began to serve.
     pub deadly_line: &'static str,
     dies_at: Option<Moment>,
@@ -122,6 +124,7 @@ impl World {
             ready: 0,
             order: None,
             refused_line: "bad option",
+            unstartable_line: "unstartable option",
             deadly_line: "deadly option",
             dies_at: None,
             deaths: 0,
@@ -266,6 +269,11 @@ impl World {
             let complaint =
                 Complaint { line: Some(line + 1), proxy: None, text: "unknown keyword 'bad'".into() };
             return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
+        }
+        if let Some(line) = config.lines().position(|line| line.trim() == self.unstartable_line) {
+            let text = "not enough free sockets".to_owned();
+            let complaints = vec![Complaint { line: Some(line + 1), proxy: None, text }];
+            return Outcome::ReloadFailed(ReloadFailure::Ended { why: "exit code 1".into(), complaints });
         }
         self.reloads += 1;
         let deadly = config.lines().any(|line| line.trim() == self.deadly_line);
