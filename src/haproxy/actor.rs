@@ -13,6 +13,7 @@ use super::generations::Generations;
 use super::handover::HandedOver;
 use super::listen_sockets::{ListenError, ListenSockets};
 use super::meanwhile::{death_of, publish};
+use super::reload::Reloaded;
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
@@ -98,6 +99,8 @@ pub struct Actor {
     pub(super) generations: u64,
     /// The configuration that the serving process was started with, or that describes what it holds now.
     pub(super) last_good: Option<Arc<str>>,
+    /// The last good configuration could not be kept in `state_dir`.
+    pub(super) last_good_unwritten: bool,
     /// The last answer to `show servers state`, for the start after a crash.
     pub(super) last_state: Option<String>,
     pub(super) seen: watch::Sender<Generations>,
@@ -124,6 +127,7 @@ impl Actor {
             serving: None,
             generations: 0,
             last_good: None,
+            last_good_unwritten: false,
             last_state: None,
             seen: watch::Sender::default(),
             settings,
@@ -206,7 +210,10 @@ impl Actor {
         match order {
             Order::Reload { reasons: _, first, config, before, after } => {
                 match self.reload(&first, &config, before.as_ref(), &after, events).await {
-                    Ok(took) => Outcome::Reloaded { took },
+                    Ok(Reloaded { took, config_error }) => Outcome::Reloaded {
+                        took,
+                        config_error: config_error.as_ref().map(|error| with_causes(error)),
+                    },
                     Err(failure) => Outcome::ReloadFailed(failure),
                 }
             }

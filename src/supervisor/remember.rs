@@ -85,7 +85,11 @@ impl Recorder {
         let state_dir = self.state_dir.clone();
         let written = tokio::task::spawn_blocking(move || snapshot::save(&state_dir, &topology)).await;
         match written.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
-            Ok(()) => self.failing = false,
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    info!("the snapshot of the topology is up to date again");
+                }
+            }
             Err(error) => {
                 if !std::mem::replace(&mut self.failing, true) {
                     warn!(

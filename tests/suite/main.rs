@@ -15,6 +15,7 @@ mod deadly_definitions;
 mod dns_names;
 mod dns_service;
 mod engine;
+mod full_disk;
 mod generations;
 mod host_names;
 mod includes;

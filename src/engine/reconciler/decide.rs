@@ -272,7 +272,7 @@ impl Reconciler {
             let texts = commands.iter().map(ToString::to_string).collect();
             effects.push(Effect::Notice(Notice::Applying(texts)));
         }
-        self.under_way = Some(UnderWay::Apply { commands: commands.clone() });
+        self.under_way = Some(UnderWay::Apply { commands: commands.clone(), writes_config });
         effects.push(Effect::Order(Order::Apply { config, commands, listen }));
     }
 

@@ -17,7 +17,7 @@ use crate::engine::state::{AppliedState, DesiredState};
 impl Reconciler {
     pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Moment, effects: &mut Vec<Effect>) {
         match (self.under_way.take(), outcome) {
-            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took }) => {
+            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took, config_error }) => {
                 if self.applied.is_none() {
                     effects.push(Effect::Ready);
                 }
@@ -28,15 +28,18 @@ impl Reconciler {
                 self.refuses_servers.clear();
                 self.phase = Phase::Running;
                 self.timing.reloaded(now);
+                self.note_config(config_error, now, effects);
             }
             (Some(UnderWay::Reload { desired, config }), Outcome::ReloadFailed(failure)) => {
                 self.take_reload_failure(failure, &desired, &config, now, effects);
             }
-            (Some(UnderWay::Apply { commands }), Outcome::Applied { verdicts, config_error }) => {
+            (
+                Some(UnderWay::Apply { commands, writes_config }),
+                Outcome::Applied { verdicts, config_error },
+            ) => {
                 self.take_verdicts(&commands, verdicts, now, effects);
-                if let Some(why) = config_error {
-                    self.timing.rewrite_at = Some(now + RETRY);
-                    effects.push(Effect::Notice(Notice::ConfigUnwritten(why)));
+                if writes_config {
+                    self.note_config(config_error, now, effects);
                 }
             }
             (Some(UnderWay::Compare), Outcome::Compared(observed)) => {
@@ -58,6 +61,18 @@ impl Reconciler {
             }
             // An outcome without its order, or of another kind: what runs is unknown.
             (_, _) => self.timing.strike(now),
+        }
+    }
+
+    /// The configuration was written, or not: then it is tried again.
+    fn note_config(&mut self, error: Option<String>, now: Moment, effects: &mut Vec<Effect>) {
+        if error.is_some() {
+            self.timing.rewrite_at = Some(now + RETRY);
+        }
+        if error != self.config_unwritten {
+            let notice = error.clone().map_or(Notice::ConfigWritten, Notice::ConfigUnwritten);
+            effects.push(Effect::Notice(notice));
+            self.config_unwritten = error;
         }
     }
 

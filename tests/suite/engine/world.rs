@@ -275,12 +275,15 @@ impl World {
             let complaints = vec![Complaint { line: Some(line + 1), proxy: None, text }];
             return Outcome::ReloadFailed(ReloadFailure::Ended { why: "exit code 1".into(), complaints });
         }
+        let config_error = luck.strikes(20).then(|| "disk full".to_owned());
         self.reloads += 1;
         let deadly = config.lines().any(|line| line.trim() == self.deadly_line);
         self.dies_at = deadly.then(|| self.now + LIVES);
-        config.clone_into(&mut self.config);
+        if config_error.is_none() {
+            config.clone_into(&mut self.config);
+        }
         self.running = Some(Model::load(config));
-        Outcome::Reloaded { took: Duration::from_millis(80) }
+        Outcome::Reloaded { took: Duration::from_millis(80), config_error }
     }
 
     /// Goes on until no process was killed by its configuration for a while, or is about to be, and nothing is due.

@@ -3,6 +3,7 @@
 pub mod backend;
 pub mod certificates;
 pub mod deadline;
+pub mod disk;
 pub mod dns_server;
 pub mod haproxy;
 pub mod http;
