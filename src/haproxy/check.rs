@@ -18,6 +18,9 @@ use crate::process::spawn::{Child, ChildSignal, SpawnError};
 /// How long `haproxy -c` may take.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(30);
 
+/// What is read of the output, in bytes: a warning for each of some thousand services.
+const MOST_OUTPUT: usize = 2 * 1024 * 1024;
+
 /// What `haproxy -c` said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {
@@ -126,11 +129,18 @@ async fn run(
     let mut running = KilledWhenDropped(reaper.spawn(command)?);
     let to_the_end = async {
         let mut lines = Vec::new();
+        let (mut bytes, mut left_out) = (0_usize, 0_u64);
         while let Some(line) = running.0.output.next().await {
-            if line.dropped_before > 0 {
-                warn!(program, option, lines = line.dropped_before, "more output than could be read");
+            left_out = left_out.saturating_add(line.dropped_before);
+            bytes = bytes.saturating_add(line.text.len());
+            if bytes > MOST_OUTPUT {
+                left_out = left_out.saturating_add(1);
+            } else {
+                lines.push(line.text);
             }
-            lines.push(line.text);
+        }
+        if left_out > 0 {
+            warn!(program, option, lines = left_out, "lines are left out: it prints too much");
         }
         (running.0.exit.wait().await, lines)
     };

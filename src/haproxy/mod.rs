@@ -12,6 +12,7 @@ mod generation;
 pub mod generations;
 pub mod handover;
 pub mod listen_sockets;
+mod log_allowance;
 pub mod log_line;
 mod meanwhile;
 mod memory_file;

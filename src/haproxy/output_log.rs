@@ -1,10 +1,11 @@
 //! What `HAProxy` prints, merged into our log with its level.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use super::log_allowance::LogAllowance;
 use super::log_line::{LogLevel, parse_log_line};
 use crate::process::output::OutputLines;
 
@@ -50,16 +51,30 @@ impl Kept {
     }
 }
 
+fn tell_lost(pid: u32, lines: u64) {
+    if lines > 0 {
+        warn!(target: "haproxy", pid, lines, "lines are left out: HAProxy prints too much");
+    }
+}
+
 /// Logs the lines of the process `pid` until its end.
 pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
     let alerts = Kept::default();
     let kept = alerts.clone();
     let reading = tokio::spawn(async move {
+        let mut allowance = LogAllowance::new(Instant::now());
+        let mut lost = 0_u64;
         while let Some(line) = output.next().await {
-            if line.dropped_before > 0 {
-                warn!(target: "haproxy", pid, lines = line.dropped_before, "lines were lost: HAProxy prints too much");
-            }
+            lost = lost.saturating_add(line.dropped_before);
             let (level, text) = parse_log_line(&line.text);
+            if level == LogLevel::Alert {
+                kept.keep(text);
+            }
+            if !allowance.take(line.text.len(), Instant::now()) {
+                lost = lost.saturating_add(1);
+                continue;
+            }
+            tell_lost(pid, std::mem::take(&mut lost));
             match level {
                 LogLevel::Warning if text.contains(HARMLESS) => debug!(target: "haproxy", pid, "{text}"),
                 LogLevel::Debug => debug!(target: "haproxy", pid, "{text}"),
@@ -67,12 +82,10 @@ pub(super) fn log_output(pid: u32, mut output: OutputLines) -> Alerts {
                 LogLevel::Notice if text.is_empty() => {}
                 LogLevel::Notice => info!(target: "haproxy", pid, "{text}"),
                 LogLevel::Warning => warn!(target: "haproxy", pid, "{text}"),
-                LogLevel::Alert => {
-                    error!(target: "haproxy", pid, "{text}");
-                    kept.keep(text);
-                }
+                LogLevel::Alert => error!(target: "haproxy", pid, "{text}"),
             }
         }
+        tell_lost(pid, lost);
     });
     Alerts { kept: alerts, reading }
 }

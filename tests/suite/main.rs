@@ -17,6 +17,7 @@ mod dns_service;
 mod engine;
 mod full_disk;
 mod generations;
+mod haproxy_faults;
 mod host_names;
 mod includes;
 mod layers;

@@ -1,6 +1,7 @@
 //! What follows from an order's outcome.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::timing::{RETRY, RETRY_REFUSED};
@@ -13,6 +14,9 @@ use crate::engine::moment::Moment;
 use crate::engine::render::{Owner, Rendered};
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
+
+/// How many of `HAProxy`'s complaints are told.
+const MOST_TOLD: usize = 5;
 
 impl Reconciler {
     pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Moment, effects: &mut Vec<Effect>) {
@@ -150,8 +154,7 @@ impl Reconciler {
             ReloadFailure::Refused(complaints) => {
                 let guilty = guilty(&complaints, config);
                 if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
-                    let texts: Vec<_> = complaints.into_iter().map(|complaint| complaint.text).collect();
-                    self.reload_failed(texts.join(" | "), now, effects);
+                    self.reload_failed(in_short(&complaints), now, effects);
                     return;
                 }
                 guilty
@@ -255,6 +258,22 @@ impl Reconciler {
             self.quarantine.refuse(service, tried.section.clone(), reason, until);
         }
     }
+}
+
+fn in_short(complaints: &[Complaint]) -> String {
+    if complaints.is_empty() {
+        return "HAProxy refuses the configuration and does not say why; is haproxy.path right?".to_owned();
+    }
+    let mut text = complaints
+        .iter()
+        .take(MOST_TOLD)
+        .map(|complaint| complaint.text.as_str())
+        .collect::<Vec<_>>()
+        .join(" | ");
+    if complaints.len() > MOST_TOLD {
+        let _ = write!(text, " | and {} more", complaints.len() - MOST_TOLD);
+    }
+    text
 }
 
 /// Whom `HAProxy`'s complaints name, each service and each place of an included file with its first complaint.

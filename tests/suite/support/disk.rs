@@ -69,6 +69,6 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        drop(umount2(&self.path, MntFlags::MNT_DETACH));
+        let _gone_with_its_namespace_anyway = umount2(&self.path, MntFlags::MNT_DETACH);
     }
 }
