@@ -275,6 +275,7 @@ fn spec(service: u16) -> ServiceSpec {
         port: NonZeroU16::new(10_000 + service).expect("not zero"),
         bind: Vec::new(),
         bind_options: None,
+        own_binds: Vec::new(),
         listen_options: vec![line("balance leastconn"), line("option httpchk GET /health")],
         server_options: vec![line("check inter 2s fall 3")],
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },

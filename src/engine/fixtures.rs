@@ -29,6 +29,7 @@ pub(super) fn spec(port: u16) -> ServiceSpec {
         port: NonZeroU16::new(port).unwrap(),
         bind: Vec::new(),
         bind_options: None,
+        own_binds: Vec::new(),
         listen_options: Vec::new(),
         server_options: Vec::new(),
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },

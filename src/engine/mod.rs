@@ -3,6 +3,7 @@
 //! Nothing here knows tokio, files, sockets, clocks or randomness; time is an argument ([`moment::Moment`]).
 
 pub mod backoff;
+pub mod bind_line;
 pub mod capability;
 pub mod changeset;
 pub mod command;

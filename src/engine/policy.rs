@@ -94,6 +94,23 @@ impl Quarantine {
         });
     }
 
+    /// Whether a definition of `service` is refused for this very reason.
+    pub fn waits(&self, service: &ServiceName, reason: &str) -> bool {
+        self.refused
+            .get(service)
+            .is_some_and(|refused| refused.iter().any(|refused| refused.reason == reason))
+    }
+
+    /// Lets go of what is refused for this very reason.
+    pub fn forgive(&mut self, services: &[ServiceName], reason: &str) {
+        for service in services {
+            if let Some(refused) = self.refused.get_mut(service) {
+                refused.retain(|refused| refused.reason != reason);
+            }
+        }
+        self.refused.retain(|_, refused| !refused.is_empty());
+    }
+
     /// When the next refused definition is due for another try.
     pub fn next_try(&self) -> Option<Moment> {
         self.refused.values().flatten().filter_map(|refused| refused.until).min()

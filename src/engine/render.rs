@@ -163,7 +163,7 @@ impl Block {
         let mut text = format!("\nlisten {name}\n");
         for address in &section.listen {
             let _ = write!(text, "  bind \"${{{}-{address}}}\"", address.env_name());
-            if let Some(options) = &section.bind_options {
+            if let Some(options) = section.options_of(address) {
                 let _ = write!(text, " {options}");
             }
             text.push('\n');

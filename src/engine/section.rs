@@ -1,6 +1,6 @@
 //! A service's `listen` section without its servers, and what every section shares.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::listen_address::ListenAddress;
@@ -45,6 +45,8 @@ pub struct Section {
     pub listen: Vec<ListenAddress>,
     /// What follows the address on each `bind` line.
     pub bind_options: Option<OptionLine>,
+    /// The same for addresses that have options of their own, or expressly none.
+    pub own_bind_options: BTreeMap<ListenAddress, Option<OptionLine>>,
     /// The section's lines.
     pub listen_options: Vec<OptionLine>,
     /// What follows the address on each `server` line.
@@ -55,17 +57,26 @@ impl Section {
     /// The section of a service, with `bind_address` where the service names no address.
     pub fn of(spec: &ServiceSpec, bind_address: IpAddr) -> Self {
         let address = |bind: &BindAddress| ListenAddress::new(bind, spec.port);
-        let listen: BTreeSet<_> = if spec.bind.is_empty() {
+        let mut listen: BTreeSet<_> = if spec.bind.is_empty() {
             BTreeSet::from([address(&BindAddress::Ip(bind_address))])
         } else {
             spec.bind.iter().map(address).collect()
         };
+        let own = spec.own_binds.iter().map(|bind| (bind.address.clone(), bind.options.clone()));
+        let own_bind_options: BTreeMap<_, _> = own.collect();
+        listen.extend(own_bind_options.keys().cloned());
         Self {
             listen: listen.into_iter().collect(),
             bind_options: spec.bind_options.clone(),
+            own_bind_options,
             listen_options: spec.listen_options.clone(),
             server_options: spec.server_options.clone(),
         }
+    }
+
+    /// What follows `address` on its `bind` line.
+    pub fn options_of(&self, address: &ListenAddress) -> Option<&OptionLine> {
+        self.own_bind_options.get(address).unwrap_or(&self.bind_options).as_ref()
     }
 
     /// Names of the servers that the section's own lines hold, which are no registry's.
@@ -80,12 +91,38 @@ impl Section {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::bind_line::own_binds;
     use crate::engine::fixtures::{line, spec};
 
     #[test]
     fn a_service_without_bind_takes_the_default_address() {
         let section = Section::of(&spec(8080), IpAddr::from([10, 0, 0, 1]));
         assert_eq!(section.listen, [ListenAddress::Tcp("10.0.0.1:8080".parse().unwrap())]);
+    }
+
+    #[test]
+    fn a_bind_line_has_options_of_its_own() {
+        let mut spec = spec(80);
+        spec.bind_options = Some(line("accept-proxy"));
+        spec.own_binds = own_binds(&line("bind :81,:82 ssl crt /p.pem")).unwrap().unwrap();
+        spec.own_binds.extend(own_binds(&line("bind :83")).unwrap().unwrap());
+        let section = Section::of(&spec, IpAddr::from([10, 0, 0, 1]));
+        let options: Vec<_> = section
+            .listen
+            .iter()
+            .map(|address| {
+                format!("{address} {}", section.options_of(address).map_or("", OptionLine::as_str))
+            })
+            .collect();
+        assert_eq!(
+            options,
+            [
+                "0.0.0.0:81 ssl crt /p.pem",
+                "0.0.0.0:82 ssl crt /p.pem",
+                "0.0.0.0:83 ",
+                "10.0.0.1:80 accept-proxy"
+            ]
+        );
     }
 
     #[test]

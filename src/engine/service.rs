@@ -6,6 +6,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bind_line::OwnBind;
 use super::dns_spec::DnsSpec;
 use super::listed_server::ListedServer;
 use super::node_rules::NodeRules;
@@ -160,7 +161,9 @@ pub struct ServiceSpec {
     pub bind: Vec<BindAddress>,
     /// What follows the address on each `bind` line.
     pub bind_options: Option<OptionLine>,
-    /// Lines of the `listen` section.
+    /// Further addresses to listen on, with options of their own.
+    pub own_binds: Vec<OwnBind>,
+    /// Lines of the `listen` section, without `bind` lines.
     pub listen_options: Vec<OptionLine>,
     /// Words that follow the address on each `server` line, in one line.
     pub server_options: Vec<OptionLine>,

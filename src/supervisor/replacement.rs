@@ -1,6 +1,8 @@
 //! The program that takes the place of this one: asked, then trusted.
 
+use std::ffi::OsStr;
 use std::future::pending;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use tokio::task::JoinHandle;
@@ -84,6 +86,13 @@ enum State {
     Ready(Question),
 }
 
+/// The file of this program, or the one that has taken its place already: proc(5) tells of the old one then.
+fn own_program() -> Option<PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    let replaced = path.as_os_str().as_encoded_bytes().strip_suffix(b" (deleted)");
+    Some(replaced.map_or(path.clone(), |name| OsStr::from_bytes(name).into()))
+}
+
 impl Replacement {
     /// `program` is what a predecessor said; else it is what runs now.
     pub(super) fn new(
@@ -92,7 +101,7 @@ impl Replacement {
         haproxy: Settings,
         reaper: Reaper,
     ) -> Self {
-        let program = program.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| ITSELF.into());
+        let program = program.or_else(own_program).unwrap_or_else(|| ITSELF.into());
         Self { program, config_file, haproxy, reaper, state: State::None, askers: Vec::new() }
     }
 

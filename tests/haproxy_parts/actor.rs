@@ -101,6 +101,7 @@ impl Bench {
             port: NonZeroU16::new(self.address.port()).unwrap(),
             bind: vec![BindAddress::parse("127.0.0.1").unwrap()],
             bind_options: None,
+            own_binds: Vec::new(),
             listen_options: options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
             server_options: Vec::new(),
             watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },

@@ -17,6 +17,7 @@
 //! that is due, so an order's end starts the next.
 
 mod decide;
+mod halving;
 mod includes;
 mod known;
 mod operator;
@@ -33,6 +34,7 @@ use std::time::Duration;
 pub use known::Unconfirmed;
 pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outcome, ReloadFailure};
 
+use halving::Halving;
 use includes::KnownIncludes;
 use known::KnownServices;
 use timing::Timing;
@@ -86,6 +88,7 @@ pub struct Reconciler {
     base_refused: bool,
     /// The next start is that of what ran before.
     restart_as_before: bool,
+    halving: Halving,
     timing: Timing,
     renderer: Renderer,
 }
@@ -132,6 +135,7 @@ impl Reconciler {
             trials: Trials::default(),
             base_refused: false,
             restart_as_before: false,
+            halving: Halving::default(),
             timing: Timing::new(&settings, now),
             renderer: Renderer::default(),
             settings,

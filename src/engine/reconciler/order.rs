@@ -200,6 +200,13 @@ pub enum Notice {
     Differs(Vec<String>),
     /// The comparison failed.
     CompareFailed(String),
+    /// `HAProxy` refuses new definitions without saying which.
+    TriedInParts {
+        /// What it says.
+        why: String,
+        /// How many are new.
+        services: usize,
+    },
     /// The serving process ended by itself.
     Died {
         /// How.
@@ -269,6 +276,7 @@ impl Notice {
             | Self::ConfigUnwritten(_)
             | Self::Differs(_)
             | Self::CompareFailed(_)
+            | Self::TriedInParts { .. }
             | Self::Died { .. }
             | Self::BackToLastGood { .. }
             | Self::KeptThoughEmpty { .. }
@@ -318,6 +326,10 @@ impl fmt::Display for Notice {
                 write!(f, "HAProxy differs from what was applied: {}", differences.join(", "))
             }
             Self::CompareFailed(why) => write!(f, "HAProxy did not tell its state: {why}"),
+            Self::TriedInParts { why, services } => write!(
+                f,
+                "HAProxy refuses {services} new definitions without saying which; they are tried in parts: {why}"
+            ),
             Self::Died { how, restart_in } => {
                 write!(
                     f,

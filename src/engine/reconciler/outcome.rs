@@ -33,6 +33,7 @@ impl Reconciler {
                 self.phase = Phase::Running;
                 self.timing.reloaded(now);
                 self.note_config(config_error, now, effects);
+                self.part_taken(now);
             }
             (Some(UnderWay::Reload { desired, config }), Outcome::ReloadFailed(failure)) => {
                 self.take_reload_failure(failure, &desired, &config, now, effects);
@@ -142,7 +143,7 @@ impl Reconciler {
         // What is wanted is still to be reached, and some of it may have been done.
         self.timing.changes.touch(now);
         self.timing.compare_at = now;
-        let mut again = None;
+        let again;
         let guilty = match failure {
             ReloadFailure::Listen(refused) => {
                 for (service, reason) in refused {
@@ -154,9 +155,16 @@ impl Reconciler {
             ReloadFailure::Refused(complaints) => {
                 let guilty = guilty(&complaints, config);
                 if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
-                    self.reload_failed(in_short(&complaints), now, effects);
+                    let why = in_short(&complaints);
+                    // One that says nothing at all is no HAProxy, and one that is named and runs can't be left out.
+                    if complaints.is_empty() || !guilty.is_empty() || !self.halve(desired, &why, now, effects)
+                    {
+                        self.reload_failed(why, now, effects);
+                    }
                     return;
                 }
+                // Those that it refers to may be among those that wait.
+                again = self.halving.is_under_way().then(|| now + RETRY_REFUSED);
                 guilty
             }
             // What `haproxy -c` doesn't try: addresses that included files open themselves, files that `maxconn` leaves no
@@ -164,7 +172,9 @@ impl Reconciler {
             ReloadFailure::Ended { why, complaints } => {
                 let guilty = guilty(&complaints, config);
                 if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
-                    self.reload_failed(why, now, effects);
+                    if !guilty.is_empty() || !self.halve(desired, &why, now, effects) {
+                        self.reload_failed(why, now, effects);
+                    }
                     return;
                 }
                 again = Some(now + RETRY_REFUSED);
@@ -240,7 +250,7 @@ impl Reconciler {
 
     /// Whether what `desired` holds of `service` is its current definition and not what runs already, so that quarantine
     /// changes something: what runs is the last good definition that would be kept.
-    fn is_new_definition(&self, service: &ServiceName, desired: &DesiredState) -> bool {
+    pub(super) fn is_new_definition(&self, service: &ServiceName, desired: &DesiredState) -> bool {
         let tried = desired.services.get(service).map(|service| &service.section);
         let serving = self.applied.iter().flat_map(AppliedState::serving);
         let runs = serving.filter(|(name, _)| *name == service).map(|(_, service)| &service.section).next();

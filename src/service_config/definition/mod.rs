@@ -11,6 +11,7 @@ use super::keys::{KNOWN, LATER, UnknownKey, nearest};
 use super::listing::{MAX_BYTES, RawDefinition};
 use super::reader::Reader;
 use crate::document;
+use crate::engine::bind_line::{OwnBind, own_binds};
 use crate::engine::duration_text::duration;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
@@ -66,7 +67,7 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
     let bind = reader.parsed("bind", BindAddress::parse);
     let line = |text: &str| option_line(text, allowed);
     let bind_options = joined(&mut reader, "bind_options", line);
-    let listen_options = reader.parsed("listen_options", line);
+    let lines = reader.parsed("listen_options", |text| listen_line(text, allowed));
     let server_options = joined(&mut reader, "server_options", line);
     let fixed_servers = servers::read(&mut reader);
     let watcher = watcher(&mut reader);
@@ -76,6 +77,13 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
         shrink_hold: reader.one("shrink_hold", duration),
     };
     let errors = reader.finish();
+    let (mut own_binds, mut listen_options) = (Vec::new(), Vec::new());
+    for line in lines {
+        match line {
+            ListenLine::Binds(binds) => own_binds.extend(binds),
+            ListenLine::Other(line) => listen_options.push(line),
+        }
+    }
     match (port, watcher) {
         (Some(port), Some(watcher)) if errors.is_empty() => {
             let server_options = server_options.into_iter().collect();
@@ -83,6 +91,7 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
                 port,
                 bind,
                 bind_options,
+                own_binds,
                 listen_options,
                 server_options,
                 watcher,
@@ -149,6 +158,22 @@ fn joined(
         return None;
     }
     reader.checked(key, line(&words.join(" ")))
+}
+
+/// A line of `listen_options`.
+enum ListenLine {
+    Binds(Vec<OwnBind>),
+    Other(OptionLine),
+}
+
+fn listen_line(text: &str, allowed: &Allowed) -> Result<ListenLine, String> {
+    let line = OptionLine::parse(text).map_err(|error| error.to_string())?;
+    let Some(binds) = own_binds(&line) else { return option_line(text, allowed).map(ListenLine::Other) };
+    let binds = binds.map_err(|error| printable(&error.to_string()))?;
+    for options in binds.iter().filter_map(|bind| bind.options.as_ref()) {
+        check_risks(options, allowed).map_err(|forbidden| printable(&forbidden.to_string()))?;
+    }
+    Ok(ListenLine::Binds(binds))
 }
 
 fn option_line(text: &str, allowed: &Allowed) -> Result<OptionLine, String> {

@@ -3,6 +3,7 @@ use std::num::NonZeroU16;
 
 use super::*;
 use crate::engine::node_rules::NodeRules;
+use crate::engine::risk::Risk;
 
 fn json(text: &str) -> Result<Definition, Refusal> {
     let raw = RawDefinition { data: text.as_bytes().into(), format: Format::Json, origin: "test".into() };
@@ -163,4 +164,36 @@ fn a_definition_may_name_servers_itself() {
         assert!(all.iter().any(|error| error.contains(part)), "{part}: {all:?}");
     }
     assert!(errors(r#"{"type":"static","port":1}"#)[0].contains("add \"default_servers\""));
+}
+
+#[test]
+fn lines_are_taken_for_what_they_do() {
+    let text = |lines: &str, allow: &str| {
+        format!(
+            r#"{{"type": "file", "file": "/f", "port": 80, "listen_options": [{lines}], "bind_options": "{allow}"}}"#
+        )
+    };
+    let definition =
+        json(&text(r#""mode http", "bind 127.0.0.1:81,/run/a.sock ssl crt /p.pem""#, "")).unwrap();
+    let binds: Vec<_> = definition.spec.own_binds.iter().map(|bind| bind.address.to_string()).collect();
+    assert_eq!(binds, ["127.0.0.1:81", "unix@/run/a.sock"]);
+    assert_eq!(definition.spec.listen_options, [OptionLine::parse("mode http").unwrap()]);
+    for (lines, refusal) in [
+        (
+            r#""errorfile 503 /etc/shadow""#,
+            "\"listen_options[0]\": 'errorfile' is not allowed: it shows files",
+        ),
+        (r#""bind :80-90""#, "\"listen_options[0]\": ':80-90' can't be bound"),
+        (r#""bind :81 crt \"${HOME}\"""#, "\"listen_options[0]\": '${HOME}' is not allowed"),
+    ] {
+        let all = errors(&text(lines, ""));
+        assert!(all.len() == 1 && all[0].starts_with(refusal), "{all:?}");
+    }
+    let raw = RawDefinition {
+        data: text(r#""errorfile 503 /p""#, "").into_bytes().into(),
+        format: Format::Json,
+        origin: "test".into(),
+    };
+    let allowed = Risk::WORDS.map(|(_, risk)| risk).into();
+    assert!(parse(&raw, &allowed).is_ok());
 }

@@ -59,6 +59,8 @@ struct ServiceRecord {
     listen: Vec<String>,
     #[serde(default)]
     bind_options: Option<String>,
+    #[serde(default)]
+    own_bind_options: BTreeMap<String, Option<String>>,
     listen_options: Vec<String>,
     server_options: Vec<String>,
     serves: bool,
@@ -142,6 +144,11 @@ impl ServiceRecord {
         Self {
             listen: section.listen.iter().map(ToString::to_string).collect(),
             bind_options: section.bind_options.as_ref().map(ToString::to_string),
+            own_bind_options: section
+                .own_bind_options
+                .iter()
+                .map(|(address, options)| (address.to_string(), options.as_ref().map(ToString::to_string)))
+                .collect(),
             listen_options: texts(&section.listen_options),
             server_options: texts(&section.server_options),
             serves: service.frontend == Frontend::Serving,
@@ -154,9 +161,14 @@ impl ServiceRecord {
     }
 
     fn state(&self) -> Result<AppliedService, UnknownValue> {
+        let own_bind_options = self
+            .own_bind_options
+            .iter()
+            .map(|(address, text)| Ok((listen_address(address)?, text.as_deref().map(line).transpose()?)));
         let section = Section {
             listen: self.listen.iter().map(|text| listen_address(text)).collect::<Result<_, _>>()?,
             bind_options: self.bind_options.as_deref().map(line).transpose()?,
+            own_bind_options: own_bind_options.collect::<Result<_, UnknownValue>>()?,
             listen_options: lines(&self.listen_options)?,
             server_options: lines(&self.server_options)?,
         };
@@ -248,6 +260,7 @@ mod tests {
         let section = Section {
             listen: vec![listen_address("[::]:80").unwrap(), listen_address("unix@/run/web").unwrap()],
             bind_options: line("accept-proxy").ok(),
+            own_bind_options: [(listen_address("[::]:80").unwrap(), line("ssl crt /p").ok())].into(),
             listen_options: vec![line("timeout queue 9s").unwrap()],
             server_options: vec![line("check inter 2s").unwrap()],
         };

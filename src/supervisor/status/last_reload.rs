@@ -41,6 +41,7 @@ impl LastReload {
             | Notice::ConfigWritten
             | Notice::Differs(_)
             | Notice::CompareFailed(_)
+            | Notice::TriedInParts { .. }
             | Notice::Died { .. }
             | Notice::BackToLastGood { .. }
             | Notice::KeptThoughEmpty { .. }

@@ -2,6 +2,7 @@
 
 mod deadly;
 mod fixed_servers;
+mod halving;
 mod model;
 mod operator;
 mod properties;

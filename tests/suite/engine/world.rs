@@ -58,6 +58,10 @@ pub struct World {
     pub order: Option<Order>,
     /// The line that `HAProxy` refuses.
     pub refused_line: &'static str,
+    /// A line that is refused without being named.
+    pub silent_line: &'static str,
+    /// The checks so far.
+    pub checks: usize,
     /// The line with which a process ends before it serves, though the check takes it.
     pub unstartable_line: &'static str,
     /// The line that kills a process [`LIVES`] after it began to serve.
@@ -78,6 +82,7 @@ pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
         port: NonZeroU16::new(port).unwrap(),
         bind: Vec::new(),
         bind_options: None,
+        own_binds: Vec::new(),
         listen_options: listen_options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
         server_options: vec![OptionLine::parse("check inter 2s").unwrap()],
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
@@ -125,6 +130,8 @@ impl World {
             ready: 0,
             order: None,
             refused_line: "bad option",
+            silent_line: "silent option",
+            checks: 0,
             unstartable_line: "unstartable option",
             deadly_line: "deadly option",
             dies_at: None,
@@ -273,6 +280,11 @@ impl World {
         }
         if let (Some(service), true) = (service, luck.strikes(10)) {
             return Outcome::ReloadFailed(ReloadFailure::Listen(vec![(service.clone(), "in use".into())]));
+        }
+        self.checks += 1;
+        if config.lines().any(|line| line.trim() == self.silent_line) {
+            let complaint = Complaint { line: None, proxy: None, text: "fatal error".into() };
+            return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
         }
         if let Some(line) = config.lines().position(|line| line.trim() == self.refused_line) {
             let complaint =
