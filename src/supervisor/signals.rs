@@ -6,7 +6,7 @@
 //! | HUP | reads proxymgr.yml again, also under nohup(1) |
 //! | USR2 | goes on with the program that is installed now |
 //! | CHLD | a process has ended: the reaper's |
-//! | KILL, QUIT, ABRT, faults (SEGV, BUS ...) | what the kernel does: they are how one gets rid of a program that hangs, or a core of it; PID 1 is spared |
+//! | KILL, QUIT, ABRT, faults (SEGV, BUS ...) | what the kernel does: they are how one gets rid of a program that hangs, or a core of it; PID 1 is spared, but for a KILL from outside its namespace |
 //! | STOP, TSTP, TTIN, TTOU, CONT | what the kernel does: job control |
 //! | all others (PIPE, ALRM, WINCH, XFSZ, real-time ones ...) | nothing |
 //!

@@ -123,6 +123,7 @@ fn a_second_signal_ends_at_once_whichever_was_first_as_pid_1_and_otherwise() {
             assert!(request.join().unwrap().is_err());
             assert!(started.iter().all(|process| !process.is_alive()));
             wait_for_refusal(local(port));
+            // The next one writes to the same file.
             fs::remove_file(&setup.paths.log).unwrap();
         }
     }
