@@ -17,7 +17,7 @@ use super::record::{Files, Record, RecordError};
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::state::AppliedState;
-use crate::haproxy::config_file::{ConfigFileError, stream_atomically};
+use crate::haproxy::config_file::stream_atomically;
 use crate::haproxy::handover::{HandedOver, HandedProcess};
 use crate::haproxy::left_alone::{self, NotServing};
 use crate::haproxy::listen_sockets::{KeptFor, listens_at};
@@ -65,15 +65,16 @@ impl CrashRecord {
         let record = Record::of_running(running, applied);
         let write = move || stream_atomically(&path, OWNER_ONLY, |out| record.write_to(out));
         let written = tokio::task::spawn_blocking(write).await;
-        match written.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
-            Ok(()) => self.failing = false,
-            Err(error) => self.report(&error),
+        match written {
+            Ok(Ok(())) => self.failing = false,
+            Ok(Err(error)) => self.report(&with_causes(&error)),
+            Err(panicked) => self.report(&panicked.to_string()),
         }
     }
 
-    fn report(&mut self, error: &ConfigFileError) {
+    fn report(&mut self, error: &str) {
         if !std::mem::replace(&mut self.failing, true) {
-            warn!(error = with_causes(error), "after a crash HAProxy could not be taken over; trying on");
+            warn!(error, "after a crash HAProxy could not be taken over; trying on");
         }
         self.changed();
     }
