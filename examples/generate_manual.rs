@@ -32,6 +32,9 @@ The log's level, for parts too: \fIinfo,zookeeper_client=debug\fR. It overrides 
 /etc/proxymgr/proxymgr.yml
 The configuration that the system's service runs with. Every key, with its default, is explained in
 /usr/share/doc/proxymgr/examples/proxymgr.yml.
+.TP
+/run/proxymgr/control.sock
+Where commands such as \fBproxymgr status\fR speak to the running process; in \fIruntime_dir\fR, its owner's alone.
 .SH SEE ALSO
 .BR haproxy (1),
 .BR systemctl (1)

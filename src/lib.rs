@@ -9,11 +9,12 @@
 //!
 //! # The layer rule
 //!
-//! Left may use right: `main`, `cli` -> `supervisor` -> `service_manager`, `haproxy`, `watcher`,
+//! Left may use right: `main`, `cli` -> `supervisor` -> `admin`, `service_manager`, `haproxy`, `watcher`,
 //! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
-//! `server_entry`, `config`, `logging`, `systemd`, `panics` -> `engine` -> `std`.
+//! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
+pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod directory_watch;
@@ -30,5 +31,6 @@ pub mod service_config;
 pub mod service_manager;
 pub mod supervisor;
 pub mod systemd;
+pub mod unix_listener;
 pub mod watcher;
 pub mod zookeeper;

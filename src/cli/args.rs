@@ -6,47 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::Exit;
+use super::help::{
+    AFTER_CHECK, AFTER_CONFIRM, AFTER_DRAIN, AFTER_HELP, AFTER_RENDER, AFTER_REPLACE, AFTER_STATUS, AFTER_WHY,
+};
+use crate::admin::protocol::ServerAddress;
 use crate::supervisor::handover::probe::COMMAND;
-
-const AFTER_HELP: &str = "\
-Without a command it does what `run` does: `proxymgr -c FILE`.
-
-Exit codes:
-  0   done, or asked to end
-  64  a command line that can't be understood
-  69  HAProxy is missing or too old
-  78  proxymgr.yml is bad
-  1   anything else; each command's --help tells its own";
-
-const AFTER_CHECK: &str = "\
-Prints one line for each service: ok, refused or unanswered, and what is wrong below it. What HAProxy itself refuses is \
-found with `haproxy -c`. Nothing is changed: no file is written and no port opened, so it can run beside `proxymgr run`. \
-It waits for the registries for safety.startup_timeout at the most (10s unless set). It can't see ports that other \
-programs hold.
-
-Exit codes:
-  0   all is good; server entries that are skipped and HAProxy's warnings are shown and do no harm
-  1   a service is refused or unanswered; `run` would start with the others
-  69  HAProxy is missing or too old, or gave no verdict
-  78  proxymgr.yml is bad, or HAProxy refuses its global or defaults lines
-
-With --json one object, whose keys stay as they are:
-  ok          true when the exit code is 0
-  config      {file, errors: [{line, column, key, message}]}
-  registries  {answered, problems: [text]}
-  services    [{name, status: \"ok\"|\"refused\"|\"unanswered\", servers: number, problems: [text]}]
-  haproxy     {version, accepted, messages: [text]}; null when it wasn't asked";
-
-const AFTER_RENDER: &str = "\
-A dry run: it asks the registries for safety.startup_timeout at the most (10s unless set), and changes nothing. Services \
-that are refused are left out and told on stderr, one line each. HAProxy doesn't check the text; `proxymgr check` does \
-that, and `run` then leaves out what HAProxy refuses.
-
-Exit codes:
-  0   the text, or the difference, is on stdout; also when there is a difference, and when services are refused
-  1   a registry did not answer, so that the text lacks what it holds
-  69  HAProxy is missing or too old: its version decides what is written
-  78  proxymgr.yml is bad";
 
 /// Keeps one `HAProxy` in step with service registries, without losing a connection.
 #[derive(Debug, Parser)]
@@ -81,6 +45,30 @@ pub enum Command {
     /// `render`. Exit codes: 0, also when something differs, 1 a registry did not answer, 69, 78.
     #[command(about = "Print the haproxy.cfg that would be written now", after_help = AFTER_RENDER)]
     Render(RenderArgs),
+    /// `status`. Exit codes: 0 told, 1 no such service or not running, 78.
+    #[command(about = "Show what runs, what is refused or held, and why", after_help = AFTER_STATUS)]
+    Status(StatusArgs),
+    /// `why`. Exit codes: 0 told, 1 no such service or server or not running, 78.
+    #[command(about = "Tell where a service or a server is from, and why it gets traffic or none", after_help = AFTER_WHY)]
+    Why(WhyArgs),
+    /// `drain`. Exit codes: 0 done, 1 no such server or not running, 78.
+    #[command(about = "Give a server no new connections", after_help = AFTER_DRAIN)]
+    Drain(DrainArgs),
+    /// `undrain`. Exit codes: 0 done, 1 no such server or not running, 78.
+    #[command(about = "Give a server connections again", after_help = AFTER_DRAIN)]
+    Undrain(DrainArgs),
+    /// `confirm`. Exit codes: 0 done, 1 nothing to confirm or not running, 78.
+    #[command(about = "Let servers go whose loss is held or not believed", after_help = AFTER_CONFIRM)]
+    Confirm(ConfirmArgs),
+    /// `reload`. Exit codes: 0 done, 1 refused or not running, 78.
+    #[command(about = "Let the running ProxyMgr read proxymgr.yml again", after_help = AFTER_REPLACE)]
+    Reload(ControlArgs),
+    /// `upgrade`. Exit codes: 0 done, 1 refused or not running, 78.
+    #[command(
+        about = "Let the running ProxyMgr make way for the installed program, without a gap",
+        after_help = AFTER_REPLACE
+    )]
+    Upgrade(ControlArgs),
     /// What a running `ProxyMgr` asks a program before that takes its place.
     #[command(name = COMMAND, hide = true)]
     AcceptHandover(AcceptArgs),
@@ -117,6 +105,96 @@ pub struct RenderArgs {
     /// Print only what differs from the haproxy.cfg on disk, as a unified diff
     #[arg(long)]
     pub diff: bool,
+}
+
+/// `reload`, `upgrade`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ControlArgs {
+    /// Which one is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `status`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct StatusArgs {
+    /// This service alone, with its servers
+    pub service: Option<String>,
+    /// Which one is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Show it again every second, until it is interrupted
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `why`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct WhyArgs {
+    /// The service, or one of its servers
+    #[arg(value_name = "SERVICE[/SERVER]")]
+    pub of: String,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `drain`, `undrain`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct DrainArgs {
+    /// The server
+    #[arg(value_name = "SERVICE/SERVER", value_parser = server_address)]
+    pub server: ServerAddress,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `confirm`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct ConfirmArgs {
+    /// The service
+    pub service: String,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn server_address(text: &str) -> Result<ServerAddress, String> {
+    match text.split_once('/') {
+        Some((service, server)) if !service.is_empty() && !server.is_empty() => {
+            Ok(ServerAddress { service: service.to_owned(), server: server.to_owned() })
+        }
+        Some(_) | None => {
+            Err("write the service, a slash and the server, such as web/10.0.0.1:80".to_owned())
+        }
+    }
+}
+
+/// Which running `ProxyMgr` is meant.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct RunningArgs {
+    /// The proxymgr.yml that it runs with
+    #[arg(short, long, value_name = "FILE", conflicts_with = "socket")]
+    pub config: Option<PathBuf>,
+    /// Its control socket [default: /run/proxymgr/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
 }
 
 /// `accept-handover`.
@@ -165,6 +243,20 @@ mod tests {
         Command::Run(RunArgs { config: config.into(), debug })
     }
 
+    fn control(config: Option<PathBuf>, socket: Option<PathBuf>, json: bool) -> ControlArgs {
+        ControlArgs { running: RunningArgs { config, socket }, json }
+    }
+
+    fn drain(service: &str, server: &str) -> DrainArgs {
+        let server = ServerAddress { service: service.to_owned(), server: server.to_owned() };
+        DrainArgs { server, running: RunningArgs { config: None, socket: None }, json: false }
+    }
+
+    fn status(service: Option<&str>, watch: bool) -> StatusArgs {
+        let running = RunningArgs { config: None, socket: None };
+        StatusArgs { service: service.map(str::to_owned), running, json: false, watch }
+    }
+
     #[test]
     fn every_command_is_understood() {
         let config = PathBuf::from("/p.yml");
@@ -183,7 +275,17 @@ mod tests {
                 "proxymgr render -c /p.yml",
                 Command::Render(RenderArgs { config: config.clone(), diff: false }),
             ),
-            ("proxymgr render --diff -c /p.yml", Command::Render(RenderArgs { config, diff: true })),
+            (
+                "proxymgr render --diff -c /p.yml",
+                Command::Render(RenderArgs { config: config.clone(), diff: true }),
+            ),
+            ("proxymgr status", Command::Status(status(None, false))),
+            ("proxymgr status web --watch", Command::Status(status(Some("web"), true))),
+            ("proxymgr drain web/::1:80", Command::Drain(drain("web", "::1:80"))),
+            ("proxymgr undrain web/a", Command::Undrain(drain("web", "a"))),
+            ("proxymgr upgrade", Command::Upgrade(control(None, None, false))),
+            ("proxymgr upgrade --json -c /p.yml", Command::Upgrade(control(Some(config), None, true))),
+            ("proxymgr reload --socket /s", Command::Reload(control(None, Some("/s".into()), false))),
         ] {
             assert_eq!(command(line).unwrap(), expected, "{line}");
         }
@@ -203,6 +305,13 @@ mod tests {
             "proxymgr -c /p.yml --diff",
             "proxymgr -c /p.yml -c /q.yml",
             "proxymgr run -c /p.yml extra",
+            "proxymgr upgrade -c /p.yml --socket /s",
+            "proxymgr reload now",
+            "proxymgr drain",
+            "proxymgr drain web",
+            "proxymgr drain web/",
+            "proxymgr undrain /10.0.0.1:80",
+            "proxymgr confirm",
         ] {
             assert!(command(line).unwrap_err().use_stderr(), "{line}");
             assert_eq!(parse(line.split(' ').map(OsString::from)), Err(Exit::Usage), "{line}");

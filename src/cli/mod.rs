@@ -3,13 +3,21 @@
 pub mod accept_handover;
 pub mod args;
 pub mod check;
+mod help;
+pub mod operate;
 mod output;
 pub mod render;
+pub mod replace;
 mod report;
 mod report_text;
 pub mod run;
+mod running;
+pub mod status;
+mod status_text;
+mod terminal;
 mod trouble;
 mod verdict;
+pub mod why;
 
 use std::process::{ExitCode, Termination};
 

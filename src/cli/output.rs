@@ -2,6 +2,8 @@
 
 use std::io::{self, Write as _};
 
+use serde::Serialize;
+
 use super::Exit;
 
 /// Prints `text` whole and ends with `exit`. A reader that has seen enough, such as `head`, is no failure.
@@ -12,6 +14,17 @@ pub(super) fn answer(text: &str, exit: Exit) -> Exit {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => exit,
         Err(error) => {
             eprintln!("proxymgr: the answer can't be written: {error}");
+            Exit::Failure
+        }
+    }
+}
+
+/// The same as one JSON object.
+pub(super) fn answer_json<T: Serialize>(object: &T, exit: Exit) -> Exit {
+    match serde_json::to_string_pretty(object) {
+        Ok(json) => answer(&(json + "\n"), exit),
+        Err(error) => {
+            eprintln!("proxymgr: the answer can't be written as JSON: {error}");
             Exit::Failure
         }
     }

@@ -21,10 +21,12 @@ pub use model::{
 use crate::engine::duration_text::duration;
 use crate::engine::outage_rules::{OnEmpty, OutageRules, Percent};
 use crate::engine::risk::Risk;
-use reader::{Reader, Value};
+use reader::{Reader, Section, Value};
 
 /// More than any configuration needs, in bytes.
 const MAX_FILE_SIZE: usize = 1 << 20;
+/// `runtime_dir` where the file names none.
+pub const DEFAULT_RUNTIME_DIR: &str = "/run/proxymgr";
 const DEFAULT_MAX_DRAINING: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(7);
 
 impl Config {
@@ -33,9 +35,26 @@ impl Config {
     /// # Errors
     /// When the file can't be read, or with every mistake in it.
     pub fn load(path: &Path, env: &dyn Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let bytes = std::fs::read(path)
-            .map_err(|source| ConfigErrors::Unreadable { file: path.to_owned(), source })?;
+        let bytes = read_file(path)?;
         Self::parse(&bytes, env).map_err(|errors| ConfigErrors::Invalid { file: path.to_owned(), errors })
+    }
+
+    /// The `runtime_dir` of the file at `path`, whatever the rest says: other values may need variables that only the running
+    /// `ProxyMgr` has.
+    ///
+    /// # Errors
+    /// When the file can't be read, or what is wrong with this key.
+    pub fn runtime_dir_of(
+        path: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<PathBuf, ConfigErrors> {
+        let invalid = |errors| ConfigErrors::Invalid { file: path.to_owned(), errors };
+        let bytes = read_file(path)?;
+        let root = parse_yaml(&bytes).map_err(invalid)?;
+        let mut reader = Reader::new(env);
+        let mut top = reader.open(root.as_ref().map(Value::root));
+        let runtime_dir = read_runtime_dir(&mut reader, &mut top);
+        if reader.errors.is_empty() { Ok(runtime_dir) } else { Err(invalid(reader.errors)) }
     }
 
     /// Reads the file's bytes.
@@ -43,7 +62,7 @@ impl Config {
     /// # Errors
     /// Every mistake, in the order of the file.
     pub fn parse(bytes: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Vec<ConfigError>> {
-        let root = yaml::parse(text_of(bytes).map_err(|error| vec![error])?).map_err(|error| vec![error])?;
+        let root = parse_yaml(bytes)?;
         let mut reader = Reader::new(env);
         let config = read(&mut reader, root.as_ref().map(Value::root));
         if reader.errors.is_empty() {
@@ -52,6 +71,14 @@ impl Config {
         reader.errors.sort_by_key(|error| error.position);
         Err(reader.errors)
     }
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, ConfigErrors> {
+    std::fs::read(path).map_err(|source| ConfigErrors::Unreadable { file: path.to_owned(), source })
+}
+
+fn parse_yaml(bytes: &[u8]) -> Result<Option<yaml::Node>, Vec<ConfigError>> {
+    text_of(bytes).and_then(yaml::parse).map_err(|error| vec![error])
 }
 
 /// The bytes as text, without a byte order mark.
@@ -72,9 +99,7 @@ fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
 
 fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     let mut top = reader.open(root);
-    let runtime_dir = reader
-        .read(top.get("runtime_dir"), value::socket_directory)
-        .unwrap_or_else(|| PathBuf::from("/run/proxymgr"));
+    let runtime_dir = read_runtime_dir(reader, &mut top);
     let config = Config {
         haproxy: haproxy::read(reader, top.get("haproxy"), &runtime_dir),
         service_config: service_config::read(reader, &mut top),
@@ -90,6 +115,11 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     top.refuse_later(&["admin", "frontends"]);
     reader.close(&top);
     config
+}
+
+fn read_runtime_dir(reader: &mut Reader<'_>, top: &mut Section<'_>) -> PathBuf {
+    let runtime_dir = reader.read(top.get("runtime_dir"), value::socket_directory);
+    runtime_dir.unwrap_or_else(|| PathBuf::from(DEFAULT_RUNTIME_DIR))
 }
 
 fn read_reload(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> ReloadConfig {

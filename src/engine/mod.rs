@@ -26,6 +26,7 @@ pub mod printable;
 pub mod reconciler;
 pub mod reload_reason;
 pub mod render;
+pub mod report;
 pub mod risk;
 pub mod secret;
 pub mod section;
@@ -37,6 +38,7 @@ mod side_by_side;
 pub mod sink;
 pub mod state;
 pub mod tls_files;
+pub mod utc_text;
 
 #[cfg(test)]
 mod fixtures;

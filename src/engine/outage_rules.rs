@@ -148,6 +148,11 @@ fn missing_in(before: &Servers, answer: &Servers) -> usize {
 }
 
 impl HeldLoss {
+    /// Whether the answer lacks it, so that it stays only because of the hold.
+    pub fn lacks(&self, server: &ServerName) -> bool {
+        !self.answer.contains_key(server)
+    }
+
     /// The servers once the loss is believed.
     pub fn believed(&self) -> Arc<Servers> {
         self.answer.clone()

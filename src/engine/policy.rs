@@ -61,7 +61,7 @@ impl fmt::Display for Obstacle {
 /// Definitions that are refused until they change, or until a time.
 #[derive(Clone, Debug, Default)]
 pub struct Quarantine {
-    refused: BTreeMap<ServiceName, Refused>,
+    refused: BTreeMap<ServiceName, Vec<Refused>>,
 }
 
 #[derive(Clone, Debug)]
@@ -72,7 +72,7 @@ struct Refused {
 }
 
 impl Quarantine {
-    /// Refuses `section` of `service` until it changes, or until the moment given.
+    /// Refuses `section` of `service`: until the moment given, even if it changes to and fro, or else until it changes.
     pub fn refuse(
         &mut self,
         service: &ServiceName,
@@ -80,48 +80,70 @@ impl Quarantine {
         reason: String,
         until: Option<Moment>,
     ) {
-        self.refused.insert(service.clone(), Refused { section, reason, until });
+        let refused = self.refused.entry(service.clone()).or_default();
+        refused.retain(|refused| refused.section != section);
+        refused.push(Refused { section, reason, until });
     }
 
     /// Lets go of what changed, of what is due for another try, and of services that are no more.
     pub fn release(&mut self, current: impl Fn(&ServiceName) -> Option<Arc<Section>>, now: Moment) {
         self.refused.retain(|service, refused| {
-            current(service).is_some_and(|section| section == refused.section)
-                && refused.until.is_none_or(|until| until > now)
+            let Some(section) = current(service) else { return false };
+            refused.retain(|refused| refused.until.map_or(refused.section == section, |until| until > now));
+            !refused.is_empty()
         });
     }
 
     /// When the next refused definition is due for another try.
     pub fn next_try(&self) -> Option<Moment> {
-        self.refused.values().filter_map(|refused| refused.until).min()
+        self.refused.values().flatten().filter_map(|refused| refused.until).min()
     }
 
-    fn reason(&self, service: &ServiceName, section: &Section) -> Option<&str> {
-        let refused = self.refused.get(service)?;
-        (*refused.section == *section).then_some(refused.reason.as_str())
+    /// Why `section` of `service` is refused.
+    pub fn reason(&self, service: &ServiceName, section: &Section) -> Option<&str> {
+        let refused = self.refused.get(service)?.iter().find(|refused| *refused.section == *section)?;
+        Some(refused.reason.as_str())
+    }
+}
+
+/// What a service goes on with when its definition does not go ahead.
+#[derive(Clone, Copy, Debug)]
+pub struct LastGood<'a> {
+    /// What runs, or ran last.
+    pub running: Option<&'a AppliedState>,
+    /// What proved itself before that.
+    pub proved: Option<&'a BTreeMap<ServiceName, Arc<Section>>>,
+}
+
+impl<'a> LastGood<'a> {
+    /// The section of `service` that is not refused.
+    pub fn section(&self, service: &ServiceName, quarantine: &Quarantine) -> Option<&'a Arc<Section>> {
+        let running = self.running.and_then(|running| running.services.get(service));
+        let running = running.filter(|service| service.frontend == Frontend::Serving);
+        let proved = self.proved.and_then(|proved| proved.get(service));
+        let mut sections = running.map(|service| &service.section).into_iter().chain(proved);
+        sections.find(|section| quarantine.reason(service, section).is_none())
     }
 }
 
 /// The services that go ahead, and the obstacles of those whose definition does not.
 ///
 /// The included files are chosen elsewhere; those that run keep the names of their sections.
-/// A service with an obstacle keeps the section that runs, with its current servers; one that never ran stays out.
+/// A service with an obstacle keeps its last good section, with its current servers; one that has none stays out.
 pub fn admit(
     base: &Arc<Base>,
     candidates: &[Candidate<'_>],
     quarantine: &Quarantine,
-    running: Option<&AppliedState>,
+    last_good: LastGood<'_>,
 ) -> (DesiredState, BTreeMap<ServiceName, Obstacle>) {
-    let running_section = |name: &ServiceName| {
-        let service = running?.services.get(name).filter(|service| service.frontend == Frontend::Serving);
-        service.map(|service| &service.section)
-    };
     let included_namesake =
-        |name: &ServiceName| Some(running?.includes.with_section(name.as_str())?.path().to_owned());
-    let mut queue: Vec<_> =
-        candidates.iter().map(|candidate| (running_section(candidate.name), candidate)).collect();
-    queue.sort_by_key(|(running, candidate)| {
-        let rank = match running {
+        |name: &ServiceName| Some(last_good.running?.includes.with_section(name.as_str())?.path().to_owned());
+    let mut queue: Vec<_> = candidates
+        .iter()
+        .map(|candidate| (last_good.section(candidate.name, quarantine), candidate))
+        .collect();
+    queue.sort_by_key(|(last_good, candidate)| {
+        let rank = match last_good {
             Some(section) if section.listen == candidate.section.listen => Rank::KeepsItsAddress,
             Some(_) => Rank::Moves,
             None => Rank::New,
@@ -130,9 +152,9 @@ pub fn admit(
     });
     let mut admission = Admission::default();
     let mut obstacles = BTreeMap::new();
-    for (running, candidate) in queue {
+    for (last_good, candidate) in queue {
         let refused = quarantine.reason(candidate.name, candidate.section);
-        let file = running.is_none().then(|| included_namesake(candidate.name)).flatten();
+        let file = last_good.is_none().then(|| included_namesake(candidate.name)).flatten();
         let verdict = match (refused, file) {
             (Some(reason), _) => Err(Obstacle::Quarantined(reason.to_owned())),
             (None, Some(file)) => Err(Obstacle::NameTaken { file }),
@@ -140,7 +162,7 @@ pub fn admit(
         };
         if let Err(obstacle) = verdict {
             obstacles.insert(candidate.name.clone(), obstacle);
-            if let Some(section) = running {
+            if let Some(section) = last_good {
                 let _left_out_when_taken = admission.admit(candidate, section);
             }
         }
@@ -243,7 +265,8 @@ mod tests {
                 since: *since,
             })
             .collect();
-        let (desired, obstacles) = admit(&base, &candidates, quarantine, running);
+        let last_good = LastGood { running, proved: None };
+        let (desired, obstacles) = admit(&base, &candidates, quarantine, last_good);
         (desired, obstacles.iter().map(|(name, obstacle)| format!("{name}: {obstacle}")).collect())
     }
 

@@ -9,10 +9,11 @@ use tracing::{info, warn};
 
 use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
+use super::generations::Generations;
 use super::handover::{HandedOver, HandedProcess};
 use super::last_state::LastState;
 use super::listen_sockets::ListenSockets;
-use super::running::Running;
+use super::meanwhile::{death_of, publish};
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
@@ -21,6 +22,11 @@ use crate::engine::service::UnixPath;
 use crate::panics::{Panicked, caught, supervised};
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
+
+/// How long a new process may take to serve; 1000 services x 50 servers take 1.3 s.
+pub const START_LIMIT: Duration = Duration::from_secs(30);
+/// How often the serving process is asked for its connections.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 
 /// Where everything is, and the limits.
 #[derive(Clone, Debug)]
@@ -39,6 +45,8 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// How many old processes may drain.
     pub max_draining: usize,
+    /// How long a new process may take to serve: [`START_LIMIT`].
+    pub start_limit: Duration,
 }
 
 impl Settings {
@@ -73,10 +81,10 @@ pub struct Handle {
     pub orders: mpsc::Sender<Order>,
     /// What the actor says.
     pub events: mpsc::Receiver<Event>,
-    /// The processes of `HAProxy`; what is new is seen before the event that tells of it.
-    pub running: watch::Receiver<Running>,
     /// Ends the actor.
     pub ending: oneshot::Sender<Ending>,
+    /// The processes as they were seen last; what is new is seen before the event that tells of it.
+    pub generations: watch::Receiver<Generations>,
     /// Ends with the actor, after the last process.
     pub task: tokio::task::JoinHandle<()>,
 }
@@ -96,7 +104,7 @@ pub struct Actor {
     pub(super) last_state: Option<LastState>,
     /// Processes of a predecessor that serve until the first one of ours does.
     pub(super) strays: Vec<HandedProcess>,
-    pub(super) shown: watch::Sender<Running>,
+    pub(super) seen: watch::Sender<Generations>,
 }
 
 impl Actor {
@@ -111,7 +119,7 @@ impl Actor {
             last_good: None,
             last_state: None,
             strays: Vec::new(),
-            shown: watch::Sender::default(),
+            seen: watch::Sender::default(),
             settings,
             reaper,
         }
@@ -121,10 +129,10 @@ impl Actor {
         let (orders, order_queue) = mpsc::channel(1);
         let (event_queue, events) = mpsc::channel(16);
         let (ending, asked_to_end) = oneshot::channel();
-        self.show();
-        let running = self.shown.subscribe();
+        self.publish();
+        let generations = self.seen.subscribe();
         let task = tokio::spawn(self.run(order_queue, event_queue, asked_to_end));
-        Handle { orders, events, running, ending, task }
+        Handle { orders, events, ending, generations, task }
     }
 
     async fn run(
@@ -158,37 +166,50 @@ impl Actor {
     async fn serve(&mut self, orders: &mut mpsc::Receiver<Order>, events: &mpsc::Sender<Event>) {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut count = tokio::time::interval(COUNT_EVERY);
+        count.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let event = tokio::select! {
                 order = orders.recv() => match order {
                     Some(order) => {
                         let if_it_panics = outcome_unknown(&order);
-                        let outcome = caught("HAProxy order", self.carry_out(order)).await;
-                        Event::Done(outcome.unwrap_or_else(if_it_panics))
+                        let outcome = caught("HAProxy order", self.carry_out(order, events)).await;
+                        Some(Event::Done(outcome.unwrap_or_else(if_it_panics)))
                     }
                     None => return,
                 },
                 exit = death_of(&mut self.serving) => {
                     self.serving = None;
-                    Event::Died(exit)
+                    Some(Event::Died(exit))
                 }
                 _ = look.tick(), if !self.draining.is_empty() => {
                     self.draining.look().await;
-                    self.show();
-                    continue;
+                    None
+                }
+                _ = count.tick() => {
+                    if let Some(serving) = &mut self.serving {
+                        serving.count_clients().await;
+                    }
+                    None
                 }
             };
-            self.show();
-            if events.send(event).await.is_err() {
+            self.publish();
+            if let Some(event) = event
+                && events.send(event).await.is_err()
+            {
                 return;
             }
         }
     }
 
-    async fn carry_out(&mut self, order: Order) -> Outcome {
+    fn publish(&self) {
+        publish(&self.seen, self.generations, self.serving.as_ref(), &self.draining);
+    }
+
+    async fn carry_out(&mut self, order: Order, events: &mpsc::Sender<Event>) -> Outcome {
         match order {
             Order::Reload { reasons: _, first, config, before, after } => {
-                match self.reload(&first, &config, before.as_ref(), &after).await {
+                match self.reload(&first, &config, before.as_ref(), &after, events).await {
                     Ok(took) => Outcome::Reloaded { took },
                     Err(failure) => Outcome::ReloadFailed(failure),
                 }
@@ -283,13 +304,5 @@ fn outcome_unknown(order: &Order) -> fn(Panicked) -> Outcome {
             |panicked| Outcome::Applied { verdicts: Vec::new(), config_error: Some(panicked.to_string()) }
         }
         Order::Compare => |panicked| Outcome::CompareFailed(panicked.to_string()),
-    }
-}
-
-/// Waits for the serving process to end; for ever when there is none.
-async fn death_of(serving: &mut Option<Serving>) -> Exit {
-    match serving {
-        Some(serving) => serving.ended().await,
-        None => std::future::pending().await,
     }
 }

@@ -41,8 +41,7 @@ impl Actor {
         result.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
     }
 
-    /// Sends the commands to the serving process, and those about gone servers to the draining ones too. Verdicts up to
-    /// the first command without a reply.
+    /// Sends the commands to the serving process. Verdicts up to the first command without a reply.
     pub(super) async fn execute(&mut self, commands: &[RuntimeCommand]) -> Vec<Verdict> {
         if commands.is_empty() {
             return Vec::new();
@@ -66,10 +65,6 @@ impl Actor {
                 }),
             },
         };
-        let concerns_draining =
-            commands.iter().zip(&texts).filter(|(command, _)| command.concerns_draining());
-        let for_draining: Vec<_> = concerns_draining.map(|(_, text)| text.clone()).collect();
-        self.draining.tell(&for_draining).await;
         commands.iter().zip(replies).map(|(command, reply)| command.judge(&reply)).collect()
     }
 

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::runtime::{RuntimeConnection, RuntimeError};
-use super::unix_listener::{SocketFile, UnixListener, remove_stale};
 use crate::process::child_command::ChildCommand;
+use crate::unix_listener::{SocketFile, UnixListener, remove_stale};
 
 /// The environment variable that names the socket in haproxy.cfg: `stats socket "${PROXYMGR_CONTROL-...}" level admin`.
 pub const CONTROL_ENV: &str = "PROXYMGR_CONTROL";

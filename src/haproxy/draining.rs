@@ -5,8 +5,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::generation::{Draining, Serving};
+use super::generations::Generation;
 use super::handover::HandedProcess;
-use super::running::DrainingProcess;
 
 /// How often draining processes are looked at.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -28,18 +28,29 @@ impl DrainingProcesses {
         self.processes.is_empty()
     }
 
-    /// Lets a process drain; the oldest end when there are too many.
+    /// Lets a process drain.
     pub(super) fn push(&mut self, serving: Serving) {
         info!(pid = serving.pid(), generation = serving.number(), "the old HAProxy drains");
         self.processes.push(serving.drain());
+    }
+
+    /// Ends the oldest while there are too many. Cancel safe.
+    pub(super) async fn end_excess(&mut self) {
+        self.forget_ended();
         let too_many = self.processes.len().saturating_sub(self.most);
         for oldest in self.processes.iter_mut().take(too_many) {
             warn!(
                 pid = oldest.pid(),
                 "too many old processes drain (reload.max_draining); the oldest is ended"
             );
-            oldest.terminate();
+            oldest.end().await;
         }
+        self.forget_ended();
+    }
+
+    /// The processes, oldest first.
+    pub(super) fn view(&self) -> Vec<Generation> {
+        self.processes.iter().map(Draining::view).collect()
     }
 
     /// Adds one that nobody looked after; it is asked to drain.
@@ -47,14 +58,6 @@ impl DrainingProcesses {
         info!(pid = stray.pid(), generation = stray.number(), "an HAProxy that was left alone drains");
         stray.ask_to_drain();
         self.processes.push(stray);
-    }
-
-    pub(super) fn shown(&self) -> impl Iterator<Item = DrainingProcess> {
-        self.processes.iter().map(|process| DrainingProcess {
-            number: process.number(),
-            pid: process.pid(),
-            since: process.since(),
-        })
     }
 
     /// Adds one that drains already.
@@ -65,16 +68,6 @@ impl DrainingProcesses {
     /// Lets go of all without ending any.
     pub(super) fn hand_over(self) -> Vec<HandedProcess> {
         self.processes.into_iter().map(Draining::hand_over).collect()
-    }
-
-    /// Sends commands to all.
-    pub(super) async fn tell(&mut self, commands: &[String]) {
-        if commands.is_empty() {
-            return;
-        }
-        for process in &mut self.processes {
-            process.tell(commands).await;
-        }
     }
 
     /// Notes those that ended, lets go of the idle, ends those that drain too long.
@@ -96,6 +89,10 @@ impl DrainingProcesses {
                 process.release_when_idle().await;
             }
         }
+        self.forget_ended();
+    }
+
+    fn forget_ended(&mut self) {
         self.processes.retain(|process| {
             if let Some(exit) = process.exit() {
                 let (pid, generation, drained) = (process.pid(), process.number(), process.age());

@@ -23,6 +23,14 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Names of the pipes that `HAProxy`'s output comes through begin with this.
+pub const OUTPUT_OF: &str = "output=";
+
+/// The name under which systemd keeps the pipe that the output of the process `pid` comes through.
+pub fn output_name(pid: u32) -> String {
+    format!("{OUTPUT_OF}{pid}")
+}
+
 /// Why a process can't be trusted to serve what is known of it.
 #[derive(Debug, thiserror::Error)]
 pub enum NotServing {

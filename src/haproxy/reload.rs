@@ -6,14 +6,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::actor::{Actor, Closing};
+use super::actor::{Actor, Closing, Event};
 use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
-use super::generation::{Launch, Serving, StartError, start};
+use super::generation::{Launch, StartError, start};
 use super::last_state::LastState;
+use super::meanwhile::Meanwhile;
 use super::reply::AdminState;
 use super::server_state::{CarriedServer, Intent, carry_over};
 use crate::engine::capability::Switches;
@@ -35,12 +37,13 @@ impl Actor {
         config: &Rendered,
         before: Option<&AppliedState>,
         after: &AppliedState,
+        events: &mpsc::Sender<Event>,
     ) -> Result<Duration, ReloadFailure> {
         let began = Instant::now();
         self.execute(first).await;
         let opened = self.open_sockets(after)?;
         let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
-        let started = self.start_generation(config, before, after, &needed).await;
+        let started = self.start_generation(config, before, after, &needed, events).await;
         if started.is_err() {
             self.close_sockets_among(&opened);
             return started.map(|()| began.elapsed());
@@ -55,9 +58,10 @@ impl Actor {
         before: Option<&AppliedState>,
         after: &AppliedState,
         listen: &BTreeSet<&ListenAddress>,
+        events: &mpsc::Sender<Event>,
     ) -> Result<(), ReloadFailure> {
         if self.last_good.as_deref() != Some(&*config.text) {
-            self.check(config).await?;
+            self.check(config, events).await?;
         }
         let old_answers = self.learn_server_state().await;
         let server_state = self.write_server_state(before, after)?;
@@ -65,6 +69,7 @@ impl Actor {
         let has_own_listeners =
             before.is_some_and(|before| !before.includes.is_empty()) && !after.includes.is_empty();
         let old = self.serving.as_ref().filter(|_| old_answers && has_own_listeners);
+        let listeners_of = old.map(|old| old.control_path().to_owned());
         let previous = self.last_good.clone();
         self.write_config(&config.text)?;
         self.generations += 1;
@@ -78,13 +83,23 @@ impl Actor {
             sockets: &self.sockets,
             listen,
             operators: &self.operators,
-            listeners_of: old.map(Serving::control_path),
+            listeners_of: listeners_of.as_deref(),
+            limit: self.settings.start_limit,
         };
-        match start(launch).await {
+        let meanwhile = Meanwhile {
+            serving: &mut self.serving,
+            draining: &mut self.draining,
+            events,
+            generations: &self.seen,
+            started: self.generations,
+        };
+        let started = meanwhile.wait_for(start(launch)).await;
+        match started.unwrap_or_else(|alone| Err(StartError::Alone(alone))) {
             Ok(serving) => {
                 info!(pid = serving.pid(), generation = serving.number(), "a new HAProxy serves");
                 if let Some(old) = self.serving.replace(serving).filter(|old| !old.has_ended()) {
                     self.draining.push(old);
+                    self.draining.end_excess().await;
                 }
                 self.drain_strays();
                 self.last_good = Some(config.text.clone());
@@ -128,8 +143,16 @@ impl Actor {
         }
     }
 
-    async fn check(&self, config: &Rendered) -> Result<(), ReloadFailure> {
-        let check = check_text(&self.reaper, &self.settings.binary, &config.text, &self.sockets).await;
+    async fn check(&mut self, config: &Rendered, events: &mpsc::Sender<Event>) -> Result<(), ReloadFailure> {
+        let meanwhile = Meanwhile {
+            serving: &mut self.serving,
+            draining: &mut self.draining,
+            events,
+            generations: &self.seen,
+            started: self.generations,
+        };
+        let check = check_text(&self.reaper, &self.settings.binary, &config.text, &self.sockets);
+        let check = meanwhile.wait_for(check).await.map_err(|alone| not_serving(&alone))?;
         let report = check.map_err(|error| not_serving(&error))?;
         if report.accepted {
             return Ok(());
@@ -147,7 +170,8 @@ impl Actor {
             StartError::ControlSocket(_)
             | StartError::Inherit(_)
             | StartError::Spawn(_)
-            | StartError::NoReply(_) => ReloadFailure::NotServing(why),
+            | StartError::NoReply(_)
+            | StartError::Alone(_) => ReloadFailure::NotServing(why),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -17,6 +18,8 @@ use super::reaper::Reaper;
 use super::spawn::SignalSender;
 
 const WATCH_STACK: usize = 64 * 1024;
+/// Linux tells programs of 100 ticks a second, whatever it counts itself (`time(7)`, `USER_HZ`).
+const TICK_MS: u64 = 10;
 
 /// A process that runs already.
 #[derive(Debug)]
@@ -93,6 +96,14 @@ impl Birth {
         let started = fields.nth(17)?.parse().ok()?;
         Some(Self { started, parent })
     }
+
+    /// How long ago it began.
+    pub fn age(self) -> Option<Duration> {
+        let uptime = std::fs::read_to_string("/proc/uptime").ok()?;
+        let uptime: f64 = uptime.split_whitespace().next()?.parse().ok()?;
+        let uptime = Duration::try_from_secs_f64(uptime).ok()?;
+        Some(uptime.saturating_sub(Duration::from_millis(self.started.saturating_mul(TICK_MS))))
+    }
 }
 
 /// A pidfd becomes readable when its process ends (`pidfd_open(2)`).
@@ -126,6 +137,7 @@ mod tests {
         assert_eq!(own.parent, std::os::unix::process::parent_id());
         assert!(own.started > 0);
         assert_eq!(Birth::of(u32::MAX), None);
+        assert!(own.age().unwrap() < Duration::from_secs(600));
     }
 
     #[tokio::test]

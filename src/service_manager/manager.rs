@@ -187,12 +187,12 @@ impl Manager {
             Step::Define { name, spec, definition, unknown_keys } => {
                 let origin = definition.origin.clone();
                 info!(service = %name, origin, port = spec.port, "service defined");
-                for key in unknown_keys {
+                for key in &unknown_keys {
                     warn!(service = %name, origin, %key, "unknown key in the definition; it plays no part");
                 }
-                let event =
-                    RegistryEvent::Defined { name: name.clone(), spec: Arc::clone(&spec), definition };
-                self.tell(event).await?;
+                let (told, spec_told) = (name.clone(), Arc::clone(&spec));
+                self.tell(RegistryEvent::Defined { name: told, spec: spec_told, definition, unknown_keys })
+                    .await?;
                 let mut addresses = LastAddresses::new();
                 if let Some(remembered) = self.remembered.remove(name.as_str()) {
                     addresses = last_addresses(&remembered.servers);
@@ -217,6 +217,7 @@ impl Manager {
                 }
                 self.tell(RegistryEvent::Removed { name }).await
             }
+            Step::Forget { name } => self.tell(RegistryEvent::Forgotten { name }).await,
             Step::KeepThoughEmpty { source, names } => {
                 warn!(
                     source = self.source(source),

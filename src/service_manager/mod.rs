@@ -20,7 +20,7 @@ pub use memory::{Memory, Remembered};
 use crate::engine::risk::Allowed;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
-use crate::service_config::{RawDefinition, SourceSettings};
+use crate::service_config::{RawDefinition, SourceSettings, UnknownKey};
 use crate::watcher::{HostNames, ServerSet};
 
 /// What the registries say, in order.
@@ -36,6 +36,8 @@ pub enum RegistryEvent {
         spec: Arc<ServiceSpec>,
         /// As its source holds it.
         definition: RawDefinition,
+        /// What its definition says that plays no part.
+        unknown_keys: Vec<UnknownKey>,
     },
     /// The servers that a service just defined had in an earlier run.
     Remembered {
@@ -56,6 +58,11 @@ pub enum RegistryEvent {
     Removed {
         /// Its name.
         name: ServiceName,
+    },
+    /// Nothing is written any more under this name, which is no [`ServiceName`] and was refused.
+    Forgotten {
+        /// The name as found, printable.
+        name: String,
     },
     /// All servers of a defined service.
     Servers {

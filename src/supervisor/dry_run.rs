@@ -151,7 +151,7 @@ impl Collecting {
     fn note(&mut self, event: &RegistryEvent) {
         match event {
             RegistryEvent::Listed => self.listed = true,
-            RegistryEvent::Defined { name, spec, definition: _ } => {
+            RegistryEvent::Defined { name, spec, definition: _, unknown_keys: _ } => {
                 let found = self.found(name.as_str());
                 found.refusal = None;
                 let has_address = |server: &&ListedServer| server.host_name().is_none();
@@ -165,6 +165,9 @@ impl Collecting {
             RegistryEvent::Remembered { .. } => {}
             RegistryEvent::Removed { name } => {
                 self.services.remove(name.as_str());
+            }
+            RegistryEvent::Forgotten { name } => {
+                self.services.remove(name);
             }
             RegistryEvent::Servers { name, servers } => {
                 self.found(name.as_str()).servers = Some(servers.clone());

@@ -12,7 +12,7 @@ use crate::systemd::{self, State};
 pub(super) async fn end_haproxy(haproxy: Handle, grace: Duration, signals: &mut Signals) {
     systemd::tell(State::Stopping);
     info!(?grace, "asked to end; HAProxy drains");
-    let Handle { ending, mut task, orders: _orders, events: _events, running: _running } = haproxy;
+    let Handle { ending, mut task, orders: _orders, events: _events, generations: _ } = haproxy;
     if ending.send(Ending::Drain(grace)).is_err() {
         debug!("the HAProxy task has ended already");
     }

@@ -1,9 +1,11 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
+mod commands;
 pub mod dry_run;
 mod end;
 mod feeds;
 pub mod handover;
+mod operator_drains;
 pub mod prepare;
 mod remember;
 mod replacement;
@@ -12,16 +14,18 @@ pub mod settings;
 pub mod signals;
 mod snapshot;
 mod start;
+mod status;
 #[cfg(test)]
 mod tests;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
+use crate::admin::request::Asked;
 use crate::config::Config;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
@@ -37,11 +41,13 @@ use end::end_haproxy;
 use feeds::Feeds;
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
+use operator_drains::OperatorDrains;
 use prepare::{Locked, StartError};
 use remember::Recorder;
 use replacement::{Replacement, Why};
 use signals::{Request, Signals, let_through};
 use start::{Started, start};
+use status::StatusDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
@@ -81,6 +87,9 @@ struct Supervisor {
     /// `haproxy` has an order whose outcome it hasn't told yet.
     ordered: bool,
     feeds: Feeds,
+    commands: mpsc::Receiver<Asked>,
+    status_desk: StatusDesk,
+    drains: OperatorDrains,
     recorder: Recorder,
     crash_record: CrashRecord,
     replacement: Replacement,
@@ -101,8 +110,19 @@ enum Flow {
 
 impl Supervisor {
     fn new(config: Config, config_file: PathBuf, started: Started) -> Self {
-        let Started { clock, reconciler, haproxy, haproxy_settings, reaper, sources, program, locked } =
-            started;
+        let Started {
+            version,
+            clock,
+            mut reconciler,
+            haproxy,
+            haproxy_settings,
+            reaper,
+            sources,
+            program,
+            locked,
+        } = started;
+        let drains = OperatorDrains::new(config.state_dir.clone());
+        drains.recall(&mut reconciler, clock.now());
         Self {
             clock,
             reconciler,
@@ -110,6 +130,9 @@ impl Supervisor {
             ordered: false,
             feeds: Feeds::none(),
             sources,
+            commands: commands::listen(&config.runtime_dir),
+            status_desk: StatusDesk::new(version, config.haproxy.socket_path.clone()),
+            drains,
             recorder: Recorder::new(config.state_dir.clone()),
             crash_record: CrashRecord::new(&config.runtime_dir),
             replacement: Replacement::new(program, config_file, haproxy_settings, reaper),
@@ -149,6 +172,9 @@ impl Supervisor {
             self.haproxy = self.replacement.go_on(HandedOver { generations: 1, ..HandedOver::default() });
             self.ordered = false;
         }
+        if self.commands.is_closed() {
+            self.commands = commands::listen(&self.config.runtime_dir);
+        }
         self.reconciler.begin_anew(self.ordered, self.clock.now());
         let (feeds, includes) = Feeds::start(&self.config, self.sources.clone());
         self.feeds = feeds;
@@ -179,11 +205,16 @@ impl Supervisor {
                 event = self.feeds.registry.recv() => match event {
                     Some(event) => {
                         self.recorder.note(&event);
+                        self.status_desk.note_event(&event, self.clock.now());
                         registry_input(event)
                     }
                     None => return Flow::BeginAnew,
                 },
                 Some(files) = self.feeds.includes.recv() => Some(Input::Includes(files)),
+                asked = self.commands.recv() => match asked {
+                    Some(asked) => self.carry_out(asked).await,
+                    None => return Flow::BeginAnew,
+                },
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -197,7 +228,7 @@ impl Supervisor {
             if let Some(input) = input {
                 self.handle(input).await;
             }
-            if self.haproxy.running.has_changed().is_ok_and(|changed| changed) {
+            if self.crash_record.lacks(&self.haproxy.generations.borrow()) {
                 self.record_what_runs().await;
             }
             if let Some(request) = self.replace_when_idle(signals).await
@@ -209,8 +240,8 @@ impl Supervisor {
     }
 
     async fn record_what_runs(&mut self) {
-        let running = self.haproxy.running.borrow_and_update().clone();
-        self.crash_record.write(&running, self.reconciler.applied()).await;
+        let generations = self.haproxy.generations.borrow().clone();
+        self.crash_record.write(&generations, self.reconciler.applied()).await;
     }
 
     fn take_request(&mut self, request: Request) -> Flow {
@@ -219,7 +250,7 @@ impl Supervisor {
             Request::Reread => Why::Reread,
             Request::Upgrade => Why::Upgrade,
         };
-        self.replacement.begin(why, self.reconciler.applied());
+        self.replacement.begin(why, None, self.reconciler.applied());
         Flow::GoOn
     }
 
@@ -258,14 +289,21 @@ impl Supervisor {
 
     async fn handle(&mut self, input: Input) {
         let is_outcome = matches!(input, Input::Done(_));
+        if is_outcome {
+            self.status_desk.note_outcome(self.clock.now());
+        }
         for effect in self.reconciler.handle(input, self.clock.now()) {
             match effect {
-                Effect::Order(order) => match self.haproxy.orders.send(order).await {
-                    Ok(()) => self.ordered = true,
-                    Err(error) => debug!(%error, "the HAProxy task is gone"),
-                },
+                Effect::Order(order) => {
+                    self.status_desk.note_order(&order, self.clock.now());
+                    match self.haproxy.orders.send(order).await {
+                        Ok(()) => self.ordered = true,
+                        Err(error) => debug!(%error, "the HAProxy task is gone"),
+                    }
+                }
                 Effect::Notice(notice) => {
                     log(&notice);
+                    self.status_desk.note_notice(&notice, self.clock.now());
                     if let Notice::Died { .. } = notice {
                         self.status = notice.to_string();
                         systemd::tell_status(&self.status);
@@ -277,6 +315,7 @@ impl Supervisor {
                 }
             }
         }
+        self.drains.tell(&self.reconciler);
         if is_outcome {
             self.crash_record.changed();
             self.tell_status();
@@ -305,6 +344,8 @@ impl Supervisor {
                 warn!("the disk takes too long: the snapshot of the topology is not up to date");
             }
         }
+        // Whoever asks something is told so.
+        drop((self.commands, self.replacement, self.drains));
         end_haproxy(self.haproxy, self.config.shutdown.grace, signals).await;
         self.crash_record.remove();
     }
@@ -329,9 +370,11 @@ impl Clock {
 fn registry_input(event: RegistryEvent) -> Option<Input> {
     match event {
         RegistryEvent::Listed => Some(Input::Listed),
-        RegistryEvent::Defined { name, spec, definition: _ } => Some(Input::Defined(name, spec)),
+        RegistryEvent::Defined { name, spec, definition: _, unknown_keys: _ } => {
+            Some(Input::Defined(name, spec))
+        }
         RegistryEvent::Remembered { name, servers } => Some(Input::Remembered(name, servers)),
-        RegistryEvent::Refused { .. } => None,
+        RegistryEvent::Refused { .. } | RegistryEvent::Forgotten { .. } => None,
         RegistryEvent::Removed { name } => Some(Input::Removed(name)),
         RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),
         RegistryEvent::FixedServers { name, servers } => {

@@ -49,17 +49,25 @@ impl Recorder {
     /// Takes in what the registries say.
     pub(super) fn note(&mut self, event: &RegistryEvent) {
         match event {
-            RegistryEvent::Defined { name, spec: _, definition } => {
+            RegistryEvent::Defined { name, spec: _, definition, unknown_keys: _ } => {
                 self.definitions.insert(name.clone(), definition.clone());
             }
             RegistryEvent::Removed { name } => {
                 self.definitions.remove(name);
             }
             RegistryEvent::Servers { .. } | RegistryEvent::FixedServers { .. } => {}
-            RegistryEvent::Listed | RegistryEvent::Refused { .. } | RegistryEvent::Remembered { .. } => {
+            RegistryEvent::Listed
+            | RegistryEvent::Refused { .. }
+            | RegistryEvent::Forgotten { .. }
+            | RegistryEvent::Remembered { .. } => {
                 return;
             }
         }
+        self.changed();
+    }
+
+    /// What is believed changed.
+    pub(super) fn changed(&mut self) {
         self.due.get_or_insert_with(|| Instant::now() + DELAY);
     }
 

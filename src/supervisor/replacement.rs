@@ -9,6 +9,8 @@ use tracing::{error, info, warn};
 use super::handover::exec::replace_program;
 use super::handover::probe::{ProbeError, probe};
 use super::handover::record::Record;
+use crate::admin::protocol::{Failure, FailureCode};
+use crate::admin::request::Asker;
 use crate::engine::error_text::with_causes;
 use crate::engine::secret::Secret;
 use crate::engine::state::AppliedState;
@@ -29,6 +31,33 @@ pub(super) enum Why {
     Upgrade,
 }
 
+/// What a program that may take over still waits for.
+const UNDER_WAY: &str = "what is under way with HAProxy to end";
+
+impl Why {
+    /// What is waited for first.
+    fn probe(self) -> &'static str {
+        match self {
+            Self::Reread => "proxymgr.yml to be read and checked",
+            Self::Upgrade => "the installed program to check the configuration and what runs",
+        }
+    }
+
+    fn refused(self) -> &'static str {
+        match self {
+            Self::Reread => "proxymgr.yml is not taken; the settings of before stay",
+            Self::Upgrade => "the new program is not taken; this one goes on",
+        }
+    }
+
+    fn takes_the_place(self) -> &'static str {
+        match self {
+            Self::Reread => "proxymgr.yml is read again instead, which was asked for later",
+            Self::Upgrade => "an upgrade takes its place, which was asked for later",
+        }
+    }
+}
+
 /// The way from one program to the next.
 #[derive(Debug)]
 pub(super) struct Replacement {
@@ -37,6 +66,8 @@ pub(super) struct Replacement {
     haproxy: Settings,
     reaper: Reaper,
     state: State,
+    /// Who waits for what becomes of it.
+    askers: Vec<Asker>,
 }
 
 /// What the program was asked: whether it would take over, with this proxymgr.yml.
@@ -62,13 +93,26 @@ impl Replacement {
         reaper: Reaper,
     ) -> Self {
         let program = program.or_else(|| std::env::current_exe().ok()).unwrap_or_else(|| ITSELF.into());
-        Self { program, config_file, haproxy, reaper, state: State::None }
+        Self { program, config_file, haproxy, reaper, state: State::None, askers: Vec::new() }
     }
 
-    /// Asks the program whether it can go on from what runs; a later call replaces an earlier one.
-    pub(super) fn begin(&mut self, why: Why, applied: Option<&AppliedState>) {
-        if let State::Asked(_, asked) = &self.state {
-            asked.abort();
+    /// Asks the program whether it can go on from what runs; a later call replaces an earlier one. The `asker` is told what
+    /// becomes of it.
+    pub(super) fn begin(&mut self, why: Why, asker: Option<Asker>, applied: Option<&AppliedState>) {
+        let before = match &self.state {
+            State::None => None,
+            State::Asked(before, probing) => {
+                probing.abort();
+                Some(before.why)
+            }
+            State::Ready(before) => Some(before.why),
+        };
+        if before.is_some_and(|before| before != why) {
+            self.refuse(FailureCode::Superseded, why.takes_the_place());
+        }
+        if let Some(asker) = asker {
+            asker.waits_for(why.probe());
+            self.askers.push(asker);
         }
         let program = self.program(why);
         match why {
@@ -84,8 +128,8 @@ impl Replacement {
         let record = record
             .with_config(config.clone())
             .with_operators_socket(self.haproxy.operators_address().as_ref());
-        let asked = tokio::spawn(probe(self.reaper.clone(), program, self.config_file.clone(), record));
-        self.state = State::Asked(Question { why, config }, asked);
+        let probing = tokio::spawn(probe(self.reaper.clone(), program, self.config_file.clone(), record));
+        self.state = State::Asked(Question { why, config }, probing);
     }
 
     fn program(&self, why: Why) -> PathBuf {
@@ -102,15 +146,14 @@ impl Replacement {
         let error = match asked.await {
             Ok(Ok(())) => {
                 self.state = State::Ready(question.clone());
+                self.askers.iter().for_each(|asker| asker.waits_for(UNDER_WAY));
                 return;
             }
             Ok(Err(error)) => with_causes(&error),
             Err(panicked) => panicked.to_string(),
         };
-        match why {
-            Why::Reread => error!(error, "proxymgr.yml is not taken; the settings of before stay"),
-            Why::Upgrade => error!(error, "the new program is not taken; this one goes on"),
-        }
+        error!(error, "{}", why.refused());
+        self.refuse(FailureCode::Refused, &format!("{}: {error}", why.refused()));
         systemd::tell(systemd::State::Ready);
         self.state = State::None;
     }
@@ -128,10 +171,18 @@ impl Replacement {
         let (record, mut files) = Record::of(&self.program, handed, applied);
         let record = record.with_config(question.config);
         info!("another program takes over");
-        let error = replace_program(Path::new(&self.program(question.why)), &record, &files);
-        warn!(error = with_causes(&error), "no other program could take over; this one goes on");
+        let error = with_causes(&replace_program(Path::new(&self.program(question.why)), &record, &files));
+        let message = "no other program could take over; this one goes on";
+        warn!(error, "{message}");
+        self.refuse(FailureCode::Refused, &format!("{message}: {error}"));
         systemd::tell(systemd::State::Ready);
         self.go_on(record.handed_over(&mut files, applied))
+    }
+
+    fn refuse(&mut self, code: FailureCode, message: &str) {
+        for asker in self.askers.drain(..) {
+            asker.refuse(Failure::new(code, message));
+        }
     }
 
     /// Goes on with what runs.

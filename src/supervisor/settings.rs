@@ -57,6 +57,7 @@ pub fn haproxy_settings(config: &Config) -> Result<actor::Settings, StartError> 
         runtime_dir: config.runtime_dir.clone(),
         drain_timeout: config.reload.drain_timeout,
         max_draining: config.reload.max_draining.get(),
+        start_limit: actor::START_LIMIT,
     })
 }
 

@@ -34,6 +34,7 @@ use crate::service_config::SourceSettings;
 
 /// What there is after a start.
 pub(super) struct Started {
+    pub(super) version: HaproxyVersion,
     pub(super) clock: Clock,
     pub(super) reconciler: Reconciler,
     pub(super) haproxy: Handle,
@@ -97,7 +98,17 @@ pub(super) async fn start_with(
         (haproxy, (clock, reconciler))
     };
     let locked = Some(locked);
-    Ok(Some(Started { clock, reconciler, haproxy, haproxy_settings, reaper, sources, program, locked }))
+    Ok(Some(Started {
+        version,
+        clock,
+        reconciler,
+        haproxy,
+        haproxy_settings,
+        reaper,
+        sources,
+        program,
+        locked,
+    }))
 }
 
 async fn begin(config: &Config) -> Result<(Prepared, Locked, Vec<SourceSettings>), StartError> {
@@ -146,7 +157,17 @@ async fn go_on(
     };
     tell_start(version);
     let (clock, reconciler) = taking_over(reconciler_settings(config, version)?, applied, no_socket);
-    Ok(Some(Started { clock, reconciler, haproxy, haproxy_settings, reaper, sources, program, locked }))
+    Ok(Some(Started {
+        version,
+        clock,
+        reconciler,
+        haproxy,
+        haproxy_settings,
+        reaper,
+        sources,
+        program,
+        locked,
+    }))
 }
 
 /// `no_socket` is why there is no operators' socket.

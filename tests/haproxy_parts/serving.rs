@@ -91,3 +91,21 @@ async fn a_draining_process_answers_on_the_connection_it_had() {
     // The socket is still ours: the next generation would take this client.
     TcpStream::connect(address).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_process_in_soft_stop_takes_no_commands_about_servers() {
+    let mut world = World::new();
+    let (address, bind) = world.listen();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let sections = format!("listen web\n  mode tcp\n  {bind}\n  server s {}\n", server.local_addr().unwrap());
+    let running = world.start(&config(&sections));
+    let mut connection = running.connect().await;
+    let _client = TcpStream::connect(address).await.unwrap();
+    info_until(&mut connection, |info| info.current_connections == 1).await;
+    running.child.signals.send(ChildSignal::User1).unwrap();
+    info_until(&mut connection, |info| info.stopping).await;
+    let refused = "Proxy is disabled.";
+    for command in ["set server web/s state maint", "set server web/s weight 0"] {
+        assert_eq!(connection.execute(command).await.unwrap(), refused, "{command}");
+    }
+}

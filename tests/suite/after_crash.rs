@@ -77,6 +77,16 @@ fn count(paths: &Paths, message: &str) -> usize {
     fs::read_to_string(&paths.log).unwrap().matches(message).count()
 }
 
+/// Waits until `text` stands in the record of what runs.
+#[track_caller]
+fn wait_for_record(paths: &Paths, text: &str) {
+    let record = paths.runtime_dir.join("running.json");
+    eventually(SOON, "it is written down", || match fs::read_to_string(&record) {
+        Ok(found) if found.contains(text) => Ok(()),
+        other => Err(other.map_err(|error| error.to_string())),
+    });
+}
+
 #[track_caller]
 fn kill(mut proxymgr: Proxymgr) {
     proxymgr.signal(Signal::SIGKILL);
@@ -101,11 +111,14 @@ fn a_killed_proxymgr_costs_no_request_under_load_and_haproxy_is_taken_over() {
     let _leftover = EndedWithTheTest(haproxy);
     let load = Load::to(local(world.port)).short(8).keep_alive(8).rate(1500).start();
     for crash in 1..=CRASHES {
-        // What came just before may be missing in the record: the next start finds it by looking.
         let name = format!("more{crash}");
         let another = world.backends.start(&name);
         world.write_servers(&[&world.servers[0], &another]);
         wait_for_backends(world.port, &["a", &name]);
+        // What came just before may be missing in the record: the next start finds it by looking.
+        if crash % 2 == 0 {
+            wait_for_record(&world.setup.paths, &format!("{}\":{{", another.address));
+        }
         world.servers.push(another);
         kill(proxymgr);
         assert_eq!(get(local(world.port)).map(|answer| !answer.is_empty()), Ok(true));
@@ -154,7 +167,7 @@ fn what_can_not_be_trusted_is_replaced_under_load_without_an_error() {
     for (number, (reason, damage)) in (2..).zip(damages) {
         let old = haproxy(&world.setup.paths);
         let _leftover = EndedWithTheTest(old);
-        eventually(SOON, "there is a record", || if record.exists() { Ok(()) } else { Err(()) });
+        wait_for_record(&world.setup.paths, &format!("\"pid\":{},", old.pid));
         kill(proxymgr);
         match damage {
             None => fs::remove_file(&record).unwrap(),
@@ -182,6 +195,7 @@ fn an_haproxy_that_ended_or_hangs_meanwhile_is_replaced() {
     {
         let old = haproxy(&world.setup.paths);
         let _leftover = EndedWithTheTest(old);
+        wait_for_record(&world.setup.paths, &format!("\"pid\":{},", old.pid));
         kill(proxymgr);
         old.signal(signal);
         // Clients wait, nobody is refused.

@@ -9,8 +9,9 @@ use crate::engine::command::{RuntimeCommand, ServerAction};
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::plan::{Plan, plan, replay, replay_commands};
-use crate::engine::policy::admit;
+use crate::engine::policy::{LastGood, admit};
 use crate::engine::reload_reason::ReloadReason;
+use crate::engine::section::Base;
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
 
@@ -27,7 +28,11 @@ impl Reconciler {
             Phase::Starting | Phase::Down => {
                 if self.timing.start_at <= now {
                     let reason = self.timing.crash.clone().map_or(ReloadReason::Start, ReloadReason::Crash);
-                    let desired = self.desired(now, effects);
+                    let desired = if self.phase == Phase::Down && self.restart_as_before {
+                        self.desired_as_before(now)
+                    } else {
+                        self.desired(now, effects)
+                    };
                     self.order_reload(BTreeSet::from([reason]), Vec::new(), desired, now, effects);
                 }
             }
@@ -145,8 +150,7 @@ impl Reconciler {
         }
         self.quarantine.release(|service| self.known.section(service), now);
         let candidates = self.known.candidates();
-        let (mut desired, obstacles) =
-            admit(&self.settings.base, &candidates, &self.quarantine, self.applied.as_ref());
+        let (mut desired, obstacles) = admit(self.base(), &candidates, &self.quarantine, self.last_good());
         desired.includes = self.chosen_includes(&desired, now, effects);
         for (service, obstacle) in &obstacles {
             if self.obstacles.get(service) != Some(obstacle) {
@@ -161,6 +165,45 @@ impl Reconciler {
         desired
     }
 
+    /// What ran before, of what goes ahead, with the servers that are wanted now.
+    fn desired_as_before(&mut self, now: Moment) -> DesiredState {
+        if let Some(applied) = self.applied.as_ref().filter(|_| self.taken_over) {
+            return applied.as_desired();
+        }
+        self.quarantine.release(|service| self.known.section(service), now);
+        self.includes.release(now);
+        let last_good = self.last_good();
+        let mut candidates = self.known.candidates();
+        candidates.retain_mut(|candidate| {
+            let section = last_good.section(candidate.name, &self.quarantine);
+            section.map(|section| candidate.section = section).is_some()
+        });
+        let ran = self.applied.as_ref().map_or_else(|| self.base(), |applied| &applied.base);
+        let base = if self.base_refused { self.base() } else { ran };
+        let (mut desired, _told_elsewhere) = admit(base, &candidates, &self.quarantine, last_good);
+        desired.includes = self.last_good_includes().cloned().unwrap_or_default();
+        desired
+    }
+
+    /// `global` and `defaults` as wanted, or as they were good last.
+    fn base(&self) -> &Arc<Base> {
+        let proved = self.trials.proved().filter(|_| self.base_refused);
+        proved.map_or(&self.settings.base, |proved| &proved.base)
+    }
+
+    /// What services go on with when their definitions do not go ahead.
+    fn last_good(&self) -> LastGood<'_> {
+        let proved = self.trials.proved().map(|proved| &proved.sections);
+        LastGood { running: self.applied.as_ref(), proved }
+    }
+
+    /// The included files that run, or ran last, or else those that proved themselves.
+    pub(super) fn last_good_includes(&self) -> Option<&Arc<Includes>> {
+        let running = self.applied.as_ref().map(|applied| &applied.includes);
+        let proved = self.trials.proved().map(|proved| &proved.includes);
+        running.into_iter().chain(proved).find(|includes| !self.includes.is_refused(includes))
+    }
+
     /// The included files that go ahead beside the services of `desired`.
     fn chosen_includes(
         &mut self,
@@ -173,7 +216,7 @@ impl Reconciler {
             effects.push(Effect::Notice(Notice::IncludesTaken));
         }
         loop {
-            let chosen = self.includes.chosen(self.applied.as_ref());
+            let chosen = self.includes.chosen(self.last_good_includes());
             let Some((file, service)) = namesake(&chosen, &desired.services) else { return chosen };
             let reason = format!(
                 "{}: its section {service} has the name of a service; rename the section",

@@ -32,9 +32,15 @@ pub(super) struct KnownIncludes {
 #[derive(Debug)]
 struct Refused {
     set: Arc<Includes>,
-    /// The guilty file of the set.
-    file: String,
+    guilty: Guilty,
     until: Moment,
+}
+
+#[derive(Clone, Debug)]
+enum Guilty {
+    File(String),
+    /// Nobody can tell which file.
+    Some,
 }
 
 impl Default for KnownIncludes {
@@ -73,7 +79,7 @@ impl KnownIncludes {
         self.in_trouble = true;
         let until = now + self.retry.next_wait();
         self.refused.retain(|refused| refused.set != *set);
-        self.refused.push(Refused { set: set.clone(), file: file.to_owned(), until });
+        self.refused.push(Refused { set: set.clone(), guilty: Guilty::File(file.to_owned()), until });
         let new = !self.told.iter().any(|told| told == reason);
         if new {
             self.told.push(reason.to_owned());
@@ -81,9 +87,26 @@ impl KnownIncludes {
         new
     }
 
+    /// Refuses `set` as a whole.
+    pub(super) fn refuse_whole(&mut self, set: &Arc<Includes>, until: Moment) {
+        self.in_trouble = true;
+        self.refused.retain(|refused| refused.set != *set);
+        self.refused.push(Refused { set: set.clone(), guilty: Guilty::Some, until });
+    }
+
+    /// Whether `set` is refused.
+    pub(super) fn is_refused(&self, set: &Arc<Includes>) -> bool {
+        self.guilty(set).is_some()
+    }
+
     /// Lets go of what is due for another try.
     pub(super) fn release(&mut self, now: Moment) {
         self.refused.retain(|refused| refused.until > now);
+    }
+
+    /// Why what is wanted does not go ahead as a whole.
+    pub(super) fn told(&self) -> &[String] {
+        &self.told
     }
 
     /// When the next refused set is due for another try.
@@ -92,17 +115,20 @@ impl KnownIncludes {
     }
 
     /// What goes ahead, as far as is known.
-    pub(super) fn chosen(&self, running: Option<&AppliedState>) -> Arc<Includes> {
+    pub(super) fn chosen(&self, last_good: Option<&Arc<Includes>>) -> Arc<Includes> {
         let mut chosen = self.wanted.clone();
-        if self.guilty(&chosen).is_some()
-            && let Some(last_good) = running.map(|running| &running.includes)
+        if self.is_refused(&chosen)
+            && let Some(last_good) = last_good
             && !last_good.is_empty()
-            && self.guilty(last_good).is_none()
+            && !self.is_refused(last_good)
         {
             return last_good.clone();
         }
         while let Some(guilty) = self.guilty(&chosen) {
-            chosen = Arc::new(chosen.without(guilty));
+            chosen = match guilty {
+                Guilty::File(file) => Arc::new(chosen.without(file)),
+                Guilty::Some => Arc::default(),
+            };
         }
         chosen
     }
@@ -117,8 +143,8 @@ impl KnownIncludes {
         whole && std::mem::take(&mut self.in_trouble)
     }
 
-    fn guilty(&self, set: &Arc<Includes>) -> Option<&str> {
-        self.refused.iter().find(|refused| refused.set == *set).map(|refused| refused.file.as_str())
+    fn guilty(&self, set: &Arc<Includes>) -> Option<&Guilty> {
+        self.refused.iter().find(|refused| refused.set == *set).map(|refused| &refused.guilty)
     }
 }
 
@@ -160,14 +186,14 @@ mod tests {
         let bad = files(&[("/a", "listen a\n bad\n"), ("/b", "listen b\n mode tcp\n")]);
         let (mut known, running) = (KnownIncludes::default(), running(&good));
         assert!(known.want(bad.clone()));
-        assert_eq!(*known.chosen(Some(&running)), bad);
+        assert_eq!(*known.chosen(Some(&running.includes)), bad);
         assert!(known.refuse(&Arc::new(bad.clone()), "/a", "bad", NOW));
-        assert_eq!(*known.chosen(Some(&running)), good);
+        assert_eq!(*known.chosen(Some(&running.includes)), good);
         assert!(!known.refuse(&Arc::new(bad), "/a", "bad", NOW), "it is told once");
         assert!(known.want(good.clone()));
         assert!(!known.is_whole_again(None));
         assert!(known.is_whole_again(Some(&running)) && !known.is_whole_again(Some(&running)));
-        assert_eq!(*known.chosen(Some(&running)), good);
+        assert_eq!(*known.chosen(Some(&running.includes)), good);
         assert!(!known.want(good));
     }
 
@@ -181,12 +207,25 @@ mod tests {
         assert_eq!(*next, wanted.without("/b"));
         assert!(!known.refuse(&next, "/b", "bad elsewhere", NOW), "it is out already");
         known.refuse(&next, "/c", "bad too", NOW);
-        assert_eq!(*known.chosen(Some(&running(&files(&[])))), files(&[("/a", "listen a\n")]));
+        assert_eq!(*known.chosen(Some(&running(&files(&[])).includes)), files(&[("/a", "listen a\n")]));
         // The last good one itself is good no longer.
         let mut known = KnownIncludes::default();
         known.want(wanted.clone());
         known.refuse(&Arc::new(wanted.clone()), "/b", "its certificate is gone", NOW);
-        assert_eq!(*known.chosen(Some(&running(&wanted))), wanted.without("/b"));
+        assert_eq!(*known.chosen(Some(&running(&wanted).includes)), wanted.without("/b"));
+    }
+
+    #[test]
+    fn of_a_set_that_is_refused_as_a_whole_nothing_stays() {
+        let wanted = files(&[("/a", "listen a\n"), ("/b", "listen b\n")]);
+        let mut known = KnownIncludes::default();
+        known.want(wanted.clone());
+        known.refuse_whole(&Arc::new(wanted.clone()), NOW + RETRY_LONGEST);
+        assert!(known.chosen(Some(&running(&wanted).includes)).is_empty());
+        let before = files(&[("/a", "listen a\n")]);
+        assert_eq!(*known.chosen(Some(&running(&before).includes)), before);
+        known.release(NOW + RETRY_LONGEST);
+        assert_eq!(*known.chosen(None), wanted);
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //!                                                      +---------- Down -----+
 //! ```
 //!
+//! Down, what ran before is started again, and what is wanted beyond that comes with a reload of its own, so that nothing new
+//! stands in the way of a restart. Where that can't be started, what is wanted is tried in turn.
+//!
 //! One that takes over a process that serves begins as Running, and wants what runs until it has heard from the registries.
 //!
 //! One order is under way at a time; meanwhile only what is wanted moves. Each input is followed by a look at everything
@@ -16,19 +19,24 @@
 mod decide;
 mod includes;
 mod known;
+mod operator;
 mod order;
 mod outcome;
+mod report;
 mod timing;
+mod trials;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use known::Unconfirmed;
 pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outcome, ReloadFailure};
 
 use includes::KnownIncludes;
 use known::KnownServices;
 use timing::Timing;
+use trials::{DEATHS, Part, Trials};
 
 use super::capability::Capability;
 use super::moment::Moment;
@@ -71,6 +79,11 @@ pub struct Reconciler {
     /// Services to which the serving process refused to add a server.
     refuses_servers: BTreeSet<ServiceName>,
     under_way: Option<UnderWay>,
+    trials: Trials,
+    /// `global` and `defaults` were given up; those that proved themselves stand in for them.
+    base_refused: bool,
+    /// The next start is that of what ran before.
+    restart_as_before: bool,
     timing: Timing,
     renderer: Renderer,
 }
@@ -112,6 +125,9 @@ impl Reconciler {
             applied: None,
             refuses_servers: BTreeSet::new(),
             under_way: None,
+            trials: Trials::default(),
+            base_refused: false,
+            restart_as_before: false,
             timing: Timing::new(&settings, now),
             renderer: Renderer::default(),
             settings,
@@ -123,6 +139,7 @@ impl Reconciler {
         let mut taking_over = Self::new(settings, now);
         taking_over.phase = Phase::Running;
         taking_over.taken_over = true;
+        taking_over.trials = Trials::trusting(&applied);
         taking_over.applied = Some(applied);
         taking_over
     }
@@ -132,6 +149,7 @@ impl Reconciler {
     pub fn begin_anew(&mut self, ordered: bool, now: Moment) {
         let mut anew = Self::new(self.settings.clone(), now);
         let under_way = self.under_way.take();
+        anew.known.inherit_drains(&mut self.known);
         if let Some(applied) = self.applied.take() {
             anew.phase = self.phase;
             anew.taken_over = true;
@@ -224,7 +242,13 @@ impl Reconciler {
         let servers =
             runs.into_iter().flat_map(|runs| runs.as_desired().servers.values().cloned().collect::<Vec<_>>());
         let fixed = |server: &Server| spec.fixed_servers.iter().any(|fixed| fixed.name() == server.name());
-        let servers: Vec<_> = servers.filter(|server| !fixed(server)).collect();
+        let mut servers: Vec<_> = servers.filter(|server| !fixed(server)).collect();
+        for server in &mut servers {
+            // It is an operator's, not the registry's.
+            if self.known.is_drained(service, &server.name()) {
+                server.weight = None;
+            }
+        }
         if !servers.is_empty() {
             self.known.remember(service, servers);
         }
@@ -271,9 +295,39 @@ impl Reconciler {
             // Nothing served yet; what is to be started is still being collected.
             return;
         }
-        let restart_in = self.timing.died(now);
+        let mut restart_in = self.timing.died(now);
+        let given_up = self.trials.death(now);
+        if !given_up.is_empty() {
+            self.timing.start_at = now;
+            restart_in = Duration::ZERO;
+        }
         effects.push(Effect::Notice(Notice::Died { how: how.clone(), restart_in }));
+        self.go_back(&given_up, &how, now, effects);
         self.timing.crash = Some(how);
         self.phase = Phase::Down;
+        self.restart_as_before = self.applied.is_some();
+    }
+
+    /// Refuses what was given up, so that the last good configuration is what is wanted.
+    fn go_back(&mut self, given_up: &[(Part, Duration)], how: &str, now: Moment, effects: &mut Vec<Effect>) {
+        let Some(loaded) = self.trials.loaded().filter(|_| !given_up.is_empty()) else { return };
+        for (part, wait) in given_up {
+            let until = now + *wait;
+            match part {
+                Part::Base => self.base_refused = true,
+                Part::Includes => self.includes.refuse_whole(&loaded.includes, until),
+                Part::Service(service) => {
+                    if let Some(section) = loaded.sections.get(service) {
+                        let minutes = wait.as_secs() / 60;
+                        let reason = format!(
+                            "HAProxy ended by itself {DEATHS} times soon after it came ({how}); it is tried again in {minutes} min, or when it changes"
+                        );
+                        self.quarantine.refuse(service, section.clone(), reason, Some(until));
+                    }
+                }
+            }
+        }
+        let without = given_up.iter().map(|(part, _)| part.to_string()).collect();
+        effects.push(Effect::Notice(Notice::BackToLastGood { how: how.to_owned(), without }));
     }
 }

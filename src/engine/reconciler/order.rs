@@ -203,6 +203,13 @@ pub enum Notice {
         /// When it is started again.
         restart_in: Duration,
     },
+    /// The last good configuration is gone back to, since what came after it kept killing the process.
+    BackToLastGood {
+        /// How the process ended last.
+        how: String,
+        /// What is left out, or as it was before.
+        without: Vec<String>,
+    },
     /// A registry's answer is empty, and the last servers stay.
     KeptThoughEmpty {
         /// The service.
@@ -258,6 +265,7 @@ impl Notice {
             | Self::Differs(_)
             | Self::CompareFailed(_)
             | Self::Died { .. }
+            | Self::BackToLastGood { .. }
             | Self::KeptThoughEmpty { .. }
             | Self::LossHeld { .. }
             | Self::LossTaken { .. }
@@ -308,6 +316,11 @@ impl fmt::Display for Notice {
                     restart_in.as_millis()
                 )
             }
+            Self::BackToLastGood { how, without } => write!(
+                f,
+                "HAProxy keeps ending by itself ({how}) since these changed: {}; back to the last good configuration without what is new of them",
+                without.join(", ")
+            ),
             Self::KeptThoughEmpty { service, servers } => write!(
                 f,
                 "service {service}: its registry lists no server any more; the last {servers} stay (on_empty: keep)"

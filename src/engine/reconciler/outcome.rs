@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::timing::RETRY;
+use super::timing::{RETRY, RETRY_REFUSED};
 use super::{
     Complaint, Effect, IncludesMeanwhile, Notice, Outcome, Phase, Reconciler, ReloadFailure, UnderWay,
 };
@@ -22,7 +22,9 @@ impl Reconciler {
                     effects.push(Effect::Ready);
                 }
                 effects.push(Effect::Notice(Notice::Reloaded(took)));
-                self.applied = Some(AppliedState::loaded(&desired, self.applied.as_ref()));
+                let applied = AppliedState::loaded(&desired, self.applied.as_ref());
+                self.trials.begin(&applied, now);
+                self.applied = Some(applied);
                 self.refuses_servers.clear();
                 self.phase = Phase::Running;
                 self.timing.reloaded(now);
@@ -132,7 +134,9 @@ impl Reconciler {
             ReloadFailure::Refused(complaints) => {
                 let guilty = guilty(&complaints, config);
                 let anew = guilty.iter().any(|(owner, _)| match owner {
-                    Owner::Service(service) => self.is_new_definition(service, desired),
+                    Owner::Service(service) => {
+                        self.phase != Phase::Running || self.is_new_definition(service, desired)
+                    }
                     Owner::Include { .. } => true,
                 });
                 if !anew {
@@ -160,7 +164,15 @@ impl Reconciler {
         let mut set = desired.includes.clone();
         for (owner, reason) in guilty {
             match owner {
-                Owner::Service(service) => self.refuse(&service, desired, reason, None),
+                Owner::Service(service) if self.is_new_definition(&service, desired) => {
+                    self.refuse(&service, desired, reason, None);
+                }
+                // It serves on.
+                Owner::Service(_) if self.phase == Phase::Running => {}
+                // It ran until now, and may be good again without being changed: a file that it names comes back.
+                Owner::Service(service) => {
+                    self.refuse(&service, desired, reason, Some(now + RETRY_REFUSED));
+                }
                 Owner::Include { file, line } => {
                     let line = line.map_or_else(String::new, |line| format!(":{line}"));
                     self.refuse_includes(&set, &file, &format!("{file}{line}: {reason}"), now, effects);
@@ -178,6 +190,7 @@ impl Reconciler {
             self.timing.reload_failed(now);
         } else {
             self.timing.start_failed(now);
+            self.restart_as_before = !self.restart_as_before && self.applied.is_some();
         }
     }
 
@@ -193,7 +206,7 @@ impl Reconciler {
         if !self.includes.refuse(set, file, reason, now) {
             return;
         }
-        let chosen = self.includes.chosen(self.applied.as_ref());
+        let chosen = self.includes.chosen(self.last_good_includes());
         let stays =
             self.applied.as_ref().is_some_and(|applied| !chosen.is_empty() && applied.includes == chosen);
         let meanwhile = if stays { IncludesMeanwhile::LastGood } else { IncludesMeanwhile::WithoutTheFile };

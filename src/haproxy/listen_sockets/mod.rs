@@ -17,9 +17,9 @@ use std::path::Path;
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::{debug, trace};
 
-use super::unix_listener::UnixListener;
 use crate::engine::listen_address::ListenAddress;
 use crate::process::child_command::ChildCommand;
+use crate::unix_listener::UnixListener;
 pub use error::ListenError;
 pub use kept::{KeptFor, listens_at};
 

@@ -31,6 +31,10 @@ pub(super) enum Step {
     Remove {
         name: ServiceName,
     },
+    /// Was refused under a name that no service can have.
+    Forget {
+        name: String,
+    },
     /// A source lists nothing any more; these, its last ones, stay until it lists some again.
     KeepThoughEmpty {
         source: usize,
@@ -158,8 +162,11 @@ impl Catalog {
         let mut steps = Vec::new();
         known.retain(|name, _| {
             let stays = merged.contains_key(name);
-            if !stays && let Ok(name) = ServiceName::parse(name) {
-                steps.push(Step::Remove { name });
+            if !stays {
+                steps.push(match ServiceName::parse(name) {
+                    Ok(name) => Step::Remove { name },
+                    Err(_) => Step::Forget { name: printable(name) },
+                });
             }
             stays
         });

@@ -17,12 +17,13 @@ fn listing(entries: &[(&str, Entry)]) -> Listing {
     entries.iter().map(|(name, entry)| ((*name).to_owned(), entry.clone())).collect()
 }
 
-/// The steps in short: `+name:port`, `!name`, `-name`.
+/// The steps in short: `+name:port`, `!name`, `-name`, `?name`.
 fn short(steps: &[Step]) -> Vec<String> {
     let one = |step: &Step| match step {
         Step::Define { name, spec, .. } => format!("+{name}:{}", spec.port),
         Step::Refuse { name, .. } => format!("!{name}"),
         Step::Remove { name } => format!("-{name}"),
+        Step::Forget { name } => format!("?{name}"),
         Step::KeepThoughEmpty { source, names } => format!("={source}:{}", names.join(",")),
         Step::KeepThoughMissing { source, names } => format!("~{source}:{}", names.join(",")),
     };
@@ -147,5 +148,10 @@ fn the_first_source_that_holds_a_name_keeps_it() {
 fn a_name_that_no_service_can_have_is_refused() {
     let mut catalog = Catalog::new(1, Listing::new(), Allowed::new());
     assert_eq!(short(&catalog.update(0, listing(&[("a b\n", good(1))]), Moment::START)), ["!a b\\n"]);
-    assert_eq!(short(&catalog.update(0, listing(&[("c", good(1))]), Moment::START)), ["+c:1"]);
+    let without = listing(&[("c", good(1))]);
+    assert_eq!(
+        short(&catalog.update(0, without, Moment::START)),
+        ["?a b\\n", "+c:1"],
+        "its refusal goes with it"
+    );
 }

@@ -15,8 +15,8 @@ use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::Renderer;
 use crate::engine::secret::Secret;
 use crate::engine::state::AppliedState;
+use crate::haproxy::generations::{Generation, Generations};
 use crate::haproxy::handover::{HandedOver, HandedProcess};
-use crate::haproxy::running::Running;
 use crate::process::adopt::Birth;
 use crate::supervisor::sealed::{SealError, seal, seal_to, unseal};
 
@@ -112,24 +112,26 @@ impl Record {
         (record, files)
     }
 
-    /// What `running` is, without its files.
-    pub(in crate::supervisor) fn of_running(running: &Running, applied: Option<&AppliedState>) -> Self {
-        let process = |number, pid, drained| HandedProcess {
-            number,
-            pid,
+    /// What `generations` are, without their files.
+    pub(in crate::supervisor) fn of_running(
+        generations: &Generations,
+        applied: Option<&AppliedState>,
+    ) -> Self {
+        let process = |one: &Generation, drained| HandedProcess {
+            number: one.number,
+            pid: one.pid,
             control: None,
             connection: None,
             output: None,
             drained,
         };
-        let serving = running.serving.as_ref().map(|serving| HandedProcess {
-            control: Some(serving.control.clone()),
-            ..process(serving.number, serving.pid, Duration::ZERO)
+        let serving = generations.serving.as_ref().map(|serving| HandedProcess {
+            control: generations.control.clone(),
+            ..process(serving, Duration::ZERO)
         });
-        let draining = running.draining.iter();
-        let draining = draining.map(|one| process(one.number, one.pid, one.since.elapsed())).collect();
+        let draining = generations.draining.iter().map(|one| process(one, one.since.elapsed())).collect();
         let handed =
-            HandedOver { generations: running.generations, serving, draining, ..HandedOver::default() };
+            HandedOver { generations: generations.started, serving, draining, ..HandedOver::default() };
         Self::of(Path::new(""), handed, applied).0
     }
 

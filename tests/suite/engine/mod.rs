@@ -1,8 +1,11 @@
 //! The engine from outside: scenarios, properties and a seeded simulation with faults.
 
+mod deadly;
 mod fixed_servers;
 mod model;
+mod operator;
 mod properties;
+mod report;
 mod scenarios;
 mod simulation;
 mod taking_over;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::outage_rules::Percent;
+use proxymgr::engine::policy::Obstacle;
 use proxymgr::engine::reconciler::Input;
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
@@ -48,16 +49,19 @@ struct Entry {
     servers: Option<BTreeMap<String, Server>>,
 }
 
-fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World) {
+fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World, deadly: bool) {
     let service = format!("s{}", dice.below(6));
     match dice.below(10) {
         0 | 1 => {
             // Some ports are wanted by two services.
             let port = 100 + u16::try_from(dice.below(9)).unwrap();
             let options: &[&[&str]] = &[&[], &["balance static-rr"], &["mode http"], &["bad option"]];
-            let options = options[usize::try_from(dice.below(4)).unwrap()];
+            let mut options = options[usize::try_from(dice.below(4)).unwrap()];
+            if deadly && dice.strikes(10) {
+                options = &["deadly option"];
+            }
             let entry = registry.services.entry(service.clone()).or_default();
-            entry.good = options != ["bad option"];
+            entry.good = options != ["bad option"] && options != ["deadly option"];
             world.tell(Input::Defined(name(&service), Arc::new(spec(port, options))));
         }
         2 => {
@@ -105,8 +109,10 @@ fn simulate(seed: u64) {
     for step in 0..300 {
         if step == 20 {
             world.tell(Input::Listed);
+            // Something serves for long enough to be gone back to.
+            world.settle(Duration::from_secs(30));
         }
-        random_event(&mut dice, &mut registry, &mut world);
+        random_event(&mut dice, &mut registry, &mut world, step > 20);
         match dice.below(6) {
             0 => world.settle_with(Duration::from_millis(dice.below(30)), &mut dice),
             1 => world.settle_with(Duration::from_millis(dice.below(3_000)), &mut dice),
@@ -116,7 +122,28 @@ fn simulate(seed: u64) {
         }
     }
     world.settle(Duration::from_secs(600));
+    world.settle_between_tries();
     check(&registry, &world);
+    // Each definition that was given up has been tried by itself.
+    world.settle(Duration::from_secs(6 * 60 * 60));
+    world.settle_between_tries();
+    let deaths = world.deaths;
+    check(&registry, &world);
+    let obstacles = world.reconciler.obstacles();
+    let given_up = |service: &String| match obstacles.get(&name(service)) {
+        Some(Obstacle::Quarantined(reason)) => reason.contains("ended by itself"),
+        _ => false,
+    };
+    let innocent = registry.services.iter().filter(|(_, entry)| entry.good && entry.servers.is_some());
+    let suspected: Vec<_> =
+        innocent.map(|(service, _)| service).filter(|service| given_up(service)).collect();
+    assert!(suspected.is_empty(), "{suspected:?} are given up though they are good");
+    world.settle(Duration::from_secs(60 * 60));
+    assert!(
+        world.deaths - deaths <= 3 * registry.services.len(),
+        "{} deaths in an hour",
+        world.deaths - deaths
+    );
 }
 
 /// The end: no faults since a while.

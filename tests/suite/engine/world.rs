@@ -58,7 +58,14 @@ pub struct World {
     pub order: Option<Order>,
     /// The line that `HAProxy` refuses.
     pub refused_line: &'static str,
+    /// The line that kills a process [`LIVES`] after it began to serve.
+    pub deadly_line: &'static str,
+    dies_at: Option<Moment>,
+    pub deaths: usize,
 }
+
+/// How long a process lives that its configuration kills.
+const LIVES: Duration = Duration::from_millis(300);
 
 pub fn name(text: &str) -> ServiceName {
     ServiceName::parse(text).unwrap()
@@ -116,6 +123,9 @@ impl World {
             ready: 0,
             order: None,
             refused_line: "bad option",
+            deadly_line: "deadly option",
+            dies_at: None,
+            deaths: 0,
         }
     }
 
@@ -180,8 +190,12 @@ impl World {
                 self.carry_out(luck);
                 continue;
             }
-            match self.reconciler.deadline() {
-                Some(deadline) if deadline <= end => {
+            match (self.reconciler.deadline(), self.dies_at) {
+                (deadline, Some(dies_at)) if dies_at <= end && deadline.is_none_or(|at| dies_at <= at) => {
+                    self.now = self.now.max(dies_at);
+                    self.die();
+                }
+                (Some(deadline), _) if deadline <= end => {
                     self.now = self.now.max(deadline);
                     self.tell(Input::Tick);
                 }
@@ -263,14 +277,30 @@ impl World {
             return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
         }
         self.reloads += 1;
+        let deadly = config.lines().any(|line| line.trim() == self.deadly_line);
+        self.dies_at = deadly.then(|| self.now + LIVES);
         config.clone_into(&mut self.config);
         self.running = Some(Model::load(config));
         Outcome::Reloaded { took: Duration::from_millis(80) }
     }
 
+    /// Goes on until no process was killed by its configuration for a while, or is about to be, and nothing is due.
+    pub fn settle_between_tries(&mut self) {
+        loop {
+            let deaths = self.deaths;
+            self.settle(Duration::from_secs(5));
+            let nothing_due = self.reconciler.deadline().is_none_or(|due| due > self.now + LIVES);
+            if self.deaths == deaths && self.dies_at.is_none() && nothing_due {
+                return;
+            }
+        }
+    }
+
     /// The serving process dies.
     pub fn die(&mut self) {
+        self.dies_at = None;
         if self.running.take().is_some() {
+            self.deaths += 1;
             self.tell(Input::Died { how: "killed".into() });
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod certificates;
+pub mod control;
 pub mod deadline;
 pub mod dns_server;
 pub mod haproxy;
@@ -18,6 +19,7 @@ pub mod requests;
 pub mod running;
 pub mod service_manager;
 pub mod slow_proxy;
+pub mod stand_in;
 pub mod system_dns;
 pub mod unbound;
 pub mod zookeeper;

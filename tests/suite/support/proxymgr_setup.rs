@@ -145,6 +145,13 @@ impl Setup {
         self
     }
 
+    /// Writes a file of the setup's own, in one step.
+    pub fn root_file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.paths.root.join(name);
+        write_in_one_step(&path, text);
+        path
+    }
+
     /// The text of proxymgr.yml.
     pub fn yaml(&self) -> String {
         let mut haproxy = self.haproxy.clone();

@@ -1,14 +1,21 @@
 //! What the registries said so far.
 
+mod confirm;
+mod drains;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use confirm::Unconfirmed;
+use drains::Drains;
+
 use crate::engine::listed_server::ListedServer;
 use crate::engine::moment::Moment;
 use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
 use crate::engine::policy::Candidate;
+use crate::engine::report::{Drained, Heard, Wanted};
 use crate::engine::section::Section;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
@@ -20,6 +27,7 @@ pub(super) struct KnownServices {
     /// Every source has answered once.
     pub(super) listed: bool,
     definitions: u64,
+    drains: Drains,
 }
 
 #[derive(Debug)]
@@ -27,6 +35,8 @@ struct Known {
     section: Arc<Section>,
     /// `None` until the first answer.
     servers: Option<Arc<Servers>>,
+    /// Where they come from.
+    heard: Heard,
     /// Those of the definition itself.
     fixed: Servers,
     /// As the definition names them.
@@ -104,6 +114,7 @@ impl KnownServices {
             let known = Known {
                 section: Arc::new(section),
                 servers: (only_fixed && fixed.is_some()).then(Arc::default),
+                heard: Heard::Nothing,
                 fixed_awaited: fixed.is_none(),
                 fixed: fixed.unwrap_or_default(),
                 listed: spec.fixed_servers.clone(),
@@ -161,24 +172,26 @@ impl KnownServices {
         let remembered = known.remembered.take();
         let Some(before) = known.servers.clone().or(remembered) else {
             known.servers = Some(Arc::new(servers));
+            known.heard = Heard::Answer;
             return Answer { change: Change::First, doubt: None };
         };
         let recent = known.recent.most(&before, now);
-        let (servers, held, doubt) =
+        let (servers, held, doubt, heard) =
             match known.outage.or(rules).judge(&before, &recent, known.held.as_ref(), servers, now) {
                 Ruling::KeepThoughEmpty(kept) => {
                     let doubt = Doubt::KeptThoughEmpty { servers: kept.len() };
-                    (kept, None, Some(doubt))
+                    (kept, None, Some(doubt), Heard::Emptiness)
                 }
-                Ruling::Take(servers) => (servers, None, None),
+                Ruling::Take(servers) => (servers, None, None, Heard::Answer),
                 Ruling::Hold(servers, loss) => {
                     let doubt = Doubt::Held { missing: loss.missing, hold: loss.until - now };
-                    (servers, Some(loss), known.held.is_none().then_some(doubt))
+                    (servers, Some(loss), known.held.is_none().then_some(doubt), Heard::Answer)
                 }
             };
         let change = change(&known.servers, &servers);
         known.servers = Some(servers);
         known.held = held;
+        known.heard = heard;
         Answer { change, doubt }
     }
 
@@ -220,6 +233,7 @@ impl KnownServices {
         for (name, known) in self.services.iter_mut().filter(|(_, known)| known.servers.is_none()) {
             known.servers = known.remembered.take();
             if known.servers.is_some() {
+                known.heard = Heard::Memory;
                 recalled.push(name.clone());
             }
         }
@@ -248,6 +262,15 @@ impl KnownServices {
         taken
     }
 
+    /// Every service as it is known.
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&ServiceName, Wanted)> {
+        self.services.iter().map(|(name, known)| {
+            let wanted = known.wanted();
+            let servers = wanted.servers.map(|servers| self.drains.applied_to(name, servers));
+            (name, Wanted { servers, drained: self.drains.of(name), ..wanted })
+        })
+    }
+
     pub(super) fn section(&self, service: &ServiceName) -> Option<Arc<Section>> {
         self.services.get(service).map(|known| known.section.clone())
     }
@@ -273,7 +296,7 @@ impl KnownServices {
             .map(|(name, known, servers)| Candidate {
                 name,
                 section: &known.section,
-                servers,
+                servers: self.drains.applied_to(name, servers),
                 since: known.since,
             })
             .collect()
@@ -294,10 +317,23 @@ impl Known {
             || self.servers.as_ref().is_some_and(|servers| servers.is_empty());
         if !left {
             self.servers = Some(Arc::default());
+            self.heard = Heard::Nothing;
             self.remembered = None;
             self.held = None;
         }
         !left
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
+            section: self.section.clone(),
+            servers: self.all_servers(),
+            registered: self.servers.clone(),
+            awaited: !self.has_answered(),
+            heard: self.heard,
+            held: self.held.clone(),
+            drained: Drained::default(),
+        }
     }
 
     fn to_remember(&self) -> Option<Arc<Servers>> {

@@ -10,23 +10,26 @@ use tracing::debug;
 
 /// A unix socket that listens. Dropping it removes its file, if it is still the same.
 #[derive(Debug)]
-pub(super) struct UnixListener {
+pub struct UnixListener {
     socket: OwnedFd,
     file: SocketFile,
 }
 
 /// The file of a unix socket; dropping it removes the file, if it is still the same.
 #[derive(Debug)]
-pub(super) struct SocketFile {
+pub struct SocketFile {
     path: PathBuf,
     /// `None`: whatever is there is left alone.
     identity: Option<(u64, u64)>,
 }
 
 impl UnixListener {
-    /// Listens at `path`. A file that a dead process left is replaced; one that somebody listens on is `AddrInUse`, and so is
-    /// anything that is no socket. The file gets `mode`, or what the umask leaves, before the first client can connect.
-    pub(super) fn open(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Self> {
+    /// Listens at `path`. A file that a dead process left is replaced. The file gets `mode`, or what the umask leaves, before
+    /// the first client can connect.
+    ///
+    /// # Errors
+    /// `AddrInUse` when somebody listens there, or when it is no socket; or whatever the kernel refuses.
+    pub fn open(path: &Path, mode: Option<u32>, backlog: i32) -> io::Result<Self> {
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
@@ -41,25 +44,30 @@ impl UnixListener {
     }
 
     /// A socket that listens at `path` already.
-    pub(super) fn adopt(socket: OwnedFd, path: &Path) -> Self {
+    pub fn adopt(socket: OwnedFd, path: &Path) -> Self {
         Self { socket, file: SocketFile::adopt(path) }
     }
 
     /// Lets go of the socket for somebody who goes on with it; the file stays.
-    pub(super) fn hand_over(self) -> OwnedFd {
+    pub fn hand_over(self) -> OwnedFd {
         self.file.hand_over();
         self.socket
     }
 
     /// Removes the file; who is connected or waits stays.
-    pub(super) fn unlink(&mut self) {
+    pub fn unlink(&mut self) {
         self.file.remove();
         self.file.identity = None;
     }
 
     /// Closes the socket here, keeps the file.
-    pub(super) fn into_file(self) -> SocketFile {
+    pub fn into_file(self) -> SocketFile {
         self.file
+    }
+
+    /// The socket, and the file that goes when it is dropped.
+    pub fn into_parts(self) -> (OwnedFd, SocketFile) {
+        (self.socket, self.file)
     }
 }
 
@@ -71,18 +79,19 @@ impl AsFd for UnixListener {
 
 impl SocketFile {
     /// The file at `path`, if there is one.
-    pub(super) fn adopt(path: &Path) -> Self {
+    pub fn adopt(path: &Path) -> Self {
         let metadata = std::fs::symlink_metadata(path).ok();
         Self { path: path.to_owned(), identity: metadata.map(|metadata| (metadata.dev(), metadata.ino())) }
     }
 
     /// Leaves the file to somebody else, and gives its path.
-    pub(super) fn hand_over(mut self) -> PathBuf {
+    pub fn hand_over(mut self) -> PathBuf {
         self.identity = None;
         std::mem::take(&mut self.path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    /// Its path.
+    pub fn path(&self) -> &Path {
         &self.path
     }
 }
@@ -104,8 +113,11 @@ impl SocketFile {
     }
 }
 
-/// Removes the socket file at `path` if nobody listens on it. `AddrInUse` when somebody does, or when it is no socket.
-pub(super) fn remove_stale(path: &Path) -> io::Result<()> {
+/// Removes the socket file at `path` if nobody listens on it.
+///
+/// # Errors
+/// `AddrInUse` when somebody does, or when it is no socket; or whatever the kernel refuses.
+pub fn remove_stale(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),

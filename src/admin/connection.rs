@@ -1,0 +1,134 @@
+//! One client of the control socket: line by line, with a limit on everything that it does.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::protocol::{Command, Failure, FailureCode, Hello, Reply};
+use super::request::{Answer, Asked, Asker, StatusAnswer, Told};
+
+/// The longest line of a client, in bytes.
+const LONGEST_LINE: u64 = 16 * 1024;
+/// How long a client may take to send a whole line.
+const LINE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a client may take to read one.
+const WRITE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How often a client that waits is told so: it may have left, and takes silence for a fault.
+const REMIND_EVERY: Duration = Duration::from_secs(10);
+/// What is waited for as long as the loop has said nothing.
+const BUSY: &str = "ProxyMgr, which is busy";
+
+/// A client that is served.
+#[derive(Debug)]
+pub(super) struct Connection {
+    reader: BufReader<OwnedReadHalf>,
+    writer: OwnedWriteHalf,
+    requests: mpsc::Sender<Asked>,
+}
+
+enum Line {
+    Whole(Vec<u8>),
+    TooLong,
+    /// The client is gone.
+    End,
+}
+
+impl Connection {
+    pub(super) fn new(stream: UnixStream, requests: mpsc::Sender<Asked>) -> Self {
+        let (reader, writer) = stream.into_split();
+        Self { reader: BufReader::with_capacity(1024, reader), writer, requests }
+    }
+
+    /// Serves the client until it leaves, is silent for too long, or sends what is no line.
+    pub(super) async fn serve(mut self, hello: &Hello) -> io::Result<()> {
+        self.say(&Reply::<()>::Hello(hello.clone())).await?;
+        loop {
+            let failure = match timeout(LINE_LIMIT, self.line()).await {
+                Ok(line) => match line? {
+                    Line::Whole(line) => {
+                        self.request(&line).await?;
+                        continue;
+                    }
+                    Line::End => return Ok(()),
+                    Line::TooLong => {
+                        let message = format!("the line is longer than {LONGEST_LINE} bytes");
+                        Failure::new(FailureCode::Malformed, message)
+                    }
+                },
+                Err(_elapsed) => {
+                    let message = format!("no whole line came within {LINE_LIMIT:?}");
+                    Failure::new(FailureCode::Slow, message)
+                }
+            };
+            return self.say(&Reply::<()>::Error(failure)).await;
+        }
+    }
+
+    async fn line(&mut self) -> io::Result<Line> {
+        let mut line = Vec::new();
+        (&mut self.reader).take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+        let is_full = line.len() as u64 == LONGEST_LINE;
+        Ok(match line.pop() {
+            Some(b'\n') => Line::Whole(line),
+            Some(_) if is_full => Line::TooLong,
+            Some(_) | None => Line::End,
+        })
+    }
+
+    async fn request(&mut self, line: &[u8]) -> io::Result<()> {
+        let command = match Command::from_line(line) {
+            Ok(command) => command,
+            Err(failure) => return self.say(&Reply::<()>::Error(failure)).await,
+        };
+        let (asker, mut hearing) = Asker::new();
+        // Of a loop that has ended the asker, which comes back and is dropped, tells.
+        drop(self.requests.send(Asked { command, asker }).await);
+        let mut waits_for = BUSY.to_owned();
+        loop {
+            match timeout(REMIND_EVERY, hearing.next()).await.unwrap_or(Told::Nothing) {
+                Told::Nothing => self.say(&Reply::<()>::WaitingFor(waits_for.clone())).await?,
+                Told::WaitingFor(what) => {
+                    waits_for.clone_from(&what);
+                    self.say(&Reply::<()>::WaitingFor(what)).await?;
+                }
+                Told::Answered(Ok(Answer::Said(said))) => return self.say(&Reply::Result(said)).await,
+                Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
+                Told::Answered(Err(failure)) => return self.say(&Reply::<()>::Error(failure)).await,
+            }
+        }
+    }
+
+    /// Megabytes, where there are many servers: they are not written by the loop's thread.
+    async fn say_status(&mut self, answer: Arc<StatusAnswer>) -> io::Result<()> {
+        let line = spawn_blocking(move || {
+            let line = line_of(&Reply::Result(&answer.status));
+            line.map(|line| (line, answer))
+        });
+        let (line, _turn) = line.await.map_err(io::Error::other)??;
+        self.write(&line).await
+    }
+
+    async fn say<R: Serialize>(&mut self, reply: &Reply<R>) -> io::Result<()> {
+        self.write(&line_of(reply)?).await
+    }
+
+    async fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        timeout(WRITE_LIMIT, self.writer.write_all(line)).await.map_err(io::Error::from)?
+    }
+}
+
+/// The line that says it.
+pub(super) fn line_of<R: Serialize>(reply: &Reply<R>) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(reply)?;
+    line.push(b'\n');
+    Ok(line)
+}

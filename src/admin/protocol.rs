@@ -1,0 +1,327 @@
+//! What the lines of the control socket say.
+
+use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::status::StatusQuery;
+use crate::engine::printable::printable;
+
+/// Changes only when an older client would misread what it gets; keys and commands come without it.
+pub const VERSION: u32 = 1;
+
+/// A line of `ProxyMgr`; `R` is what a command's result looks like.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply<R> {
+    /// The first line of a connection.
+    Hello(Hello),
+    /// The answer follows once this has come.
+    WaitingFor(String),
+    /// It is done.
+    Result(R),
+    /// It isn't.
+    Error(Failure),
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// Of the protocol.
+    pub version: u32,
+    /// Of the program.
+    pub release: String,
+    /// The process, which stays the same when another program takes over.
+    pub pid: u32,
+    /// Tells one program from the next in the same process.
+    pub incarnation: String,
+}
+
+impl Hello {
+    /// That of this program. Each call gives another incarnation.
+    pub fn of_this_program() -> Self {
+        Self {
+            version: VERSION,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            // The keys of std's hash maps are the kernel's random numbers.
+            incarnation: format!("{:016x}", RandomState::new().hash_one(())),
+        }
+    }
+}
+
+/// Why a command is not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    /// For programs.
+    pub code: FailureCode,
+    /// For people: what is wrong and what to do.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure of this kind.
+    pub fn new(code: FailureCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+}
+
+/// Kinds of failures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureCode {
+    /// The line is no request.
+    Malformed,
+    /// There is no such command.
+    UnknownCommand,
+    /// The request is of another version of the protocol.
+    Version,
+    /// The client's user may not ask.
+    Forbidden,
+    /// Too many clients are connected.
+    Busy,
+    /// No whole line came in time.
+    Slow,
+    /// It was tried, and refused.
+    Refused,
+    /// There is no such service or server.
+    NotFound,
+    /// Nothing waits to be confirmed.
+    NothingHeld,
+    /// A defect of `ProxyMgr`.
+    Internal,
+    /// Another request took its place.
+    Superseded,
+    /// `ProxyMgr` is about to end.
+    Ending,
+    /// Nobody answers; clients say so.
+    NoAnswer,
+    /// One that this version doesn't know.
+    #[serde(other)]
+    Other,
+}
+
+/// What can be asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Whether the loop answers.
+    Ping,
+    /// Read proxymgr.yml again, as SIGHUP does.
+    Reload,
+    /// Go on with the program that is installed now, as SIGUSR2 does.
+    Upgrade,
+    /// Tell what runs.
+    Status(StatusQuery),
+    /// Believe a loss of servers that is held, or an empty answer.
+    Confirm {
+        /// Whose servers.
+        service: String,
+    },
+    /// Give a server no new traffic, until it is undrained.
+    Drain(ServerAddress),
+    /// Give it traffic again.
+    Undrain(ServerAddress),
+}
+
+/// Which server is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// Its service.
+    pub service: String,
+    /// Its name in `HAProxy`.
+    pub server: String,
+}
+
+impl fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", printable(&self.service), printable(&self.server))
+    }
+}
+
+impl Command {
+    const NAMES: &[&str] = &["confirm", "drain", "ping", "reload", "status", "undrain", "upgrade"];
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
+            Self::Status(_) => "status",
+            Self::Confirm { .. } => "confirm",
+            Self::Drain(_) => "drain",
+            Self::Undrain(_) => "undrain",
+        }
+    }
+
+    /// The line that asks for it, without its end.
+    pub fn to_line(&self) -> String {
+        let mut request = Request {
+            version: VERSION,
+            command: self.name().to_owned(),
+            service: None,
+            server: None,
+            servers: false,
+        };
+        match self {
+            Self::Ping | Self::Reload | Self::Upgrade => {}
+            Self::Status(query) => {
+                request.service.clone_from(&query.service);
+                request.servers = query.servers;
+            }
+            Self::Confirm { service } => request.service = Some(service.clone()),
+            Self::Drain(of) | Self::Undrain(of) => {
+                request.service = Some(of.service.clone());
+                request.server = Some(of.server.clone());
+            }
+        }
+        json!(request).to_string()
+    }
+
+    /// Reads a line that [`Command::to_line`], or somebody by hand, wrote.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn from_line(line: &[u8]) -> Result<Self, Failure> {
+        let request: Request = serde_json::from_slice(line).map_err(|error| {
+            let message = format!(r#"the line is no request such as {{"command": "ping"}}: {error}"#);
+            Failure::new(FailureCode::Malformed, message)
+        })?;
+        if request.version != VERSION {
+            let message = format!(
+                "the request is of version {}, this ProxyMgr speaks version {VERSION}; use the proxymgr that runs here",
+                request.version
+            );
+            return Err(Failure::new(FailureCode::Version, message));
+        }
+        let Request { version: _, command, service, server, servers } = request;
+        match command.as_str() {
+            "ping" => Ok(Self::Ping),
+            "reload" => Ok(Self::Reload),
+            "status" => Ok(Self::Status(StatusQuery { service, servers })),
+            "upgrade" => Ok(Self::Upgrade),
+            "confirm" => Ok(Self::Confirm { service: needed(service, "service")? }),
+            "drain" => Ok(Self::Drain(ServerAddress::of(service, server)?)),
+            "undrain" => Ok(Self::Undrain(ServerAddress::of(service, server)?)),
+            other => {
+                let (other, known) = (printable(other), Self::NAMES.join(", "));
+                let message = format!("there is no command '{other}' here; there are {known}");
+                Err(Failure::new(FailureCode::UnknownCommand, message))
+            }
+        }
+    }
+}
+
+impl ServerAddress {
+    fn of(service: Option<String>, server: Option<String>) -> Result<Self, Failure> {
+        Ok(Self { service: needed(service, "service")?, server: needed(server, "server")? })
+    }
+}
+
+fn needed(value: Option<String>, key: &str) -> Result<String, Failure> {
+    value.ok_or_else(|| Failure::new(FailureCode::Malformed, format!("the request lacks \"{key}\"")))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Request {
+    /// Left out by people.
+    #[serde(default = "this_version")]
+    version: u32,
+    command: String,
+    #[serde(default)]
+    service: Option<String>,
+    #[serde(default)]
+    server: Option<String>,
+    #[serde(default)]
+    servers: bool,
+}
+
+fn this_version() -> u32 {
+    VERSION
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn refusal(line: &str) -> (FailureCode, String) {
+        let failure = Command::from_line(line.as_bytes()).unwrap_err();
+        (failure.code, failure.message)
+    }
+
+    #[test]
+    fn every_command_is_read_as_it_is_written() {
+        let query = StatusQuery { service: Some("web".into()), servers: true };
+        let server = ServerAddress { service: "web".into(), server: "1.1.1.1:1".into() };
+        let all = [
+            Command::Confirm { service: "web".into() },
+            Command::Drain(server.clone()),
+            Command::Ping,
+            Command::Reload,
+            Command::Status(query),
+            Command::Undrain(server),
+            Command::Upgrade,
+        ];
+        assert_eq!(all.each_ref().map(Command::name), Command::NAMES);
+        for command in all {
+            assert_eq!(Command::from_line(command.to_line().as_bytes()), Ok(command));
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_a_missing_version_are_no_mistake() {
+        assert_eq!(Command::from_line(br#"{"command": "ping"}"#), Ok(Command::Ping));
+        assert_eq!(
+            Command::from_line(br#"{"command": "ping", "version": 1, "colour": [1, {}]}"#),
+            Ok(Command::Ping)
+        );
+    }
+
+    #[test]
+    fn a_bad_line_is_told_what_is_wrong_with_it() {
+        for line in [
+            "",
+            "garbage",
+            "[1]",
+            "{}",
+            r#"{"command": 1}"#,
+            r#"{"command": "ping""#,
+            "\u{0}",
+            r#"{"command": "drain"}"#,
+        ] {
+            assert_eq!(refusal(line).0, FailureCode::Malformed, "{line:?}");
+        }
+        assert_eq!(
+            Command::from_line(b"\xff\xfe{}").unwrap_err().code,
+            FailureCode::Malformed,
+            "no text at all"
+        );
+        let (code, message) = refusal(r#"{"command": "fly\n"}"#);
+        assert_eq!(code, FailureCode::UnknownCommand);
+        assert_eq!(
+            message,
+            "there is no command 'fly\\n' here; there are confirm, drain, ping, reload, status, undrain, upgrade"
+        );
+        assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
+    }
+
+    #[test]
+    fn what_a_newer_program_says_is_understood_as_far_as_possible() {
+        let reply = json!({"error": {"code": "tired", "message": "later", "until": 7}});
+        let failure = Failure::new(FailureCode::Other, "later");
+        assert_eq!(serde_json::from_value::<Reply<Value>>(reply).unwrap(), Reply::Error(failure));
+        let hello = json!({"hello": {"version": 1, "release": "9.9", "pid": 1, "incarnation": "a", "x": 1}});
+        assert!(matches!(serde_json::from_value::<Reply<Value>>(hello).unwrap(), Reply::Hello(_)));
+    }
+
+    #[test]
+    fn each_program_has_another_incarnation() {
+        let [one, other] = [(); 2].map(|()| Hello::of_this_program());
+        assert_eq!((one.version, one.pid), (1, std::process::id()));
+        assert_ne!(one.incarnation, other.incarnation);
+    }
+}

@@ -1,0 +1,116 @@
+//! `proxymgr why`: where a service or a server is from, what was last done, and why it gets traffic or none.
+
+use serde::{Deserialize as _, Serialize};
+
+use super::Exit;
+use super::args::WhyArgs;
+use super::output::{answer, answer_json};
+use super::report_text::one_line;
+use super::running::{ask, socket_of, tell_failure};
+use super::status_text::{reload_line, span};
+use crate::admin::client::ClientError;
+use crate::admin::protocol::Command;
+use crate::admin::status::{ReloadStatus, ServerStatus, ServiceStatus, Status, StatusQuery};
+
+/// What `--json` prints: parts of what `status --json` does.
+#[derive(Debug, Serialize)]
+struct Why<'a> {
+    service: &'a ServiceStatus,
+    server: Option<&'a ServerStatus>,
+    last_reload: Option<&'a ReloadStatus>,
+}
+
+/// Tells what is known of a service, or of one of its servers.
+pub fn why(args: &WhyArgs) -> Exit {
+    let socket = match socket_of(&args.running) {
+        Ok(socket) => socket,
+        Err(exit) => return exit,
+    };
+    let (service, server) = match args.of.split_once('/') {
+        Some((service, server)) => (service, Some(server)),
+        None => (args.of.as_str(), None),
+    };
+    let command = Command::Status(StatusQuery { service: Some(service.to_owned()), servers: true });
+    let status = ask(&socket, &command, &mut |_| {})
+        .and_then(|status| Status::deserialize(status).map_err(ClientError::NotUnderstood));
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => {
+            tell_failure(&error);
+            return Exit::Failure;
+        }
+    };
+    let Some(service) = status.services.first() else {
+        eprintln!("proxymgr: ProxyMgr told nothing of the service; its log tells more");
+        return Exit::Failure;
+    };
+    let found = server.map(|name| {
+        let mut servers = service.servers.iter().flatten();
+        servers.find(|server| server.name == name).ok_or(name)
+    });
+    let server = match found.transpose() {
+        Ok(server) => server,
+        Err(name) => {
+            let (service, name) = (one_line(&service.name), one_line(name));
+            eprintln!(
+                "proxymgr: {service} has no server {name}: its registry does not list it, or what it lists is skipped"
+            );
+            eprintln!("'proxymgr why {service}' tells where its servers are from and what is skipped");
+            return Exit::Failure;
+        }
+    };
+    let why = Why { service, server, last_reload: status.last_reload.as_ref() };
+    if args.json { answer_json(&why, Exit::Success) } else { answer(&text(&why), Exit::Success) }
+}
+
+fn text(why: &Why<'_>) -> String {
+    let service = why.service;
+    let mut lines = vec![match why.server {
+        Some(server) => server_line(server, service),
+        None => service_line(service),
+    }];
+    let mut tell = |title: &str, text: String| lines.push(format!("    {title:13} {text}"));
+    if let Some(server) = why.server {
+        let backup = if server.backup { ", backup" } else { "" };
+        tell("address", format!("{}, weight {}{backup}", one_line(&server.address), server.weight));
+    }
+    if let Some(definition) = &service.definition {
+        let taken = when(definition.ago_s, &definition.at);
+        tell("definition", format!("{}; taken {taken}", one_line(&definition.origin)));
+        let changed = service.servers_changed.as_ref().map(|changed| when(changed.ago_s, &changed.at));
+        let changed = changed.map_or("not heard yet".to_owned(), |changed| format!("changed {changed}"));
+        tell("servers from", format!("{}; {changed}", one_line(&definition.registry)));
+    }
+    if let Some(last) = &service.last_command {
+        let commands = one_line(&last.commands.join("; "));
+        tell("last command", format!("{}, took {} ms; {commands}", when(last.ago_s, &last.at), last.took_ms));
+    }
+    tell("last reload", why.last_reload.map_or("none since this program began".to_owned(), reload_line));
+    for problem in &service.problems {
+        tell("note", one_line(problem));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn service_line(service: &ServiceStatus) -> String {
+    let serves = if service.serves { "serves" } else { "does not serve" };
+    format!(
+        "{} {serves} ({}), {} of {} servers in rotation, at {}",
+        one_line(&service.name),
+        one_line(&service.state),
+        service.servers_in_rotation,
+        service.servers_total,
+        if service.listen.is_empty() { "no address".to_owned() } else { service.listen.join(" ") }
+    )
+}
+
+fn server_line(server: &ServerStatus, service: &ServiceStatus) -> String {
+    let (name, service) = (one_line(&server.name), one_line(&service.name));
+    let gets = if server.state.is_in_rotation() { "gets traffic" } else { "gets no traffic" };
+    let why = server.why.as_ref().map_or(String::new(), |why| format!(": {}", one_line(why)));
+    format!("{name} of {service} {gets} ({}){why}", server.state.word())
+}
+
+fn when(ago_s: u64, at: &str) -> String {
+    format!("{} ago ({})", span(ago_s), one_line(at))
+}

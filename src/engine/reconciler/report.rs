@@ -1,0 +1,34 @@
+//! What there is to tell of all this.
+
+use std::collections::BTreeMap;
+
+use super::{Phase, Reconciler};
+use crate::engine::report::{Report, ServiceReport, Stage, Wanted};
+use crate::engine::state::AppliedState;
+
+impl Reconciler {
+    /// All that is known, wanted and done. It shares what it tells of: a few words for each service.
+    pub fn report(&self) -> Report {
+        let mut services: BTreeMap<_, ServiceReport> = BTreeMap::new();
+        for (name, wanted) in self.known.wanted() {
+            let obstacle = self.obstacles.get(name).cloned();
+            services.insert(name.clone(), ServiceReport { wanted: Some(wanted), obstacle, runs: None });
+        }
+        let running = self.applied.as_ref().filter(|_| self.phase == Phase::Running);
+        for (name, service) in running.into_iter().flat_map(AppliedState::serving) {
+            let report = services.entry(name.clone()).or_default();
+            report.runs = Some(service.clone());
+            if self.taken_over && report.wanted.is_none() {
+                report.wanted = Some(Wanted::of_unheard(service));
+            }
+        }
+        let stage = match self.phase {
+            Phase::Collecting => Stage::Collecting,
+            Phase::Starting => Stage::Starting,
+            Phase::Running => Stage::Serving,
+            Phase::Down => Stage::Down,
+        };
+        let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
+        Report { stage, base, services, refused_includes: includes }
+    }
+}

@@ -1,0 +1,225 @@
+//! Puts the answer to `status` together. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::haproxy_view::HaproxyView;
+use super::last_reload::LastReload;
+use super::notes::{At, Commands, Note};
+use super::remarks::{Remark, Remarks};
+use super::servers::server_status;
+use crate::admin::status::{
+    CommandStatus, Counts, DefinitionStatus, HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus,
+    ReloadState, ReloadStatus, ServerState, ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus,
+};
+use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::moment::Moment;
+use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
+use crate::engine::service::{ServiceName, WatcherSpec};
+use crate::engine::utc_text::utc_text;
+
+/// All that the loop knows, at the moment of the question.
+#[derive(Debug)]
+pub(super) struct Facts {
+    pub(super) query: StatusQuery,
+    pub(super) now: Moment,
+    pub(super) began: SystemTime,
+    pub(super) installed: HaproxyVersion,
+    pub(super) report: Report,
+    pub(super) remarks: Arc<Remarks>,
+    pub(super) notes: BTreeMap<ServiceName, Note>,
+    pub(super) last_reload: Option<LastReload>,
+}
+
+/// The answer, with what `HAProxy` itself tells.
+pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Status {
+    let services = services(facts, view.ok());
+    Status {
+        proxymgr: ProxymgrStatus {
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            since: utc(facts.began),
+            since_s: facts.now.since_start().as_secs(),
+        },
+        haproxy: haproxy(facts, view),
+        last_reload: facts.last_reload.as_ref().map(|last| reload(last, facts.now)),
+        counts: counts(&services),
+        includes: IncludesStatus { problems: facts.report.refused_includes.clone() },
+        services,
+    }
+}
+
+fn haproxy(facts: &Facts, view: Result<&HaproxyView, &String>) -> HaproxyStatus {
+    let info = view.ok().map(|view| view.info);
+    HaproxyStatus {
+        state: facts.report.stage.word().to_owned(),
+        installed: facts.installed.to_string(),
+        version: info.map(|info| info.version.to_string()),
+        pid: info.map(|info| info.pid),
+        uptime_s: info.map(|info| info.uptime_seconds),
+        connections: info.map(|info| info.current_connections),
+        problem: view.err().cloned(),
+    }
+}
+
+fn reload(last: &LastReload, now: Moment) -> ReloadStatus {
+    let (state, took, error) = match &last.end {
+        None => (ReloadState::UnderWay, None, None),
+        Some(Ok(took)) => (ReloadState::Done, Some(*took), None),
+        Some(Err(why)) => (ReloadState::Failed, None, Some(why.clone())),
+    };
+    let (at, ago_s) = time(last.began, now);
+    ReloadStatus { at, ago_s, reasons: last.reasons.clone(), state, took_ms: took.map(millis), error }
+}
+
+fn counts(services: &[ServiceStatus]) -> Counts {
+    let with_state = |state: ServiceState| services.iter().filter(|one| one.state == state.word()).count();
+    Counts {
+        services: services.len(),
+        serving: with_state(ServiceState::Serving),
+        refused: with_state(ServiceState::Refused),
+        waiting: with_state(ServiceState::Waiting) + with_state(ServiceState::Starting),
+        held: services
+            .iter()
+            .filter(|one| one.held.is_some() || one.servers_from == ServersFrom::Kept)
+            .count(),
+        servers: services.iter().map(|one| one.servers_total).sum(),
+        in_rotation: services.iter().map(|one| one.servers_in_rotation).sum(),
+    }
+}
+
+/// The services that are known or run, and those that were refused and never known.
+fn services(facts: &Facts, view: Option<&HaproxyView>) -> Vec<ServiceStatus> {
+    let nothing = ServiceReport::default();
+    let known = facts.report.services.keys().map(ServiceName::as_str);
+    let asked = |name: &&str| facts.query.service.as_deref().is_none_or(|asked| asked == *name);
+    let names: BTreeSet<&str> = known.chain(facts.remarks.refused().filter(asked)).collect();
+    let reports: BTreeMap<&str, &ServiceReport> =
+        facts.report.services.iter().map(|(name, report)| (name.as_str(), report)).collect();
+    let one = |name| service(name, reports.get(name).copied().unwrap_or(&nothing), facts, view);
+    names.into_iter().map(one).collect()
+}
+
+fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&HaproxyView>) -> ServiceStatus {
+    let remark = facts.remarks.of(name);
+    let note = ServiceName::parse(name).ok().and_then(|name| facts.notes.get(&name));
+    let refusal = remark.and_then(|remark| remark.refusal.as_ref());
+    let state = if refusal.is_some() { ServiceState::Refused } else { report.state() };
+    let section = report
+        .runs
+        .as_ref()
+        .map(|runs| &runs.section)
+        .or(report.wanted.as_ref().map(|wanted| &wanted.section));
+    let servers: Vec<_> = report
+        .servers(&facts.report.base)
+        .iter()
+        .map(|server| server_status(server, view.and_then(|view| view.server(name, server.name.as_str()))))
+        .collect();
+    let held = report.held(facts.now);
+    let mut problems: Vec<String> = refusal.cloned().into_iter().collect();
+    problems.extend(report.obstacle.as_ref().map(ToString::to_string));
+    if state == ServiceState::Refused && report.runs.is_some() {
+        problems.push("its last good definition serves on".to_owned());
+    }
+    problems.extend(remarks_on(report, facts.now));
+    problems.extend(remark.into_iter().flat_map(|remark| remark.harmless().cloned()));
+    ServiceStatus {
+        name: name.to_owned(),
+        state: state.word().to_owned(),
+        serves: report.runs.is_some(),
+        listen: section.iter().flat_map(|section| &section.listen).map(ToString::to_string).collect(),
+        definition: note.map(|note| definition(note, facts.now)),
+        servers_changed: note.and_then(|note| note.servers_changed).map(|at| {
+            let (at, ago_s) = time(at, facts.now);
+            TimeStatus { at, ago_s }
+        }),
+        last_command: note.and_then(|note| note.commands.as_ref()).map(|last| commands(last, facts.now)),
+        servers_from: report.wanted.as_ref().map_or(ServersFrom::Nowhere, servers_from),
+        held: held.map(|(missing, rest)| HeldStatus { missing, for_s: rest.as_secs() }),
+        problems,
+        skipped: remark.map_or(0, Remark::skipped),
+        servers_total: servers.iter().filter(|server| server.state != ServerState::Leaving).count(),
+        servers_in_rotation: servers.iter().filter(|server| server.state.is_in_rotation()).count(),
+        servers: facts.query.servers.then_some(servers),
+    }
+}
+
+fn definition(note: &Note, now: Moment) -> DefinitionStatus {
+    let (at, ago_s) = time(note.defined, now);
+    DefinitionStatus { origin: note.origin.clone(), registry: registry(&note.spec.watcher), at, ago_s }
+}
+
+/// Where servers are found, for people.
+fn registry(watcher: &WatcherSpec) -> String {
+    match watcher {
+        WatcherSpec::Zookeeper { server, path, rules: _ } => format!("ZooKeeper {server}, {path}"),
+        WatcherSpec::File { file, rules: _ } => format!("file {}", file.display()),
+        WatcherSpec::Dns(spec) => {
+            let names = spec.backends.iter().map(|backend| backend.name().to_string());
+            format!("DNS {}", names.collect::<Vec<_>>().join(", "))
+        }
+        WatcherSpec::Static => "its definition".to_owned(),
+    }
+}
+
+fn commands(last: &Commands, now: Moment) -> CommandStatus {
+    let (at, ago_s) = time(last.began, now);
+    CommandStatus { at, ago_s, took_ms: millis(last.took), commands: last.texts.clone() }
+}
+
+fn time(at: At, now: Moment) -> (String, u64) {
+    (utc(at.time), (now - at.moment).as_secs())
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn servers_from(wanted: &Wanted) -> ServersFrom {
+    match wanted.heard {
+        Heard::Answer => ServersFrom::Registry,
+        Heard::Emptiness => ServersFrom::Kept,
+        Heard::Memory => ServersFrom::Snapshot,
+        Heard::Nothing if wanted.servers.is_none() => ServersFrom::Nowhere,
+        Heard::Nothing => ServersFrom::Definition,
+    }
+}
+
+/// What is unusual about a service, in words.
+fn remarks_on(report: &ServiceReport, now: Moment) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if let Some((missing, rest)) = report.held(now) {
+        remarks.push(format!(
+            "{missing} servers are missing in its registry; they stay for {} s more (max_shrink, shrink_hold)",
+            rest.as_secs()
+        ));
+    }
+    if let Some(wanted) = &report.wanted {
+        match wanted.heard {
+            Heard::Emptiness => remarks.push(
+                "its registry lists no server any more; the last ones stay (on_empty: keep)".to_owned(),
+            ),
+            Heard::Memory => remarks
+                .push("its registry has not answered yet; the servers of an earlier run stand in".to_owned()),
+            Heard::Nothing if wanted.awaited && report.runs.is_some() => {
+                remarks.push("its registry has not answered yet; what runs stays".to_owned());
+            }
+            Heard::Nothing if wanted.awaited => {
+                remarks.push("its registry has not answered yet".to_owned());
+            }
+            Heard::Nothing | Heard::Answer => {}
+        }
+    }
+    remarks.extend(report.drained_elsewhere().map(|(server, since)| {
+        format!("{server}, which is not there, is drained by an operator since {}", utc_text(since))
+    }));
+    if report.obstacle.is_none() && report.waits_for_reload() {
+        remarks.push("its new definition waits for the next reload".to_owned());
+    }
+    remarks
+}
+
+fn utc(time: SystemTime) -> String {
+    utc_text(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
+}

@@ -1,0 +1,133 @@
+//! Answers `status`: the loop takes note of a little and, when asked, shares what it knows. The rest is done beside it.
+
+mod compose;
+mod haproxy_view;
+mod last_reload;
+mod notes;
+mod remarks;
+mod servers;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use strsim::jaro_winkler;
+use tokio::sync::Semaphore;
+use tracing::error;
+
+use crate::admin::protocol::{Failure, FailureCode};
+use crate::admin::request::{Answer, Asker, StatusAnswer};
+use crate::admin::status::StatusQuery;
+use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::moment::Moment;
+use crate::engine::printable::printable;
+use crate::engine::reconciler::{Notice, Order, Reconciler};
+use crate::engine::report::Report;
+use crate::engine::service::ServiceName;
+use crate::service_manager::RegistryEvent;
+
+use compose::{Facts, compose};
+use haproxy_view::look;
+use last_reload::LastReload;
+use notes::Notes;
+use remarks::Remarks;
+
+/// Answers that are made, or sent, at a time: one of 50,000 servers takes some 10 MB.
+const AT_A_TIME: usize = 2;
+
+/// What there is to tell besides what the reconciler knows.
+#[derive(Debug)]
+pub(super) struct StatusDesk {
+    began: SystemTime,
+    installed: HaproxyVersion,
+    operators_socket: PathBuf,
+    remarks: Arc<Remarks>,
+    notes: Notes,
+    last_reload: Option<LastReload>,
+    turns: Arc<Semaphore>,
+}
+
+impl StatusDesk {
+    /// A desk that has heard nothing yet.
+    pub(super) fn new(installed: HaproxyVersion, operators_socket: PathBuf) -> Self {
+        Self {
+            began: SystemTime::now(),
+            installed,
+            operators_socket,
+            remarks: Arc::default(),
+            notes: Notes::default(),
+            last_reload: None,
+            turns: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
+    }
+
+    /// Takes note of what the registries say.
+    pub(super) fn note_event(&mut self, event: &RegistryEvent, now: Moment) {
+        Remarks::note(&mut self.remarks, event);
+        self.notes.note_event(event, now);
+    }
+
+    /// Takes note of an order for `HAProxy`.
+    pub(super) fn note_order(&mut self, order: &Order, now: Moment) {
+        self.notes.ordered(order, now);
+    }
+
+    /// Takes note of an order's end.
+    pub(super) fn note_outcome(&mut self, now: Moment) {
+        self.notes.done(now);
+    }
+
+    /// Takes note of reloads.
+    pub(super) fn note_notice(&mut self, notice: &Notice, now: Moment) {
+        LastReload::note(&mut self.last_reload, notice, now);
+    }
+
+    /// Answers in a task of its own.
+    pub(super) fn answer(&self, query: StatusQuery, reconciler: &Reconciler, now: Moment, asker: Asker) {
+        let mut report = reconciler.report();
+        if let Some(service) = &query.service {
+            report.services.retain(|name, _| name.as_str() == service);
+            if report.services.is_empty() && !self.remarks.is_refused(service) {
+                asker.refuse(no_such_service(service, &reconciler.report(), &self.remarks));
+                return;
+            }
+        }
+        let notes = self.notes.of(query.service.as_deref());
+        let facts = Facts {
+            query,
+            now,
+            began: self.began,
+            installed: self.installed,
+            report,
+            remarks: self.remarks.clone(),
+            notes,
+            last_reload: self.last_reload.clone(),
+        };
+        let (turns, socket) = (self.turns.clone(), self.operators_socket.clone());
+        tokio::spawn(async move {
+            // A semaphore that nobody closes.
+            let Ok(turn) = turns.acquire_owned().await else { return };
+            let view = look(&socket, &facts).await;
+            match tokio::task::spawn_blocking(move || compose(&facts, view.as_ref())).await {
+                Ok(status) => asker.answer(Answer::Status(Arc::new(StatusAnswer { status, turn }))),
+                Err(panicked) => {
+                    error!(%panicked, "the status could not be put together; this is a defect of ProxyMgr");
+                    let message = "the status could not be put together; ProxyMgr's log tells more";
+                    asker.refuse(Failure::new(FailureCode::Internal, message));
+                }
+            }
+        });
+    }
+}
+
+fn no_such_service(asked: &str, report: &Report, remarks: &Remarks) -> Failure {
+    let names = report.services.keys().map(ServiceName::as_str).chain(remarks.refused());
+    let near = |name: &&str| jaro_winkler(asked, name);
+    let nearest =
+        names.max_by(|one, other| near(one).total_cmp(&near(other))).filter(|name| near(name) > 0.7);
+    let hint = nearest.map_or_else(
+        || "'proxymgr status' lists those that there are".to_owned(),
+        |name| format!("did you mean '{name}'?"),
+    );
+    Failure::new(FailureCode::NotFound, format!("there is no service '{}'; {hint}", printable(asked)))
+}
