@@ -23,7 +23,7 @@ fn start(zookeeper: &ZookeeperServer, credentials: &str) -> Proxymgr {
         "auth": {"scheme": "digest", "credentials": "${ZK_AUTH}"},
     });
     let setup = Setup::new().section("service_config", source).variable("ZK_AUTH", credentials);
-    setup.section("safety", json!({"startup_timeout": "1s"})).start()
+    setup.section("safety", json!({"startup_timeout": "1s", "allow_options": ["environment"]})).start()
 }
 
 /// Neither the log, nor arguments, nor files, nor anything of `HAProxy` holds the password.
