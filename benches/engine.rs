@@ -189,7 +189,7 @@ fn order_in(effects: &[Effect]) -> Option<&Order> {
 
 fn outcome(order: &Order, applied: Option<&AppliedState>) -> Outcome {
     match order {
-        Order::Reload { .. } => Outcome::Reloaded { took: Duration::ZERO },
+        Order::Reload { .. } => Outcome::Reloaded { took: Duration::ZERO, config_error: None },
         Order::Apply { commands, .. } => {
             let verdicts = commands.iter().map(|_| Verdict::Done).collect();
             Outcome::Applied { verdicts, config_error: None }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{SigSet, Signal};
@@ -11,7 +11,7 @@ use proxymgr::process::exit::Exit;
 use proxymgr::process::reaper::Reaper;
 use proxymgr::process::spawn::{Child, ChildSignal, SpawnError};
 
-fn shell(script: &str) -> ChildCommand {
+fn shell(script: &str) -> ChildCommand<'static> {
     let mut command = ChildCommand::new("sh");
     command.arg("-c").arg(script);
     command
@@ -75,7 +75,8 @@ async fn a_child_inherits_what_it_is_given_and_nothing_else() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(b"handed over\n").unwrap();
     let mut command = shell("cat /proc/self/fd/$FD; ls /proc/$$/fd");
-    let number = command.inherit(file.as_fd()).unwrap();
+    let number = command.inherit(file.as_fd());
+    assert_eq!(number, file.as_raw_fd());
     command.env("FD", number.to_string());
     let lines = output(reaper.spawn(command).unwrap()).await;
     let (content, open) = lines.split_first().unwrap();

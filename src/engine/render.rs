@@ -119,6 +119,8 @@ impl Renderer {
 }
 
 fn preamble(base: &Base, includes: &Includes) -> String {
+    // Without `no strict-limits` (configuration manual, 3.2) a few files too few for `maxconn` and one more service stop every
+    // start; so it warns and goes on. A line of the user's own comes later and wins.
     // For `-x`. Not without need: from 3.0 on it makes a frontend that is shut down keep its file.
     let expose = if includes.is_empty() { "" } else { " expose-fd listeners" };
     let operators = base.operators_socket.as_ref().map_or_else(String::new, |socket| {
@@ -131,6 +133,7 @@ fn preamble(base: &Base, includes: &Includes) -> String {
          \x20 .if defined({CONTROL_VARIABLE})\n\
          \x20 stats socket \"${{{CONTROL_VARIABLE}}}\" level admin{expose}\n\
          \x20 server-state-file \"${{{SERVER_STATE_VARIABLE}}}\"\n\
+         \x20 no strict-limits\n\
          \x20 .endif\n\
          {operators}"
     );

@@ -14,6 +14,7 @@ use super::handover::{HandedOver, HandedProcess};
 use super::last_state::LastState;
 use super::listen_sockets::ListenSockets;
 use super::meanwhile::{death_of, publish};
+use super::reload::Reloaded;
 use crate::engine::command::Verdict;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
@@ -101,6 +102,8 @@ pub struct Actor {
     pub(super) generations: u64,
     /// The configuration that the serving process was started with, or that describes what it holds now.
     pub(super) last_good: Option<Arc<str>>,
+    /// The last good configuration could not be kept in `state_dir`.
+    pub(super) last_good_unwritten: bool,
     pub(super) last_state: Option<LastState>,
     /// Processes of a predecessor that serve until the first one of ours does.
     pub(super) strays: Vec<HandedProcess>,
@@ -117,6 +120,7 @@ impl Actor {
             serving: None,
             generations: 0,
             last_good: None,
+            last_good_unwritten: false,
             last_state: None,
             strays: Vec::new(),
             seen: watch::Sender::default(),
@@ -210,7 +214,10 @@ impl Actor {
         match order {
             Order::Reload { reasons: _, first, config, before, after } => {
                 match self.reload(&first, &config, before.as_ref(), &after, events).await {
-                    Ok(took) => Outcome::Reloaded { took },
+                    Ok(Reloaded { took, config_error }) => Outcome::Reloaded {
+                        took,
+                        config_error: config_error.as_ref().map(|error| with_causes(error)),
+                    },
                     Err(failure) => Outcome::ReloadFailed(failure),
                 }
             }

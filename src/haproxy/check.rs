@@ -18,6 +18,9 @@ use crate::process::spawn::{Child, ChildSignal, SpawnError};
 /// How long `haproxy -c` may take.
 pub const CHECK_LIMIT: Duration = Duration::from_secs(30);
 
+/// What is read of the output, in bytes: a warning for each of some thousand services.
+const MOST_OUTPUT: usize = 2 * 1024 * 1024;
+
 /// What `haproxy -c` said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckReport {
@@ -33,9 +36,6 @@ pub enum CheckError {
     /// It could not be started.
     #[error("HAProxy could not be asked")]
     Spawn(#[from] SpawnError),
-    /// No file left for the sockets it inherits.
-    #[error("the listen sockets can't be handed over; raise the limit of open files (ulimit -n)")]
-    Inherit(#[source] io::Error),
     /// No memory, or no file, for the text that it is asked about.
     #[error("the configuration can't be handed to HAProxy")]
     Memory(#[source] io::Error),
@@ -86,7 +86,7 @@ pub async fn check_config(
 ) -> Result<CheckReport, CheckError> {
     let mut command = ChildCommand::new(haproxy);
     command.arg("-c").arg("-f").arg(config);
-    sockets.hand_to(&mut command, |_| true).map_err(CheckError::Inherit)?;
+    sockets.hand_to(&mut command, |_| true);
     let (exit, lines) = run(reaper, command, "-c", limit).await?;
     match exit {
         Exit::Code(code) => Ok(CheckReport { accepted: code == 0, messages: parse_check_output(&lines) }),
@@ -121,7 +121,7 @@ pub async fn discover_version(
 /// Runs `command` to its end; kills it after `limit`, and when dropped.
 async fn run(
     reaper: &Reaper,
-    command: ChildCommand,
+    command: ChildCommand<'_>,
     option: &'static str,
     limit: Duration,
 ) -> Result<(Exit, Vec<String>), CheckError> {
@@ -129,11 +129,18 @@ async fn run(
     let mut running = KilledWhenDropped(reaper.spawn(command)?);
     let to_the_end = async {
         let mut lines = Vec::new();
+        let (mut bytes, mut left_out) = (0_usize, 0_u64);
         while let Some(line) = running.0.output.next().await {
-            if line.dropped_before > 0 {
-                warn!(program, option, lines = line.dropped_before, "more output than could be read");
+            left_out = left_out.saturating_add(line.dropped_before);
+            bytes = bytes.saturating_add(line.text.len());
+            if bytes > MOST_OUTPUT {
+                left_out = left_out.saturating_add(1);
+            } else {
+                lines.push(line.text);
             }
-            lines.push(line.text);
+        }
+        if left_out > 0 {
+            warn!(program, option, lines = left_out, "lines are left out: it prints too much");
         }
         (running.0.exit.wait().await, lines)
     };

@@ -67,13 +67,9 @@ impl ControlSocket {
     }
 
     /// Lets `command` inherit the socket, named [`CONTROL_ENV`] in its environment.
-    ///
-    /// # Errors
-    /// When no further file can be opened.
-    pub fn hand_to(&self, command: &mut ChildCommand) -> io::Result<()> {
-        let number = command.inherit(self.0.as_fd())?;
+    pub fn hand_to<'fd>(&'fd self, command: &mut ChildCommand<'fd>) {
+        let number = command.inherit(self.0.as_fd());
         command.env(CONTROL_ENV, format!("fd@{number}"));
-        Ok(())
     }
 
     /// To be called once the process is started: from now on the socket is its alone.

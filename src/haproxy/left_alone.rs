@@ -9,10 +9,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
-use super::reload::server_state_path;
 use super::reply::{ReplyError, parse_show_info};
 use super::runtime::{RuntimeConnection, RuntimeError};
-use crate::engine::render::SERVER_STATE_VARIABLE;
 use crate::process::adopt::Birth;
 use crate::process::found;
 use crate::process::spawn::ChildSignal;
@@ -23,6 +21,8 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 const STOP_LIMIT: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// Tells for whom a process was started.
+pub(super) const RUNTIME_DIR_VARIABLE: &str = "PROXYMGR_RUNTIME_DIR";
 /// Names of the pipes that `HAProxy`'s output comes through begin with this.
 pub const OUTPUT_OF: &str = "output=";
 
@@ -53,8 +53,7 @@ pub enum NotServing {
 /// # Errors
 /// When /proc can't be read.
 pub fn processes(runtime_dir: &Path) -> io::Result<BTreeSet<u32>> {
-    let server_state = server_state_path(runtime_dir);
-    Ok(found::started_with(SERVER_STATE_VARIABLE, server_state.as_os_str())?.into_iter().collect())
+    Ok(found::started_with(RUNTIME_DIR_VARIABLE, runtime_dir.as_os_str())?.into_iter().collect())
 }
 
 /// Asks whether the process `pid` serves and has the runtime socket `control`.

@@ -28,6 +28,25 @@ impl MemoryFile {
     }
 }
 
+/// A text that `HAProxy` reads when it starts.
+#[derive(Debug)]
+pub(super) enum StartFile {
+    /// As it should be.
+    OnDisk(PathBuf),
+    /// Where the disk doesn't take it: a start must not wait for room.
+    InMemory(MemoryFile),
+}
+
+impl StartFile {
+    /// Where it is to be read.
+    pub(super) fn path(&self) -> PathBuf {
+        match self {
+            Self::OnDisk(path) => path.clone(),
+            Self::InMemory(file) => file.path(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

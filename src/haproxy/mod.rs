@@ -14,6 +14,7 @@ pub mod handover;
 mod last_state;
 pub mod left_alone;
 pub mod listen_sockets;
+mod log_allowance;
 pub mod log_line;
 mod meanwhile;
 mod memory_file;

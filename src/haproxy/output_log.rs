@@ -1,10 +1,11 @@
 //! What `HAProxy` prints, merged into our log with its level.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use super::log_allowance::LogAllowance;
 use super::log_line::{LogLevel, parse_log_line};
 use crate::panics::supervised;
 use crate::process::output::OutputLines;
@@ -51,6 +52,12 @@ impl Kept {
     }
 }
 
+fn tell_lost(pid: u32, lines: u64) {
+    if lines > 0 {
+        warn!(target: "haproxy", pid, lines, "lines are left out: HAProxy prints too much");
+    }
+}
+
 /// Logs the lines of the process `pid` until its end.
 pub(super) fn log_output(pid: u32, output: OutputLines) -> Alerts {
     let kept = Kept::default();
@@ -61,11 +68,19 @@ pub(super) fn log_output(pid: u32, output: OutputLines) -> Alerts {
 }
 
 async fn log_lines(pid: u32, output: &mut OutputLines, kept: &Kept) {
+    let mut allowance = LogAllowance::new(Instant::now());
+    let mut lost = 0_u64;
     while let Some(line) = output.next().await {
-        if line.dropped_before > 0 {
-            warn!(target: "haproxy", pid, lines = line.dropped_before, "lines were lost: HAProxy prints too much");
-        }
+        lost = lost.saturating_add(line.dropped_before);
         let (level, text) = parse_log_line(&line.text);
+        if level == LogLevel::Alert {
+            kept.keep(text);
+        }
+        if !allowance.take(line.text.len(), Instant::now()) {
+            lost = lost.saturating_add(1);
+            continue;
+        }
+        tell_lost(pid, std::mem::take(&mut lost));
         match level {
             LogLevel::Warning if text.contains(HARMLESS) => debug!(target: "haproxy", pid, "{text}"),
             LogLevel::Debug => debug!(target: "haproxy", pid, "{text}"),
@@ -73,10 +88,8 @@ async fn log_lines(pid: u32, output: &mut OutputLines, kept: &Kept) {
             LogLevel::Notice if text.is_empty() => {}
             LogLevel::Notice => info!(target: "haproxy", pid, "{text}"),
             LogLevel::Warning => warn!(target: "haproxy", pid, "{text}"),
-            LogLevel::Alert => {
-                error!(target: "haproxy", pid, "{text}");
-                kept.keep(text);
-            }
+            LogLevel::Alert => error!(target: "haproxy", pid, "{text}"),
         }
     }
+    tell_lost(pid, lost);
 }

@@ -3,7 +3,7 @@
 //! Not with `-sf`: a new process that fails to bind pauses the old one for about two seconds.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -12,10 +12,11 @@ use tracing::{debug, info, warn};
 use super::actor::{Actor, Closing, Event};
 use super::check_message::parse_alert;
 use super::check_text::check_text;
-use super::config_file::{CONFIG_MODE, keep_last_good, write_atomically};
+use super::config_file::{CONFIG_MODE, ConfigFileError, keep_last_good, write_atomically};
 use super::generation::{Launch, StartError, start};
 use super::last_state::LastState;
 use super::meanwhile::Meanwhile;
+use super::memory_file::{MemoryFile, StartFile};
 use super::reply::AdminState;
 use super::server_state::{CarriedServer, Intent, carry_over};
 use crate::engine::capability::Switches;
@@ -30,6 +31,14 @@ use crate::engine::state::{AppliedServer, AppliedState};
 /// A state file that says nothing (management guide, 9.3 "show servers state": the version's line).
 const NO_STATE: &str = "1\n";
 
+/// A reload that went well.
+#[derive(Debug)]
+pub(super) struct Reloaded {
+    pub(super) took: Duration,
+    /// Why haproxy.cfg could not be written; the process got its text all the same.
+    pub(super) config_error: Option<ConfigFileError>,
+}
+
 impl Actor {
     pub(super) async fn reload(
         &mut self,
@@ -38,20 +47,18 @@ impl Actor {
         before: Option<&AppliedState>,
         after: &AppliedState,
         events: &mpsc::Sender<Event>,
-    ) -> Result<Duration, ReloadFailure> {
+    ) -> Result<Reloaded, ReloadFailure> {
         let began = Instant::now();
         self.execute(first).await;
         let opened = self.open_sockets(after)?;
         let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
         let started = self.start_generation(config, before, after, &needed, events).await;
-        if started.is_err() {
-            self.close_sockets_among(&opened);
-            return started.map(|()| began.elapsed());
-        }
+        let config_error = started.inspect_err(|_failure| self.close_sockets_among(&opened))?;
         self.close_sockets(Closing::Here, |address| needed.contains(address));
-        Ok(began.elapsed())
+        Ok(Reloaded { took: began.elapsed(), config_error })
     }
 
+    /// Gives why haproxy.cfg could not be written, if so.
     async fn start_generation(
         &mut self,
         config: &Rendered,
@@ -59,24 +66,31 @@ impl Actor {
         after: &AppliedState,
         listen: &BTreeSet<&ListenAddress>,
         events: &mpsc::Sender<Event>,
-    ) -> Result<(), ReloadFailure> {
+    ) -> Result<Option<ConfigFileError>, ReloadFailure> {
         if self.last_good.as_deref() != Some(&*config.text) {
             self.check(config, events).await?;
         }
         let old_answers = self.learn_server_state().await;
         let server_state = self.write_server_state(before, after)?;
+        let server_state = server_state.path();
         // One that is dead or hangs can't hand over: then the addresses are bound anew.
         let has_own_listeners =
             before.is_some_and(|before| !before.includes.is_empty()) && !after.includes.is_empty();
         let old = self.serving.as_ref().filter(|_| old_answers && has_own_listeners);
         let listeners_of = old.map(|old| old.control_path().to_owned());
         let previous = self.last_good.clone();
-        self.write_config(&config.text)?;
+        let config_error = self.write_config(&config.text).err();
+        let config_file = if config_error.is_some() {
+            StartFile::InMemory(in_memory(&config.text)?)
+        } else {
+            StartFile::OnDisk(self.settings.config_path.clone())
+        };
+        let config_path = config_file.path();
         self.generations += 1;
         let launch = Launch {
             reaper: &self.reaper,
             binary: &self.settings.binary,
-            config: &self.settings.config_path,
+            config: &config_path,
             server_state: &server_state,
             runtime_dir: &self.settings.runtime_dir,
             number: self.generations,
@@ -103,16 +117,16 @@ impl Actor {
                 }
                 self.drain_strays();
                 self.last_good = Some(config.text.clone());
-                if let Err(error) = keep_last_good(&self.settings.state_dir, &config.text) {
-                    warn!(error = with_causes(&error), "the last good configuration is not kept");
-                }
-                Ok(())
+                self.keep_last_good(&config.text);
+                Ok(config_error)
             }
             Err(error) => {
-                if let Some(previous) = previous {
-                    self.write_config(&previous)?;
+                if let Some(previous) = previous.filter(|_| config_error.is_none())
+                    && let Err(error) = self.write_config(&previous)
+                {
+                    warn!(error = with_causes(&error), "haproxy.cfg does not say what runs");
                 }
-                Err(self.start_failure(&error))
+                Err(start_failure(&error, &config_path))
             }
         }
     }
@@ -160,21 +174,6 @@ impl Actor {
         Err(ReloadFailure::Refused(report.alerts().cloned().collect()))
     }
 
-    fn start_failure(&self, error: &StartError) -> ReloadFailure {
-        let why = with_causes(error);
-        match error {
-            StartError::Ended { exit: _, alerts } => {
-                let complaint = |text: &String| parse_alert(text).into_complaint(&self.settings.config_path);
-                ReloadFailure::Ended { why, complaints: alerts.iter().map(complaint).collect() }
-            }
-            StartError::ControlSocket(_)
-            | StartError::Inherit(_)
-            | StartError::Spawn(_)
-            | StartError::NoReply(_)
-            | StartError::Alone(_) => ReloadFailure::NotServing(why),
-        }
-    }
-
     /// Asks the serving process for its servers' state; `false` when there is none that answers.
     async fn learn_server_state(&mut self) -> bool {
         let Some(serving) = self.serving.as_mut().filter(|serving| !serving.has_ended()) else {
@@ -204,7 +203,7 @@ impl Actor {
         &self,
         before: Option<&AppliedState>,
         after: &AppliedState,
-    ) -> Result<PathBuf, ReloadFailure> {
+    ) -> Result<StartFile, ReloadFailure> {
         let carried = match (&self.last_state, before) {
             (Some(state), Some(before)) => {
                 let carried = carried_servers(state, before, after);
@@ -215,22 +214,53 @@ impl Actor {
             }
             (_, _) => NO_STATE.to_owned(),
         };
-        let path = server_state_path(&self.settings.runtime_dir);
-        write_atomically(&path, &carried, CONFIG_MODE).map_err(|error| not_serving(&error))?;
+        let path = self.settings.runtime_dir.join("server-state");
         debug!(lines = carried.lines().count(), "the servers' state is handed on");
-        Ok(path)
+        match write_atomically(&path, &carried, CONFIG_MODE) {
+            Ok(_) => Ok(StartFile::OnDisk(path)),
+            Err(error) => {
+                debug!(error = with_causes(&error), "the servers' state is handed on in memory");
+                Ok(StartFile::InMemory(in_memory(&carried)?))
+            }
+        }
     }
 
-    fn write_config(&self, text: &str) -> Result<(), ReloadFailure> {
-        write_atomically(&self.settings.config_path, text, CONFIG_MODE)
-            .map_err(|error| not_serving(&error))?;
-        Ok(())
+    fn write_config(&self, text: &str) -> Result<(), ConfigFileError> {
+        write_atomically(&self.settings.config_path, text, CONFIG_MODE).map(|_written| ())
+    }
+
+    fn keep_last_good(&mut self, text: &str) {
+        let failed = match keep_last_good(&self.settings.state_dir, text) {
+            Ok(_) => false,
+            Err(error) if self.last_good_unwritten => {
+                debug!(error = with_causes(&error), "the last good configuration is still not kept");
+                true
+            }
+            Err(error) => {
+                warn!(error = with_causes(&error), "the last good configuration is not kept; trying on");
+                true
+            }
+        };
+        self.last_good_unwritten = failed;
     }
 }
 
-/// The file that a process of `HAProxy` gets its servers' state from; its name is in the process's environment.
-pub(super) fn server_state_path(runtime_dir: &Path) -> PathBuf {
-    runtime_dir.join("server-state")
+fn start_failure(error: &StartError, config: &Path) -> ReloadFailure {
+    let why = with_causes(error);
+    match error {
+        StartError::Ended { exit: _, alerts } => {
+            let complaint = |text: &String| parse_alert(text).into_complaint(config);
+            ReloadFailure::Ended { why, complaints: alerts.iter().map(complaint).collect() }
+        }
+        StartError::ControlSocket(_)
+        | StartError::Spawn(_)
+        | StartError::NoReply(_)
+        | StartError::Alone(_) => ReloadFailure::NotServing(why),
+    }
+}
+
+fn in_memory(text: &str) -> Result<MemoryFile, ReloadFailure> {
+    MemoryFile::new(text).map_err(|error| not_serving(&error))
 }
 
 fn not_serving(error: &(dyn std::error::Error + 'static)) -> ReloadFailure {

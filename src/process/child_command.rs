@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use command_fds::CommandFdExt;
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 
@@ -15,14 +15,14 @@ const CLOEXEC_ONLY: libc::c_int = libc::CLOSE_RANGE_CLOEXEC as libc::c_int;
 
 /// A program, its arguments, what is added to its environment, and the files it inherits.
 #[derive(Debug)]
-pub struct ChildCommand {
+pub struct ChildCommand<'fd> {
     program: OsString,
     args: Vec<OsString>,
     env: Vec<(OsString, Option<OsString>)>,
-    inherited: Vec<OwnedFd>,
+    inherited: Vec<BorrowedFd<'fd>>,
 }
 
-impl ChildCommand {
+impl<'fd> ChildCommand<'fd> {
     /// `program` is a path or a name to look up in `PATH`.
     pub fn new(program: impl Into<OsString>) -> Self {
         Self { program: program.into(), args: Vec::new(), env: Vec::new(), inherited: Vec::new() }
@@ -51,15 +51,11 @@ impl ChildCommand {
         self
     }
 
-    /// Lets the child inherit `fd`; gives the number it has there. Here it stays close-on-exec.
-    ///
-    /// # Errors
-    /// When no further file can be opened (`EMFILE`).
-    pub fn inherit(&mut self, fd: BorrowedFd<'_>) -> io::Result<RawFd> {
-        let copy = fd.try_clone_to_owned()?;
-        let number = copy.as_raw_fd();
-        self.inherited.push(copy);
-        Ok(number)
+    /// Lets the child inherit `fd`; gives the number it has there, which is its number here: `HAProxy` takes no number beyond
+    /// the files that its `maxconn` allows. Here it stays close-on-exec.
+    pub fn inherit(&mut self, fd: BorrowedFd<'fd>) -> RawFd {
+        self.inherited.push(fd);
+        fd.as_raw_fd()
     }
 
     /// The command ready to start: nothing on stdin, all output to `output`, a process group of its own (a terminal's
@@ -78,23 +74,25 @@ impl ChildCommand {
                 None => command.env_remove(name),
             };
         }
-        clean_up_in_child(&mut command);
-        command.preserved_fds(self.inherited);
+        prepare_child(&mut command, self.inherited.iter().map(AsRawFd::as_raw_fd).collect());
         Ok(command)
     }
 }
 
-/// What exec(2) would hand on though nobody asked for it: ignored and blocked signals (SIGUSR1 would never stop `HAProxy`), and
-/// files that this program itself was started with.
-fn clean_up_in_child(command: &mut Command) {
-    #[expect(unsafe_code, reason = "std, nix and command-fds have no safe way to do this in the child")]
-    // SAFETY: between fork and exec only async-signal-safe functions may run; close_range(2), sigaction(2), signal(2) and
+/// Keeps back what exec(2) would hand on though nobody asked for it: ignored and blocked signals (SIGUSR1 would never stop
+/// `HAProxy`), and files that this program itself was started with. Those of `inherited` are handed on.
+fn prepare_child(command: &mut Command, inherited: Vec<RawFd>) {
+    #[expect(unsafe_code, reason = "std, nix and rustix have no safe way to do this in the child")]
+    // SAFETY: between fork and exec only async-signal-safe functions may run; close_range(2), fcntl(2), sigaction(2), signal(2) and
     // pthread_sigmask(3) are, and nothing here allocates or locks. CLOSE_RANGE_CLOEXEC closes nothing that is still in
-    // use, and the default disposition of a signal calls no code of ours.
+    // use, F_SETFD changes a flag, and the default disposition of a signal calls no code of ours.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             // Linux 5.11; before it, files that were inherited stay open.
             let _unsupported = libc::close_range(3, libc::c_uint::MAX, CLOEXEC_ONLY);
+            for number in &inherited {
+                Errno::result(libc::fcntl(*number, libc::F_SETFD, 0))?;
+            }
             let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
             for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
                 sigaction(signal, &default)?;

@@ -76,7 +76,7 @@ impl Reaper {
     ///
     /// # Errors
     /// When the program is missing or the kernel has no process or file left.
-    pub fn spawn(&self, mut command: ChildCommand) -> Result<Child, SpawnError> {
+    pub fn spawn(&self, mut command: ChildCommand<'_>) -> Result<Child, SpawnError> {
         let program = command.program().to_owned();
         for variable in &*self.hidden {
             command.env_remove(variable);
@@ -90,7 +90,7 @@ impl Reaper {
         })
     }
 
-    fn try_spawn(command: ChildCommand) -> io::Result<Child> {
+    fn try_spawn(command: ChildCommand<'_>) -> io::Result<Child> {
         let (read_end, write_end) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
         let output_pipe = read_end.try_clone()?;
         let read_end = pipe::Receiver::from_owned_fd(read_end)?;

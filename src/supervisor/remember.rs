@@ -94,7 +94,9 @@ impl Recorder {
         let written = tokio::task::spawn_blocking(move || snapshot::save(&state_dir, &topology)).await;
         let error = match written {
             Ok(Ok(())) => {
-                self.failing = false;
+                if std::mem::take(&mut self.failing) {
+                    info!("the snapshot of the topology is up to date again");
+                }
                 return;
             }
             Ok(Err(error)) => with_causes(&error),

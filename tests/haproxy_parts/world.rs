@@ -75,8 +75,8 @@ impl World {
         let control = ControlSocket::open(self.dir.path(), generation).unwrap();
         let mut command = ChildCommand::new(haproxy());
         command.arg("-db").arg("-f").arg(&file);
-        self.sockets.hand_to(&mut command, |_| true).unwrap();
-        control.hand_to(&mut command).unwrap();
+        self.sockets.hand_to(&mut command, |_| true);
+        control.hand_to(&mut command);
         let spawned = Instant::now();
         let child = self.reaper.spawn(command).unwrap();
         Running { child, control: control.started(), spawned }

@@ -159,8 +159,23 @@ impl Reconciler {
                 effects.push(Effect::Notice(Notice::Obstructed { service, obstacle, serves_on }));
             }
         }
-        let cleared = self.obstacles.keys().filter(|service| !obstacles.contains_key(*service));
-        effects.extend(cleared.map(|service| Effect::Notice(Notice::Cleared(service.clone()))));
+        // Another try is none of the news: an obstacle is gone once the service runs as wanted, or is gone itself.
+        let runs = |service: &ServiceName| {
+            let running = self.applied.as_ref().and_then(|applied| applied.services.get(service));
+            let wanted = desired.services.get(service);
+            wanted.is_some_and(|wanted| running.is_some_and(|running| running.section == wanted.section))
+        };
+        let mut obstacles = obstacles;
+        for (service, obstacle) in std::mem::take(&mut self.obstacles) {
+            if obstacles.contains_key(&service) || self.known.section(&service).is_none() {
+                continue;
+            }
+            if runs(&service) {
+                effects.push(Effect::Notice(Notice::Cleared(service)));
+            } else {
+                obstacles.insert(service, obstacle);
+            }
+        }
         self.obstacles = obstacles;
         desired
     }
@@ -257,7 +272,7 @@ impl Reconciler {
             let texts = commands.iter().map(ToString::to_string).collect();
             effects.push(Effect::Notice(Notice::Applying(texts)));
         }
-        self.under_way = Some(UnderWay::Apply { commands: commands.clone() });
+        self.under_way = Some(UnderWay::Apply { commands: commands.clone(), writes_config });
         effects.push(Effect::Order(Order::Apply { config, commands, listen }));
     }
 

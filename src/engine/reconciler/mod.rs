@@ -79,6 +79,8 @@ pub struct Reconciler {
     /// Services to which the serving process refused to add a server.
     refuses_servers: BTreeSet<ServiceName>,
     under_way: Option<UnderWay>,
+    /// Why the configuration on disk doesn't say what runs.
+    config_unwritten: Option<String>,
     trials: Trials,
     /// `global` and `defaults` were given up; those that proved themselves stand in for them.
     base_refused: bool,
@@ -106,6 +108,7 @@ enum UnderWay {
     },
     Apply {
         commands: Vec<super::command::RuntimeCommand>,
+        writes_config: bool,
     },
     Compare,
     /// Given before all began anew.
@@ -125,6 +128,7 @@ impl Reconciler {
             applied: None,
             refuses_servers: BTreeSet::new(),
             under_way: None,
+            config_unwritten: None,
             trials: Trials::default(),
             base_refused: false,
             restart_as_before: false,

@@ -88,10 +88,12 @@ pub enum Order {
 /// What became of an order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The new process serves; this long after the order.
+    /// The new process serves.
     Reloaded {
-        /// How long it took.
+        /// How long after the order.
         took: Duration,
+        /// Why the configuration could not be written.
+        config_error: Option<String>,
     },
     /// The old process, if any, serves on.
     ReloadFailed(ReloadFailure),
@@ -190,8 +192,10 @@ pub enum Notice {
     },
     /// The runtime commands to be sent.
     Applying(Vec<String>),
-    /// The configuration could not be written.
+    /// The configuration could not be written. It is told once for each reason.
     ConfigUnwritten(String),
+    /// The configuration is written again.
+    ConfigWritten,
     /// The running process differs from what was applied.
     Differs(Vec<String>),
     /// The comparison failed.
@@ -256,6 +260,7 @@ impl Notice {
             | Self::IncludesTaken
             | Self::Reloading(_)
             | Self::Reloaded(_)
+            | Self::ConfigWritten
             | Self::Applying(_) => false,
             Self::Obstructed { .. }
             | Self::IncludesRefused { .. }
@@ -304,7 +309,11 @@ impl fmt::Display for Notice {
                 write!(f, "unexpected reply of HAProxy to '{command}', comparing: {reply:?}")
             }
             Self::Applying(commands) => write!(f, "runtime change: {}", commands.join("; ")),
-            Self::ConfigUnwritten(why) => write!(f, "haproxy.cfg is not up to date, retrying: {why}"),
+            Self::ConfigUnwritten(why) => write!(
+                f,
+                "haproxy.cfg is not up to date; HAProxy serves on with all changes, and writing is tried again: {why}"
+            ),
+            Self::ConfigWritten => f.write_str("haproxy.cfg is up to date again"),
             Self::Differs(differences) => {
                 write!(f, "HAProxy differs from what was applied: {}", differences.join(", "))
             }

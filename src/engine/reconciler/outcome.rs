@@ -1,6 +1,7 @@
 //! What follows from an order's outcome.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use super::timing::{RETRY, RETRY_REFUSED};
@@ -14,10 +15,13 @@ use crate::engine::render::{Owner, Rendered};
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
 
+/// How many of `HAProxy`'s complaints are told.
+const MOST_TOLD: usize = 5;
+
 impl Reconciler {
     pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Moment, effects: &mut Vec<Effect>) {
         match (self.under_way.take(), outcome) {
-            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took }) => {
+            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took, config_error }) => {
                 if self.applied.is_none() {
                     effects.push(Effect::Ready);
                 }
@@ -28,15 +32,18 @@ impl Reconciler {
                 self.refuses_servers.clear();
                 self.phase = Phase::Running;
                 self.timing.reloaded(now);
+                self.note_config(config_error, now, effects);
             }
             (Some(UnderWay::Reload { desired, config }), Outcome::ReloadFailed(failure)) => {
                 self.take_reload_failure(failure, &desired, &config, now, effects);
             }
-            (Some(UnderWay::Apply { commands }), Outcome::Applied { verdicts, config_error }) => {
+            (
+                Some(UnderWay::Apply { commands, writes_config }),
+                Outcome::Applied { verdicts, config_error },
+            ) => {
                 self.take_verdicts(&commands, verdicts, now, effects);
-                if let Some(why) = config_error {
-                    self.timing.rewrite_at = Some(now + RETRY);
-                    effects.push(Effect::Notice(Notice::ConfigUnwritten(why)));
+                if writes_config {
+                    self.note_config(config_error, now, effects);
                 }
             }
             (Some(UnderWay::Compare), Outcome::Compared(observed)) => {
@@ -58,6 +65,18 @@ impl Reconciler {
             }
             // An outcome without its order, or of another kind: what runs is unknown.
             (_, _) => self.timing.strike(now),
+        }
+    }
+
+    /// The configuration was written, or not: then it is tried again.
+    fn note_config(&mut self, error: Option<String>, now: Moment, effects: &mut Vec<Effect>) {
+        if error.is_some() {
+            self.timing.rewrite_at = Some(now + RETRY);
+        }
+        if error != self.config_unwritten {
+            let notice = error.clone().map_or(Notice::ConfigWritten, Notice::ConfigUnwritten);
+            effects.push(Effect::Notice(notice));
+            self.config_unwritten = error;
         }
     }
 
@@ -123,6 +142,7 @@ impl Reconciler {
         // What is wanted is still to be reached, and some of it may have been done.
         self.timing.changes.touch(now);
         self.timing.compare_at = now;
+        let mut again = None;
         let guilty = match failure {
             ReloadFailure::Listen(refused) => {
                 for (service, reason) in refused {
@@ -133,27 +153,21 @@ impl Reconciler {
             }
             ReloadFailure::Refused(complaints) => {
                 let guilty = guilty(&complaints, config);
-                let anew = guilty.iter().any(|(owner, _)| match owner {
-                    Owner::Service(service) => {
-                        self.phase != Phase::Running || self.is_new_definition(service, desired)
-                    }
-                    Owner::Include { .. } => true,
-                });
-                if !anew {
-                    let texts: Vec<_> = complaints.into_iter().map(|complaint| complaint.text).collect();
-                    self.reload_failed(texts.join(" | "), now, effects);
+                if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
+                    self.reload_failed(in_short(&complaints), now, effects);
                     return;
                 }
                 guilty
             }
-            // Addresses that included files open themselves: `haproxy -c` doesn't try them.
+            // What `haproxy -c` doesn't try: addresses that included files open themselves, files that `maxconn` leaves no
+            // room for.
             ReloadFailure::Ended { why, complaints } => {
-                let mut guilty = guilty(&complaints, config);
-                guilty.retain(|owner, _| matches!(owner, Owner::Include { .. }));
-                if guilty.is_empty() {
+                let guilty = guilty(&complaints, config);
+                if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
                     self.reload_failed(why, now, effects);
                     return;
                 }
+                again = Some(now + RETRY_REFUSED);
                 guilty
             }
             ReloadFailure::NotServing(why) => {
@@ -165,7 +179,7 @@ impl Reconciler {
         for (owner, reason) in guilty {
             match owner {
                 Owner::Service(service) if self.is_new_definition(&service, desired) => {
-                    self.refuse(&service, desired, reason, None);
+                    self.refuse(&service, desired, reason, again);
                 }
                 // It serves on.
                 Owner::Service(_) if self.phase == Phase::Running => {}
@@ -214,6 +228,16 @@ impl Reconciler {
         effects.push(Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile }));
     }
 
+    /// Whether something changes when `owner` is refused for what was tried.
+    fn may_be_refused(&self, owner: &Owner, desired: &DesiredState) -> bool {
+        match owner {
+            Owner::Service(service) => {
+                self.phase != Phase::Running || self.is_new_definition(service, desired)
+            }
+            Owner::Include { .. } => true,
+        }
+    }
+
     /// Whether what `desired` holds of `service` is its current definition and not what runs already, so that quarantine
     /// changes something: what runs is the last good definition that would be kept.
     fn is_new_definition(&self, service: &ServiceName, desired: &DesiredState) -> bool {
@@ -234,6 +258,22 @@ impl Reconciler {
             self.quarantine.refuse(service, tried.section.clone(), reason, until);
         }
     }
+}
+
+fn in_short(complaints: &[Complaint]) -> String {
+    if complaints.is_empty() {
+        return "HAProxy refuses the configuration and does not say why; is haproxy.path right?".to_owned();
+    }
+    let mut text = complaints
+        .iter()
+        .take(MOST_TOLD)
+        .map(|complaint| complaint.text.as_str())
+        .collect::<Vec<_>>()
+        .join(" | ");
+    if complaints.len() > MOST_TOLD {
+        let _ = write!(text, " | and {} more", complaints.len() - MOST_TOLD);
+    }
+    text
 }
 
 /// Whom `HAProxy`'s complaints name, each service and each place of an included file with its first complaint.

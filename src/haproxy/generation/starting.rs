@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +14,7 @@ use super::{ENDED_LIMIT, TERM_LIMIT};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::SERVER_STATE_VARIABLE;
 use crate::haproxy::control_socket::{ControlSocket, ControlSocketError};
-use crate::haproxy::left_alone::output_name;
+use crate::haproxy::left_alone::{RUNTIME_DIR_VARIABLE, output_name};
 use crate::haproxy::listen_sockets::ListenSockets;
 use crate::haproxy::meanwhile::Alone;
 use crate::haproxy::output_log::{Alerts, log_output};
@@ -50,8 +49,6 @@ pub(in crate::haproxy) struct Launch<'a> {
 pub(in crate::haproxy) enum StartError {
     #[error(transparent)]
     ControlSocket(#[from] ControlSocketError),
-    #[error("the listen sockets can't be handed over; raise the limit of open files (ulimit -n)")]
-    Inherit(#[source] io::Error),
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     #[error("the new process ended before it served ({exit}): {}", last_words(alerts))]
@@ -76,13 +73,11 @@ pub(in crate::haproxy) async fn start(launch: Launch<'_>) -> Result<Serving, Sta
         // would be lost.
         command.arg("-x").arg(old);
     }
+    command.env(RUNTIME_DIR_VARIABLE, launch.runtime_dir);
     command.env(SERVER_STATE_VARIABLE, OsString::from(PathBuf::from(launch.server_state)));
-    launch
-        .sockets
-        .hand_to(&mut command, |address| launch.listen.contains(address))
-        .map_err(StartError::Inherit)?;
-    launch.operators.hand_to(&mut command, |_| true).map_err(StartError::Inherit)?;
-    control.hand_to(&mut command).map_err(StartError::Inherit)?;
+    launch.sockets.hand_to(&mut command, |address| launch.listen.contains(address));
+    launch.operators.hand_to(&mut command, |_| true);
+    control.hand_to(&mut command);
     let child = launch.reaper.spawn(command)?;
     let control = control.started();
     let alerts = log_output(child.pid, child.output);

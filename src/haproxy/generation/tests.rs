@@ -138,6 +138,19 @@ fn signal(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
 }
 
+/// Stops all threads of a process, so that it hears nothing but SIGKILL.
+fn stop(pid: u32) {
+    signal(pid, Signal::SIGSTOP);
+    let deadline = Instant::now() + SOON;
+    let stopped = |thread: PathBuf| std::fs::read_to_string(thread.join("stat")).unwrap().contains(") T ");
+    while !std::fs::read_dir(format!("/proc/{pid}/task"))
+        .unwrap()
+        .all(|thread| stopped(thread.unwrap().path()))
+    {
+        assert!(Instant::now() < deadline, "the process {pid} does not stop");
+    }
+}
+
 async fn look_until_empty(draining: &mut DrainingProcesses) {
     let deadline = Instant::now() + SOON;
     while !draining.is_empty() {
@@ -259,7 +272,7 @@ async fn one_that_drains_too_long_is_ended_by_sigterm() {
 async fn one_that_does_not_hear_sigterm_is_killed() {
     let mut bench = Bench::new();
     let (serving, _client) = bench.start_with_client().await;
-    signal(serving.pid(), Signal::SIGSTOP);
+    stop(serving.pid());
     let mut draining = DrainingProcesses::new(Duration::ZERO, 8);
     let began = Instant::now();
     draining.push(serving);
@@ -297,7 +310,7 @@ async fn the_oldest_that_does_not_hear_sigterm_is_killed_soon() {
     let mut bench = Bench::new();
     let mut draining = DrainingProcesses::new(NEVER, 1);
     let (first, _client) = bench.start_with_client().await;
-    signal(first.pid(), Signal::SIGSTOP);
+    stop(first.pid());
     let (second, _client) = bench.start_with_client().await;
     draining.push(first);
     draining.push(second);

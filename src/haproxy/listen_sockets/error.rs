@@ -3,6 +3,8 @@
 use std::io;
 use std::net::SocketAddr;
 
+use nix::errno::Errno;
+
 use crate::engine::listen_address::ListenAddress;
 
 /// Why an address can't be listened on.
@@ -22,6 +24,11 @@ pub enum ListenError {
     /// The address isn't one of this machine's.
     #[error("{0} can't be opened: this machine has no such address; see 'ip address', or bind 0.0.0.0")]
     NoSuchAddress(ListenAddress),
+    /// The limit of open files is reached, but for those that every reload takes.
+    #[error(
+        "{0} can't be opened: the limit of open files is reached; raise it (LimitNOFILE= of the unit, ulimit -n) and start ProxyMgr again"
+    )]
+    TooManyFiles(ListenAddress),
     /// What a predecessor handed over listens elsewhere, or nowhere.
     #[error("what was handed over for {0} does not listen there; it is opened anew")]
     NotTheSame(ListenAddress),
@@ -43,6 +50,12 @@ impl ListenError {
             (io::ErrorKind::AddrInUse, ListenAddress::Unix(_)) => ListenError::PathInUse(address.clone()),
             (io::ErrorKind::PermissionDenied, _) => ListenError::NotPermitted(address.clone()),
             (io::ErrorKind::AddrNotAvailable, _) => ListenError::NoSuchAddress(address.clone()),
+            (_, _)
+                if [Some(Errno::EMFILE as i32), Some(Errno::ENFILE as i32)]
+                    .contains(&source.raw_os_error()) =>
+            {
+                ListenError::TooManyFiles(address.clone())
+            }
             (_, _) => ListenError::Other { address: address.clone(), source },
         }
     }

@@ -10,10 +10,11 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
+use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, SockRef, Socket, Type};
 use tracing::{debug, trace};
 
@@ -25,6 +26,8 @@ pub use kept::{KeptFor, listens_at};
 
 /// `net.core.somaxconn` of Linux since 5.4, for when it can't be read.
 const DEFAULT_BACKLOG: i32 = 4096;
+/// What is opened for a reload, a check, a draining process, a registry that is connected again, with some to spare.
+const FILES_OF_A_RELOAD: u64 = 32;
 /// The names under which systemd keeps them begin with these.
 const KEPT_FOR_SERVICES: &str = "listen";
 const KEPT_FOR_OPERATORS: &str = "operators";
@@ -95,6 +98,9 @@ impl ListenSockets {
             }
         };
         let socket = opened.map_err(|source| ListenError::of(address, source))?;
+        if !leaves_room(&socket) {
+            return Err(ListenError::TooManyFiles(address.clone()));
+        }
         self.keep(address, &socket);
         self.sockets.insert(address.clone(), socket);
         Ok(())
@@ -179,19 +185,11 @@ impl ListenSockets {
     /// Lets `command` inherit the `needed` sockets, and names each in its environment ([`ListenAddress::env_name`]).
     ///
     /// A process that inherits one its configuration doesn't name keeps it open and never accepts: clients would hang there.
-    ///
-    /// # Errors
-    /// When no further file can be opened: each socket takes one more until the child has started.
-    pub fn hand_to(
-        &self,
-        command: &mut ChildCommand,
-        needed: impl Fn(&ListenAddress) -> bool,
-    ) -> io::Result<()> {
+    pub fn hand_to<'fd>(&'fd self, command: &mut ChildCommand<'fd>, needed: impl Fn(&ListenAddress) -> bool) {
         for (address, socket) in self.sockets.iter().filter(|(address, _)| needed(address)) {
-            let number = command.inherit(socket.as_fd())?;
+            let number = command.inherit(socket.as_fd());
             command.env(address.env_name(), format!("fd@{number}"));
         }
-        Ok(())
     }
 
     fn open_tcp(&self, address: SocketAddr) -> io::Result<Socket> {
@@ -223,6 +221,13 @@ impl ListenSockets {
             ) => Ok(()),
         })
     }
+}
+
+/// Whether enough files can be opened beside `socket`: a reload must go on without it.
+fn leaves_room(socket: &ListenSocket) -> bool {
+    let number = u64::try_from(socket.as_fd().as_raw_fd()).unwrap_or_default();
+    // Numbers are given from below.
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(true, |(limit, _)| number + FILES_OF_A_RELOAD < limit)
 }
 
 fn is_socket(path: &Path) -> bool {

@@ -1,7 +1,6 @@
 //! Asking a program whether it could go on from here, before it is trusted with everything.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,8 +31,6 @@ const MOST_LINES: usize = 20;
 pub(in crate::supervisor) enum ProbeError {
     #[error(transparent)]
     Record(#[from] HandoverError),
-    #[error("the state can't be shown to it; raise the limit of open files (ulimit -n)")]
-    Inherit(#[source] io::Error),
     #[error(transparent)]
     Spawn(#[from] SpawnError),
     #[error("it refuses ({exit}): {output}")]
@@ -52,7 +49,7 @@ pub(in crate::supervisor) async fn probe(
     let record = memory_file(&record, &Files::new())?;
     let mut command = ChildCommand::new(program);
     command.arg(COMMAND).arg("-c").arg(config);
-    let number = command.inherit(record.as_fd()).map_err(ProbeError::Inherit)?;
+    let number = command.inherit(record.as_fd());
     command.env(VARIABLE, number.to_string());
     let mut child = reaper.spawn(command)?;
     let answer = async {

@@ -38,6 +38,7 @@ impl LastReload {
             | Notice::Unexpected { .. }
             | Notice::Applying(_)
             | Notice::ConfigUnwritten(_)
+            | Notice::ConfigWritten
             | Notice::Differs(_)
             | Notice::CompareFailed(_)
             | Notice::Died { .. }

@@ -1,4 +1,4 @@
-//! Definitions that `HAProxy` takes, and that kill it.
+//! Definitions that the check takes, and that kill `HAProxy`, or that it doesn't start with.
 
 use std::time::Duration;
 
@@ -150,4 +150,23 @@ fn a_definition_that_is_refused_at_a_restart_does_not_keep_the_others_down() {
     world.refused_line = "bad option";
     world.settle(2 * MINUTE);
     assert_eq!(served(&world).len(), 2);
+}
+
+#[test]
+fn a_definition_that_no_process_starts_with_is_left_out_by_name_and_tried_again() {
+    let mut world = web_and_api();
+    world.define("bad", 90, &["unstartable option"]);
+    world.servers("bad", &["1.1.1.1:1"]);
+    world.define("good", 91, &[]);
+    world.servers("good", &["1.1.1.1:1"]);
+    world.settle(Duration::from_secs(10));
+    assert_eq!(served(&world).len(), 3);
+    assert!(world.reconciler.obstacles()[&name("bad")].to_string().contains("not enough free sockets"));
+    world.settle(5 * MINUTE);
+    let told = world.notices.iter().filter(|notice| matches!(notice, Notice::Obstructed { .. })).count();
+    assert_eq!(told, 1, "another try is no news");
+    world.unstartable_line = "something else";
+    world.settle(2 * MINUTE);
+    assert_eq!(served(&world).len(), 4);
+    assert!(world.reconciler.obstacles().is_empty());
 }

@@ -58,6 +58,8 @@ pub struct World {
     pub order: Option<Order>,
     /// The line that `HAProxy` refuses.
     pub refused_line: &'static str,
+    /// The line with which a process ends before it serves, though the check takes it.
+    pub unstartable_line: &'static str,
     /// The line that kills a process [`LIVES`] after it began to serve.
     pub deadly_line: &'static str,
     dies_at: Option<Moment>,
@@ -123,6 +125,7 @@ impl World {
             ready: 0,
             order: None,
             refused_line: "bad option",
+            unstartable_line: "unstartable option",
             deadly_line: "deadly option",
             dies_at: None,
             deaths: 0,
@@ -276,12 +279,20 @@ impl World {
                 Complaint { line: Some(line + 1), proxy: None, text: "unknown keyword 'bad'".into() };
             return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
         }
+        if let Some(line) = config.lines().position(|line| line.trim() == self.unstartable_line) {
+            let text = "not enough free sockets".to_owned();
+            let complaints = vec![Complaint { line: Some(line + 1), proxy: None, text }];
+            return Outcome::ReloadFailed(ReloadFailure::Ended { why: "exit code 1".into(), complaints });
+        }
+        let config_error = luck.strikes(20).then(|| "disk full".to_owned());
         self.reloads += 1;
         let deadly = config.lines().any(|line| line.trim() == self.deadly_line);
         self.dies_at = deadly.then(|| self.now + LIVES);
-        config.clone_into(&mut self.config);
+        if config_error.is_none() {
+            config.clone_into(&mut self.config);
+        }
         self.running = Some(Model::load(config));
-        Outcome::Reloaded { took: Duration::from_millis(80) }
+        Outcome::Reloaded { took: Duration::from_millis(80), config_error }
     }
 
     /// Goes on until no process was killed by its configuration for a while, or is about to be, and nothing is due.

@@ -4,6 +4,7 @@ pub mod backend;
 pub mod certificates;
 pub mod control;
 pub mod deadline;
+pub mod disk;
 pub mod dns_server;
 pub mod haproxy;
 pub mod http;
