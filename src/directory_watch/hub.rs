@@ -144,10 +144,9 @@ impl Hub {
             if let Err(error) = SigSet::all().thread_block() {
                 warn!(%error, "signals may go to another thread than the main one");
             }
+            let _told_whatever_ends_it = Failing(&own);
             let error = own.hand_out_events(inotify);
             warn!(%error, "files can't be watched any more; watching begins anew");
-            own.failed.store(true, Ordering::Relaxed);
-            own.tell_all();
         })?;
         Ok(hub)
     }
@@ -193,7 +192,37 @@ impl Hub {
     }
 }
 
+/// Tells all subscribers that they have to begin anew, also after a panic.
+struct Failing<'a>(&'a Hub);
+
+impl Drop for Failing<'_> {
+    fn drop(&mut self) {
+        self.0.failed.store(true, Ordering::Relaxed);
+        self.0.tell_all();
+    }
+}
+
 /// What the locks guard is whole at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn those_who_wait_are_told_when_the_thread_panics() {
+        // One of its own: other tests have the shared one.
+        let hub = Hub::start().unwrap();
+        let told = Arc::new(Notify::new());
+        lock(&hub.subscribers).insert(0, (Interests::new(), told.clone()));
+        let subscription = Subscription { hub: hub.clone(), number: 0, told };
+        let thread = std::thread::spawn(move || {
+            let _told_whatever_ends_it = Failing(&hub);
+            panic!("for whatever reason");
+        });
+        assert!(thread.join().is_err());
+        subscription.told().await.unwrap_err();
+    }
 }

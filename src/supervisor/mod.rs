@@ -41,13 +41,12 @@ use end::end_haproxy;
 use feeds::Feeds;
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
-use handover::inherited::Inherited;
 use operator_drains::OperatorDrains;
-use prepare::StartError;
+use prepare::{Locked, StartError};
 use remember::Recorder;
 use replacement::{Replacement, Why};
 use signals::{Request, Signals, let_through};
-use start::{Started, go_on, start};
+use start::{Started, start};
 use status::StatusDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -61,13 +60,8 @@ const LAST_WRITE_LIMIT: Duration = Duration::from_secs(2);
 /// When it can't start. Once `HAProxy` serves, nothing but a signal ends it.
 pub async fn run(config: Config, config_file: PathBuf, received: Received) -> Result<(), StartError> {
     let mut signals = Signals::listen().map_err(StartError::Signals)?;
-    let (inherited, _locked) = Inherited::take(&config, received).await?;
-    let started = match inherited.applied {
-        Some(applied) => go_on(&config, applied, inherited.haproxy, &mut signals).await?,
-        None => start(&config, inherited.haproxy, &mut signals).await?,
-    };
-    let Some(started) = started else { return Ok(()) };
-    let mut supervisor = Supervisor::new(config, config_file, inherited.program, started);
+    let Some(started) = start(&config, received, &mut signals).await? else { return Ok(()) };
+    let mut supervisor = Supervisor::new(config, config_file, started);
     supervisor.serve_until_asked_to_end(&mut signals).await;
     if caught("end", supervisor.end(&mut signals)).await.is_err() {
         error!("connections are cut");
@@ -102,6 +96,7 @@ struct Supervisor {
     watchdog: Watchdog,
     /// What systemd was told last.
     status: String,
+    _locked: Option<Locked>,
 }
 
 /// Whether the loop goes on.
@@ -114,9 +109,18 @@ enum Flow {
 }
 
 impl Supervisor {
-    /// `program` is what a predecessor said of itself.
-    fn new(config: Config, config_file: PathBuf, program: Option<PathBuf>, started: Started) -> Self {
-        let Started { version, clock, mut reconciler, haproxy, haproxy_settings, reaper, sources } = started;
+    fn new(config: Config, config_file: PathBuf, started: Started) -> Self {
+        let Started {
+            version,
+            clock,
+            mut reconciler,
+            haproxy,
+            haproxy_settings,
+            reaper,
+            sources,
+            program,
+            locked,
+        } = started;
         let drains = OperatorDrains::new(config.state_dir.clone());
         drains.recall(&mut reconciler, clock.now());
         Self {
@@ -134,6 +138,7 @@ impl Supervisor {
             replacement: Replacement::new(program, config_file, haproxy_settings, reaper),
             watchdog: Watchdog::from_environment(),
             status: String::new(),
+            _locked: locked,
             config,
         }
     }

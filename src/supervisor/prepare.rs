@@ -112,6 +112,10 @@ pub struct Prepared {
     pub version: HaproxyVersion,
 }
 
+/// `runtime_dir` is this program's alone as long as this lives. It is not handed over: an upgrade locks it anew.
+#[derive(Debug)]
+pub struct Locked(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+
 /// Asks `HAProxy` about the `global` and `defaults` sections alone: what is wrong there is no service's fault.
 ///
 /// # Errors
@@ -143,16 +147,20 @@ pub fn make_directories(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// `runtime_dir` is this program's alone as long as this lives. It is not handed over: an upgrade locks it anew.
-#[derive(Debug)]
-pub struct Locked(#[expect(dead_code, reason = "held, not used")] Flock<File>);
+/// Removes what an earlier run left behind, and raises the limit of open files. What fails of it is no obstacle.
+pub fn tidy_up(config: &Config) {
+    if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
+        warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
+    }
+    raise_file_limit();
+}
 
 /// Locks `runtime_dir`; waits a little for one that is ending, or has just been killed.
 ///
 /// # Errors
-/// When another `ProxyMgr` holds it, or it can't be locked.
-pub async fn lock(config: &Config) -> Result<Locked, StartError> {
-    let path = config.runtime_dir.join(LOCK);
+/// When another `ProxyMgr` runs with it, or the lock can't be had.
+pub async fn lock(runtime_dir: &Path) -> Result<Locked, StartError> {
+    let path = runtime_dir.join(LOCK);
     let unavailable = |source| StartError::Lock { path: path.clone(), source };
     let mut file = File::options()
         .write(true)
@@ -171,14 +179,6 @@ pub async fn lock(config: &Config) -> Result<Locked, StartError> {
         }
         sleep(LOCK_EVERY).await;
     }
-}
-
-/// Removes what an earlier run left behind, and raises the limit of open files. What fails of it is no obstacle.
-pub fn tidy_up(config: &Config) {
-    if let Err(error) = remove_stale_control_sockets(&config.runtime_dir) {
-        warn!(%error, "control sockets of an earlier run stay behind in runtime_dir");
-    }
-    raise_file_limit();
 }
 
 /// Starts the reaper and asks `HAProxy` for its version.

@@ -1,5 +1,7 @@
 //! From nothing, or from what a predecessor left, to all that the loop needs.
 
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,19 +10,24 @@ use tracing::{error, info, warn};
 
 use super::Clock;
 use super::end::end_haproxy;
+use super::handover::after_crash::recover;
+use super::handover::exec::Received;
+use super::handover::inherited::Inherited;
 use super::prepare::{
-    Prepared, StartError, check_base, find_haproxy, find_version, make_directories, start_reaper, tidy_up,
+    Locked, Prepared, StartError, check_base, find_haproxy, find_version, lock, make_directories,
+    start_reaper, tidy_up,
 };
 use super::settings::{haproxy_settings, reconciler_settings, sources};
 use super::signals::Signals;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
-use crate::engine::reconciler::Reconciler;
+use crate::engine::reconciler::{self, Reconciler};
 use crate::engine::section::Base;
 use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Handle, Settings};
 use crate::haproxy::handover::HandedOver;
+use crate::haproxy::listen_sockets::ListenError;
 use crate::panics::Restarts;
 use crate::process::reaper::Reaper;
 use crate::service_config::SourceSettings;
@@ -34,40 +41,89 @@ pub(super) struct Started {
     pub(super) haproxy_settings: Settings,
     pub(super) reaper: Reaper,
     pub(super) sources: Vec<SourceSettings>,
+    /// What a predecessor said that is to be executed at the next upgrade.
+    pub(super) program: Option<PathBuf>,
+    pub(super) locked: Option<Locked>,
 }
 
-/// Starts where no `HAProxy` serves yet. `None` when it was asked to end meanwhile.
+/// Starts anew, or goes on with what was `received`, or with what one left that was killed. `None` when it was asked to end
+/// meanwhile.
 ///
 /// # Errors
-/// When something that is needed isn't there, or is wrong.
+/// When something that is needed isn't there, or is wrong; but not while a `HAProxy` serves for which a predecessor started this.
 pub(super) async fn start(
     config: &Config,
-    handed: HandedOver,
+    received: Received,
     signals: &mut Signals,
 ) -> Result<Option<Started>, StartError> {
-    tokio::select! {
-        started = begin(config, handed) => started.map(Some),
-        () = signals.end_is_asked() => {
-            info!("asked to end before HAProxy was started");
-            Ok(None)
-        }
-    }
+    let (inherited, passed) = received.sort();
+    start_with(config, inherited, passed, signals).await
 }
 
-async fn begin(config: &Config, handed: HandedOver) -> Result<Started, StartError> {
-    let Prepared { reaper, version } = find_haproxy(config).await?;
+/// `inherited` is what the program handed over that this one replaced, `passed` what systemd did.
+pub(super) async fn start_with(
+    config: &Config,
+    inherited: Option<Inherited>,
+    passed: Vec<(String, OwnedFd)>,
+    signals: &mut Signals,
+) -> Result<Option<Started>, StartError> {
+    let inherited = match inherited {
+        Some(Inherited { applied: Some(applied), haproxy, program }) => {
+            return go_on(config, applied, haproxy, program, signals).await;
+        }
+        other => other,
+    };
+    let (Prepared { reaper, version }, locked, sources) = tokio::select! {
+        began = begin(config) => began?,
+        () = signals.end_is_asked() => return Ok(asked_too_early()),
+    };
+    let Inherited { applied, haproxy: handed, program } = match inherited {
+        Some(inherited) => inherited,
+        None => recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await,
+    };
+    let settings = reconciler_settings(config, version)?;
+    let haproxy_settings = haproxy_settings(config)?;
+    let (haproxy, (clock, reconciler)) = if let Some(applied) = applied {
+        let (haproxy, no_socket) = Actor::take_over(haproxy_settings.clone(), reaper.clone(), handed);
+        (haproxy, taking_over(settings, applied, no_socket))
+    } else {
+        tokio::select! {
+            checked = check_base(config, settings.base.clone(), &reaper) => checked?,
+            () = signals.end_is_asked() => return Ok(asked_too_early()),
+        }
+        let haproxy = Actor::start(haproxy_settings.clone(), reaper.clone(), handed)
+            .map_err(StartError::OperatorsSocket)?;
+        let clock = Clock(Instant::now());
+        let reconciler = Reconciler::new(settings, clock.now());
+        (haproxy, (clock, reconciler))
+    };
+    let locked = Some(locked);
+    Ok(Some(Started {
+        version,
+        clock,
+        reconciler,
+        haproxy,
+        haproxy_settings,
+        reaper,
+        sources,
+        program,
+        locked,
+    }))
+}
+
+async fn begin(config: &Config) -> Result<(Prepared, Locked, Vec<SourceSettings>), StartError> {
+    let found = find_haproxy(config).await?;
     make_directories(config)?;
+    let locked = lock(&config.runtime_dir).await?;
     tidy_up(config);
     let sources = sources(config)?;
-    tell_start(version);
-    let settings = reconciler_settings(config, version)?;
-    check_base(config, settings.base.clone(), &reaper).await?;
-    let haproxy_settings = haproxy_settings(config)?;
-    let haproxy = Actor::start(haproxy_settings.clone(), reaper.clone(), handed)
-        .map_err(StartError::OperatorsSocket)?;
-    let clock = Clock(Instant::now());
-    let reconciler = Reconciler::new(settings, clock.now());
-    Ok(Started { version, clock, reconciler, haproxy, haproxy_settings, reaper, sources })
+    tell_start(found.version);
+    Ok((found, locked, sources))
+}
+
+fn asked_too_early() -> Option<Started> {
+    info!("asked to end before HAProxy was started");
+    None
 }
 
 /// Goes on where a `HAProxy` serves `applied`. What is not there now is no reason to end it: that is told, and tried again.
@@ -75,10 +131,11 @@ async fn begin(config: &Config, handed: HandedOver) -> Result<Started, StartErro
 ///
 /// # Errors
 /// When a value of proxymgr.yml can't be used, which was asked before ([`super::handover::probe`]).
-pub(super) async fn go_on(
+async fn go_on(
     config: &Config,
     applied: AppliedState,
     handed: HandedOver,
+    program: Option<PathBuf>,
     signals: &mut Signals,
 ) -> Result<Option<Started>, StartError> {
     let haproxy_settings = haproxy_settings(config)?;
@@ -88,6 +145,8 @@ pub(super) async fn go_on(
     if let Err(error) = make_directories(config) {
         error!(error = with_causes(&error), "HAProxy serves on");
     }
+    let locked = lock(&config.runtime_dir).await;
+    let locked = locked.inspect_err(|error| error!(error = with_causes(error), "HAProxy serves on")).ok();
     tidy_up(config);
     let version = tokio::select! {
         version = version_at_last(config, &reaper) => version,
@@ -97,7 +156,26 @@ pub(super) async fn go_on(
         }
     };
     tell_start(version);
-    let mut settings = reconciler_settings(config, version)?;
+    let (clock, reconciler) = taking_over(reconciler_settings(config, version)?, applied, no_socket);
+    Ok(Some(Started {
+        version,
+        clock,
+        reconciler,
+        haproxy,
+        haproxy_settings,
+        reaper,
+        sources,
+        program,
+        locked,
+    }))
+}
+
+/// `no_socket` is why there is no operators' socket.
+fn taking_over(
+    mut settings: reconciler::Settings,
+    applied: AppliedState,
+    no_socket: Option<ListenError>,
+) -> (Clock, Reconciler) {
     if let Some(error) = no_socket {
         error!(
             error = with_causes(&error),
@@ -107,7 +185,7 @@ pub(super) async fn go_on(
     }
     let clock = Clock(Instant::now());
     let reconciler = Reconciler::taking_over(settings, applied, clock.now());
-    Ok(Some(Started { version, clock, reconciler, haproxy, haproxy_settings, reaper, sources }))
+    (clock, reconciler)
 }
 
 /// A package that is just being installed, or a machine under load, may keep `HAProxy` from being asked.

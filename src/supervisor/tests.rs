@@ -8,6 +8,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::sleep;
 
+use super::handover::inherited::Inherited;
+use super::start::start_with;
 use super::*;
 use crate::logging;
 use crate::panics::hook;
@@ -63,9 +65,10 @@ impl Host {
         // Without a log of its own a panic, of a test too, would go unseen; other tests may have it already.
         drop(logging::start(&config.log, None));
         hook::install();
-        let handed = HandedOver { generations, ..HandedOver::default() };
-        let started = start(&config, handed, signals).await.unwrap().unwrap();
-        Supervisor::new(config, file, None, started)
+        let haproxy = HandedOver { generations, ..HandedOver::default() };
+        let inherited = Inherited { haproxy, ..Inherited::default() };
+        let started = start_with(&config, Some(inherited), Vec::new(), signals).await.unwrap().unwrap();
+        Supervisor::new(config, file, started)
     }
 
     async fn answers(&self) -> bool {

@@ -266,3 +266,16 @@ fn a_second_proxymgr_with_the_same_directories_is_refused_and_harms_nothing() {
     assert_eq!((proxymgr.haproxies(), get(local(port)).unwrap()), (haproxies, "a".to_owned()));
     assert!(proxymgr.end().success());
 }
+
+#[test]
+fn a_start_that_finds_no_haproxy_leaves_alone_the_one_that_runs() {
+    let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
+    let server = backends.start("a");
+    setup.paths.write_file_service("web", port, &[server.address.to_string()]);
+    let proxymgr = start(&setup);
+    let _leftover = EndedWithTheTest(haproxy(&setup.paths));
+    kill(proxymgr);
+    let mut next = setup.haproxy_key("path", json!("/nowhere/haproxy")).start();
+    assert_eq!(next.wait_for_end(SOON).code(), Some(69));
+    assert_eq!(get(local(port)).unwrap(), "a");
+}

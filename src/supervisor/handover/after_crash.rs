@@ -85,15 +85,16 @@ impl CrashRecord {
         let write = move || write(&path, &record);
         let written = tokio::task::spawn_blocking(write).await;
         self.delay = (began.elapsed() * SHARE).max(SHORTEST);
-        match written.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic())) {
-            Ok(()) => self.failing = false,
-            Err(error) => self.report(&error),
+        match written {
+            Ok(Ok(())) => self.failing = false,
+            Ok(Err(error)) => self.report(&error.to_string()),
+            Err(panicked) => self.report(&panicked.to_string()),
         }
     }
 
-    fn report(&mut self, error: &io::Error) {
+    fn report(&mut self, error: &str) {
         if !std::mem::replace(&mut self.failing, true) {
-            warn!(%error, "after a crash HAProxy could not be taken over; trying on");
+            warn!(error, "after a crash HAProxy could not be taken over; trying on");
         }
         self.due = Some(Instant::now() + RETRY);
     }

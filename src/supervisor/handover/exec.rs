@@ -8,8 +8,11 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use tracing::error;
 
+use super::inherited::Inherited;
 use super::record::{Files, Record, RecordError};
+use crate::engine::error_text::with_causes;
 use crate::process::file_parcel::FileParcel;
 use crate::systemd::LISTEN_VARIABLES;
 use crate::systemd::files::{self, ReceiveError};
@@ -91,23 +94,42 @@ fn try_replace(
     Err(failed(error.into()))
 }
 
-/// What a predecessor handed over.
+/// What a predecessor handed over, or systemd passed.
 #[derive(Debug)]
 pub struct Received {
-    pub(in crate::supervisor) handed: Result<Option<(Record, Files)>, HandoverError>,
-    /// By systemd.
-    pub(in crate::supervisor) passed: Result<Vec<(String, OwnedFd)>, ReceiveError>,
+    handed: Result<Option<(Record, Files)>, HandoverError>,
+    passed: Result<Vec<(String, OwnedFd)>, ReceiveError>,
 }
 
 impl Received {
-    /// Takes it out of the environment and stdin; to be called once.
+    /// Takes it out of the environment and stdin; to be called once, before any file is opened.
     pub fn take() -> Self {
-        Self { handed: receive(), passed: files::received() }
+        let handed = receive();
+        Self { handed, passed: files::received() }
     }
 
     /// The proxymgr.yml to be used in place of the file, which may have changed since it was asked for.
     pub fn config(&self) -> Option<&str> {
         self.handed.as_ref().ok()?.as_ref()?.0.config()
+    }
+
+    /// What the program handed over which this one replaced within its process, if it did; and what systemd passed.
+    pub(in crate::supervisor) fn sort(self) -> (Option<Inherited>, Vec<(String, OwnedFd)>) {
+        let understood = |handed: Option<(Record, Files)>| {
+            handed.map(|(record, files)| Inherited::of(&record, files)).transpose()
+        };
+        let inherited = self.handed.and_then(|handed| Ok(understood(handed)?)).unwrap_or_else(|error| {
+            error!(
+                error = with_causes(&error),
+                "what was handed over can't be used; HAProxy is started anew"
+            );
+            None
+        });
+        let passed = self.passed.unwrap_or_else(|error| {
+            error!(error = with_causes(&error), "what systemd passed can't be taken");
+            Vec::new()
+        });
+        (inherited, passed)
     }
 }
 
