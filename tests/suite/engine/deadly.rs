@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use proxymgr::engine::reconciler::{Input, Notice};
+use proxymgr::engine::reconciler::{Input, Notice, Order, Outcome, ReloadFailure};
 
 use super::world::{Luck, START_FAILS, World, name, settings};
 
@@ -135,6 +135,25 @@ fn a_restart_does_not_wait_for_what_is_new() {
     assert_eq!(served(&world).len(), 2, "first what ran before");
     world.settle(Duration::from_secs(5));
     assert_eq!(served(&world).len(), 3, "then what is new");
+}
+
+#[test]
+fn a_reload_that_fails_after_a_death_is_not_tried_again_before_what_ran() {
+    let mut world = web_and_api();
+    world.define("new", 82, &[]);
+    world.servers("new", &["4.4.4.4:4"]);
+    while !matches!(world.order, Some(Order::Reload { .. })) {
+        world.now = world.reconciler.deadline().unwrap();
+        world.tell(Input::Tick);
+    }
+    world.die();
+    // The new process hangs and is given up.
+    world.order = None;
+    world.tell(Input::Done(Outcome::ReloadFailed(ReloadFailure::NotServing("no reply".into()))));
+    world.now = world.reconciler.deadline().unwrap();
+    world.tell(Input::Tick);
+    let Some(Order::Reload { after, .. }) = &world.order else { panic!("{:?}", world.order) };
+    assert_eq!(after.services.keys().map(ToString::to_string).collect::<Vec<_>>(), ["api", "web"]);
 }
 
 #[test]
