@@ -24,7 +24,9 @@ pub struct DirectoryWatch {
 #[derive(Debug, thiserror::Error)]
 pub enum DirectoryWatchError {
     /// The kernel gave no inotify instance.
-    #[error("inotify isn't available ({0}); raise fs.inotify.max_user_instances")]
+    #[error(
+        "inotify isn't available ({0}); raise fs.inotify.max_user_instances, or the limit of open files (ulimit -n)"
+    )]
     Instance(#[source] io::Error),
     /// Not even the root directory could be watched.
     #[error("'{path}' can't be watched ({source}); raise fs.inotify.max_user_watches, or check the permissions", path = path.display())]

@@ -88,14 +88,14 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_full_disk_under_haproxy_cfg_stops_no_change_and_is_told_once_under_load() {
+fn a_full_disk_under_haproxy_cfg_stops_no_change_and_is_told_once() {
     let (_directory, path) = place();
     let disk = Disk::new(&path, "256k");
     config_goes_on(&disk, Disk::fill, Disk::free, "the disk or the quota is full");
 }
 
 #[test]
-fn a_read_only_directory_of_haproxy_cfg_stops_no_change_and_is_told_once_under_load() {
+fn a_read_only_directory_of_haproxy_cfg_stops_no_change_and_is_told_once() {
     let (_directory, path) = place();
     let disk = Disk::new(&path, "1m");
     config_goes_on(&disk, Disk::read_only, Disk::writable, "is mounted read-only");

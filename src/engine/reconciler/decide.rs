@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::includes::namesake;
-use super::{Effect, Notice, Order, Phase, Reconciler, UnderWay};
+use super::{Effect, Notice, Order, Phase, Reconciler, Start, UnderWay};
 use crate::engine::command::{RuntimeCommand, ServerAction};
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
@@ -28,12 +28,13 @@ impl Reconciler {
             Phase::Starting | Phase::Down => {
                 if self.timing.start_at <= now {
                     let reason = self.timing.crash.clone().map_or(ReloadReason::Start, ReloadReason::Crash);
-                    let desired = if self.phase == Phase::Down && self.restart_as_before {
-                        self.desired_as_before(now)
-                    } else {
-                        self.desired(now, effects)
+                    let start = self.next_start;
+                    let desired = match start {
+                        Start::AsBefore if self.applied.is_some() => self.desired_as_before(now),
+                        Start::AsBefore | Start::AsWanted => self.desired(now, effects),
                     };
                     self.order_reload(BTreeSet::from([reason]), Vec::new(), desired, now, effects);
+                    self.last_start = start;
                 }
             }
             Phase::Running => self.look(now, effects),
@@ -196,7 +197,8 @@ impl Reconciler {
         let ran = self.applied.as_ref().map_or_else(|| self.base(), |applied| &applied.base);
         let base = if self.base_refused { self.base() } else { ran };
         let (mut desired, _told_elsewhere) = admit(base, &candidates, &self.quarantine, last_good);
-        desired.includes = self.last_good_includes().cloned().unwrap_or_default();
+        let without_the_guilty = || self.includes.chosen(None);
+        desired.includes = self.last_good_includes().cloned().unwrap_or_else(without_the_guilty);
         desired
     }
 
@@ -251,6 +253,7 @@ impl Reconciler {
         effects: &mut Vec<Effect>,
     ) {
         self.timing.reload_ordered(now);
+        self.last_start = Start::AsWanted;
         let after = AppliedState::loaded(&desired, self.applied.as_ref());
         let config = self.renderer.render(&after);
         let before = self.applied.clone();

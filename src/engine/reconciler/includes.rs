@@ -40,7 +40,7 @@ struct Refused {
 enum Guilty {
     File(String),
     /// Nobody can tell which file.
-    Some,
+    Unknown,
 }
 
 impl Default for KnownIncludes {
@@ -91,7 +91,7 @@ impl KnownIncludes {
     pub(super) fn refuse_whole(&mut self, set: &Arc<Includes>, until: Moment) {
         self.in_trouble = true;
         self.refused.retain(|refused| refused.set != *set);
-        self.refused.push(Refused { set: set.clone(), guilty: Guilty::Some, until });
+        self.refused.push(Refused { set: set.clone(), guilty: Guilty::Unknown, until });
     }
 
     /// Whether `set` is refused.
@@ -127,7 +127,7 @@ impl KnownIncludes {
         while let Some(guilty) = self.guilty(&chosen) {
             chosen = match guilty {
                 Guilty::File(file) => Arc::new(chosen.without(file)),
-                Guilty::Some => Arc::default(),
+                Guilty::Unknown => Arc::default(),
             };
         }
         chosen

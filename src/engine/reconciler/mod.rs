@@ -86,9 +86,11 @@ pub struct Reconciler {
     trials: Trials,
     /// `global` and `defaults` were given up; those that proved themselves stand in for them.
     base_refused: bool,
-    /// The next start is that of what ran before.
-    restart_as_before: bool,
     halving: Halving,
+    /// What the next start takes, when nothing serves.
+    next_start: Start,
+    /// What the last reload took, or the one under way.
+    last_start: Start,
     timing: Timing,
     renderer: Renderer,
 }
@@ -100,6 +102,14 @@ enum Phase {
     Starting,
     Running,
     Down,
+}
+
+/// What a new process is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// What the last one held; what is wanted, if there was none.
+    AsBefore,
+    AsWanted,
 }
 
 /// The order under way, with what its outcome is judged by.
@@ -134,8 +144,9 @@ impl Reconciler {
             config_unwritten: None,
             trials: Trials::default(),
             base_refused: false,
-            restart_as_before: false,
             halving: Halving::default(),
+            next_start: Start::AsWanted,
+            last_start: Start::AsWanted,
             timing: Timing::new(&settings, now),
             renderer: Renderer::default(),
             settings,
@@ -313,7 +324,7 @@ impl Reconciler {
         self.go_back(&given_up, &how, now, effects);
         self.timing.crash = Some(how);
         self.phase = Phase::Down;
-        self.restart_as_before = self.applied.is_some();
+        self.next_start = Start::AsBefore;
     }
 
     /// Refuses what was given up, so that the last good configuration is what is wanted.

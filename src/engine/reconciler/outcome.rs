@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::timing::{RETRY, RETRY_REFUSED};
 use super::{
-    Complaint, Effect, IncludesMeanwhile, Notice, Outcome, Phase, Reconciler, ReloadFailure, UnderWay,
+    Complaint, Effect, IncludesMeanwhile, Notice, Outcome, Phase, Reconciler, ReloadFailure, Start, UnderWay,
 };
 use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::include::Includes;
@@ -214,7 +214,10 @@ impl Reconciler {
             self.timing.reload_failed(now);
         } else {
             self.timing.start_failed(now);
-            self.restart_as_before = !self.restart_as_before && self.applied.is_some();
+            self.next_start = match self.last_start {
+                Start::AsBefore => Start::AsWanted,
+                Start::AsWanted => Start::AsBefore,
+            };
         }
     }
 

@@ -25,7 +25,7 @@ const SWEEP_LONGEST: Duration = Duration::from_secs(10);
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// Another try after a failure that may pass by itself: a port in use, a full disk.
 pub(super) const RETRY: Duration = Duration::from_secs(5);
-/// Another try of a definition that ran until `HAProxy` died, and that it refuses now.
+/// Another try of a definition that ran until `HAProxy` died, and that it refuses now, or that no process starts with.
 pub(super) const RETRY_REFUSED: Duration = Duration::from_secs(60);
 /// After this many failed attempts in a row to mend by commands, a reload mends.
 const STRIKES: u32 = 3;

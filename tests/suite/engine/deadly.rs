@@ -1,8 +1,12 @@
 //! Definitions that the check takes, and that kill `HAProxy`, or that it doesn't start with.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use proxymgr::engine::reconciler::{Input, Notice};
+use proxymgr::engine::include::{IncludedFile, Includes};
+use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::reconciler::{Input, Notice, Order, Outcome, ReloadFailure};
 
 use super::world::{Luck, START_FAILS, World, name, settings};
 
@@ -91,6 +95,51 @@ fn those_that_came_with_the_guilty_one_are_back_after_a_while() {
 }
 
 #[test]
+fn included_files_that_kill_haproxy_are_given_up_as_a_whole() {
+    let files = |texts: &[(&str, &str)]| {
+        let file = |(path, text): &(&str, &str)| IncludedFile::new(Path::new(path), text.as_bytes()).unwrap();
+        Input::Includes(Includes::new(texts.iter().map(file).collect()))
+    };
+    let mut world = web_and_api();
+    world.tell(files(&[("/a.cfg", "listen a\n timeout queue 1s\n")]));
+    world.settle(2 * MINUTE);
+    world.tell(files(&[
+        ("/a.cfg", "listen a\n timeout queue 2s\n"),
+        ("/b.cfg", "listen b\n deadly option\n"),
+    ]));
+    world.settle(MINUTE);
+    assert_eq!((world.deaths, went_back(&world)), (3, vec![&vec!["the included files".to_owned()]]));
+    assert!(
+        world.config.contains("timeout queue 1s") && !world.config.contains("deadly"),
+        "{}",
+        world.config
+    );
+    world.tell(files(&[("/a.cfg", "listen a\n timeout queue 2s\n"), ("/b.cfg", "listen b\n")]));
+    world.settle(MINUTE);
+    assert!(world.config.contains("timeout queue 2s") && world.config.contains("listen b"));
+    assert_eq!(world.deaths, 3);
+}
+
+#[test]
+fn defaults_that_kill_haproxy_are_given_up_for_those_that_ran_before_the_new_proxymgr_yml() {
+    let world = web_and_api();
+    let mut deadly = settings(true);
+    let mut base = (*deadly.base).clone();
+    base.defaults = vec![OptionLine::parse("deadly option").unwrap()];
+    deadly.base = Arc::new(base);
+    let mut world = world.taken_over(deadly);
+    for (service, port) in [("web", 80), ("api", 81)] {
+        world.define(service, port, &[]);
+        world.servers(service, &["1.1.1.1:1"]);
+    }
+    world.tell(Input::Listed);
+    world.settle(10 * MINUTE);
+    assert_eq!((world.deaths, went_back(&world)), (3, vec![&vec!["global and defaults".to_owned()]]));
+    assert!(!world.config.contains("deadly"), "{}", world.config);
+    assert_eq!(served(&world), [("api".into(), 1), ("web".into(), 1)]);
+}
+
+#[test]
 fn without_a_last_good_configuration_the_crashes_go_on_with_pauses() {
     let mut world = World::new(settings(true));
     world.define("web", 80, &["deadly option"]);
@@ -135,6 +184,25 @@ fn a_restart_does_not_wait_for_what_is_new() {
     assert_eq!(served(&world).len(), 2, "first what ran before");
     world.settle(Duration::from_secs(5));
     assert_eq!(served(&world).len(), 3, "then what is new");
+}
+
+#[test]
+fn a_reload_that_fails_after_a_death_is_not_tried_again_before_what_ran() {
+    let mut world = web_and_api();
+    world.define("new", 82, &[]);
+    world.servers("new", &["4.4.4.4:4"]);
+    while !matches!(world.order, Some(Order::Reload { .. })) {
+        world.now = world.reconciler.deadline().unwrap();
+        world.tell(Input::Tick);
+    }
+    world.die();
+    // The new process hangs and is given up.
+    world.order = None;
+    world.tell(Input::Done(Outcome::ReloadFailed(ReloadFailure::NotServing("no reply".into()))));
+    world.now = world.reconciler.deadline().unwrap();
+    world.tell(Input::Tick);
+    let Some(Order::Reload { after, .. }) = &world.order else { panic!("{:?}", world.order) };
+    assert_eq!(after.services.keys().map(ToString::to_string).collect::<Vec<_>>(), ["api", "web"]);
 }
 
 #[test]
