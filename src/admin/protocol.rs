@@ -244,6 +244,7 @@ fn this_version() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
@@ -307,6 +308,17 @@ mod tests {
             "there is no command 'fly\\n' here; there are confirm, drain, ping, reload, status, undrain, upgrade"
         );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_too_odd_to_be_read(line in prop::collection::vec(any::<u8>(), 0..200), key in "[a-z]{1,8}", value in any::<i64>()) {
+            let _refused = Command::from_line(&line);
+            let named = json!({"command": "status", key: value}).to_string();
+            if let Err(failure) = Command::from_line(named.as_bytes()) {
+                prop_assert!(matches!(failure.code, FailureCode::Malformed | FailureCode::Version | FailureCode::UnknownCommand));
+            }
+        }
     }
 
     #[test]
