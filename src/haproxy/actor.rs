@@ -27,7 +27,7 @@ use crate::process::reaper::Reaper;
 /// How long a new process may take to serve; 1000 services x 50 servers take 1.3 s.
 pub const START_LIMIT: Duration = Duration::from_secs(30);
 /// How often the serving process is asked for its connections.
-const COUNT_EVERY: Duration = Duration::from_secs(5);
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// Where everything is, and the limits.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub enum Event {
     Done(Outcome),
     /// The serving process ended by itself.
     Died(Exit),
+    /// Somebody else told the serving process to accept no more.
+    Stopped,
 }
 
 /// How the actor ends.
@@ -191,10 +193,7 @@ impl Actor {
                     None
                 }
                 _ = count.tick() => {
-                    if let Some(serving) = &mut self.serving {
-                        serving.count_clients().await;
-                    }
-                    None
+                    self.look_at_the_serving().await
                 }
             };
             self.publish();
@@ -204,6 +203,16 @@ impl Actor {
                 return;
             }
         }
+    }
+
+    /// Nothing but its runtime socket tells that somebody else asked the process for its soft stop: it lives on with our
+    /// connection, and accepts no more.
+    async fn look_at_the_serving(&mut self) -> Option<Event> {
+        if !self.serving.as_mut()?.is_stopping().await {
+            return None;
+        }
+        self.draining.push(self.serving.take()?);
+        Some(Event::Stopped)
     }
 
     fn publish(&self) {

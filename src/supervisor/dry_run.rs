@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
+use super::feeds::registry_input;
 use super::prepare::StartError;
 use super::settings::{host_names, reconciler_settings, sources};
-use super::{Clock, REGISTRY_QUEUE, registry_input};
+use super::{Clock, REGISTRY_QUEUE};
 use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::listed_server::ListedServer;

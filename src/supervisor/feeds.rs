@@ -8,6 +8,7 @@ use super::remember::recall;
 use super::settings::host_names;
 use crate::config::Config;
 use crate::engine::include::Includes;
+use crate::engine::reconciler::Input;
 use crate::include_files::Follower;
 use crate::panics::caught;
 use crate::service_config::SourceSettings;
@@ -53,6 +54,23 @@ impl Drop for Feeds {
     fn drop(&mut self) {
         for task in &self.tasks {
             task.abort();
+        }
+    }
+}
+
+/// What the reconciler is told of a registry's event. Refusals and skipped entries are logged where they are found.
+pub(super) fn registry_input(event: RegistryEvent) -> Option<Input> {
+    match event {
+        RegistryEvent::Listed => Some(Input::Listed),
+        RegistryEvent::Defined { name, spec, definition: _, unknown_keys: _ } => {
+            Some(Input::Defined(name, spec))
+        }
+        RegistryEvent::Remembered { name, servers } => Some(Input::Remembered(name, servers)),
+        RegistryEvent::Refused { .. } | RegistryEvent::Forgotten { .. } => None,
+        RegistryEvent::Removed { name } => Some(Input::Removed(name)),
+        RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),
+        RegistryEvent::FixedServers { name, servers } => {
+            Some(Input::FixedServers(name, servers.servers().to_vec()))
         }
     }
 }

@@ -34,11 +34,10 @@ use crate::haproxy::actor::{Ending, Event, Handle};
 use crate::haproxy::handover::HandedOver;
 use crate::panics::{Restarts, caught};
 use crate::service_config::SourceSettings;
-use crate::service_manager::RegistryEvent;
 use crate::systemd::{self, State, Watchdog};
 
 use end::end_haproxy;
-use feeds::Feeds;
+use feeds::{Feeds, registry_input};
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
 use operator_drains::OperatorDrains;
@@ -51,6 +50,7 @@ use status::StatusDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
+const STOPPED: &str = "somebody else told it to stop (SIGUSR1)";
 /// A disk that hangs must not keep `HAProxy` from draining.
 const LAST_WRITE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -200,6 +200,7 @@ impl Supervisor {
                         Some(Input::Done(outcome))
                     }
                     Some(Event::Died(exit)) => Some(Input::Died { how: exit.to_string() }),
+                    Some(Event::Stopped) => Some(Input::Died { how: STOPPED.to_owned() }),
                     None => return Flow::BeginAnew,
                 },
                 event = self.feeds.registry.recv() => match event {
@@ -362,23 +363,6 @@ impl Clock {
         match deadline {
             Some(deadline) => tokio::time::sleep(deadline - self.now()).await,
             None => std::future::pending().await,
-        }
-    }
-}
-
-/// What the reconciler is told of a registry's event. Refusals and skipped entries are logged where they are found.
-fn registry_input(event: RegistryEvent) -> Option<Input> {
-    match event {
-        RegistryEvent::Listed => Some(Input::Listed),
-        RegistryEvent::Defined { name, spec, definition: _, unknown_keys: _ } => {
-            Some(Input::Defined(name, spec))
-        }
-        RegistryEvent::Remembered { name, servers } => Some(Input::Remembered(name, servers)),
-        RegistryEvent::Refused { .. } | RegistryEvent::Forgotten { .. } => None,
-        RegistryEvent::Removed { name } => Some(Input::Removed(name)),
-        RegistryEvent::Servers { name, servers } => Some(Input::Servers(name, servers.servers().to_vec())),
-        RegistryEvent::FixedServers { name, servers } => {
-            Some(Input::FixedServers(name, servers.servers().to_vec()))
         }
     }
 }

@@ -14,7 +14,7 @@ use super::support::proc::Process;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
 use super::support::requests::{SOON, local};
-use super::support::running::{assert_config_says_what_runs, log_lines, start};
+use super::support::running::{LogLine, assert_config_says_what_runs, log_lines, start};
 
 const WORKERS: usize = 16;
 
@@ -71,6 +71,29 @@ fn a_haproxy_killed_under_load_costs_only_the_requests_in_flight() {
     assert!(report.rate() >= 1000.0, "the load was to be at least 1000 requests/s: {report}");
     assert!(report.longest_gap < Duration::from_secs(5), "{report}");
     assert_config_says_what_runs(&setup.paths);
+}
+
+#[test]
+fn a_haproxy_that_somebody_else_tells_to_stop_is_replaced_and_nobody_is_refused_under_load() {
+    let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
+    let server = backends.start("a");
+    setup.paths.write_file_service("web", port, &[server.address.to_string()]);
+    let proxymgr = start(&setup);
+    let load =
+        Load::to(local(port)).short(WORKERS / 2).keep_alive(WORKERS / 2).rate(500).timeout(SOON).start();
+    let stopped = serving(&proxymgr, None);
+    stopped.signal(Signal::SIGUSR1);
+    serving(&proxymgr, Some(stopped));
+    let successes = load.so_far().successes;
+    eventually(SOON, "it serves again", || {
+        let report = load.so_far();
+        if report.successes > successes + 500 { Ok(()) } else { Err(report.to_string()) }
+    });
+    load.stop().assert_no_errors();
+    let is_told =
+        |line: &LogLine| line.message.contains("ended by itself (somebody else told it to stop (SIGUSR1))");
+    let told = log_lines(&proxymgr).iter().filter(|line| is_told(line)).count();
+    assert_eq!(told, 1);
 }
 
 #[test]

@@ -75,14 +75,16 @@ impl Serving {
         Ok(self.connection.insert(connection))
     }
 
-    /// Asks how many clients it has.
-    pub(in crate::haproxy) async fn count_clients(&mut self) {
+    /// Asks how many clients it has, and tells whether it is in soft stop, which somebody else asked for.
+    pub(in crate::haproxy) async fn is_stopping(&mut self) -> bool {
         let reply = match self.connection().await {
             Ok(connection) => connection.execute("show info").await.ok(),
             Err(_no_answer) => None,
         };
         let info = reply.and_then(|reply| parse_show_info(&reply).ok());
+        let stopping = info.as_ref().is_some_and(|info| info.stopping);
         self.clients = info.map(|info| info.current_connections);
+        stopping
     }
 
     #[cfg(test)]

@@ -105,7 +105,7 @@ impl Bench {
         let deadline = Instant::now() + SOON;
         while serving.view().connections != Some(1) {
             assert!(Instant::now() < deadline, "{:?}", serving.view());
-            serving.count_clients().await;
+            assert!(!serving.is_stopping().await);
         }
         (serving, client)
     }
