@@ -59,6 +59,33 @@ pub struct HaproxyStatus {
     pub connections: Option<u64>,
     /// Why it doesn't answer.
     pub problem: Option<String>,
+    /// All processes, as they were seen last: the one that serves, then those that drain, oldest first.
+    pub generations: Vec<GenerationStatus>,
+}
+
+/// One process of `HAProxy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GenerationStatus {
+    /// Counted from 1, over upgrades of `ProxyMgr` too.
+    pub generation: u64,
+    /// Its process.
+    pub pid: u32,
+    /// What it does.
+    pub state: GenerationState,
+    /// For how long.
+    pub for_s: u64,
+    /// Its clients, when it was asked last; null of one that does not tell.
+    pub connections: Option<u64>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationState {
+    /// It takes connections.
+    Serving,
+    /// It ends with its last connection.
+    Draining,
 }
 
 /// A reload, or a start.

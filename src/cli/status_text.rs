@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use super::report_text::one_line;
 use super::terminal::Screen;
-use crate::admin::status::{ReloadState, ReloadStatus, ServerStatus, ServiceStatus, Status};
+use crate::admin::status::{
+    GenerationState, GenerationStatus, ReloadState, ReloadStatus, ServerStatus, ServiceStatus, Status,
+};
 
 /// The most problems shown of one service where all are listed; `status SERVICE` has all.
 const MAX_PROBLEMS: usize = 3;
@@ -66,6 +68,7 @@ fn head(status: &Status) -> Vec<String> {
         let _ = write!(line, "; it does not answer: {}", one_line(problem));
     }
     lines.push(line);
+    lines.extend(draining(&haproxy.generations));
     lines.push(match &status.last_reload {
         None => "No reload since this program began".to_owned(),
         Some(reload) => format!("Last reload {}", reload_line(reload)),
@@ -83,6 +86,17 @@ fn head(status: &Status) -> Vec<String> {
     lines.push(line);
     lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines
+}
+
+/// The old processes, if any.
+fn draining(generations: &[GenerationStatus]) -> Option<String> {
+    let old = generations.iter().filter(|generation| generation.state == GenerationState::Draining);
+    let one = |old: &GenerationStatus| {
+        let clients = old.connections.map(|count| format!(", {}", counted(count, "connection")));
+        format!("pid {} for {}{}", old.pid, span(old.for_s), clients.unwrap_or_default())
+    };
+    let old: Vec<_> = old.map(one).collect();
+    (!old.is_empty()).then(|| format!("Old ones that drain: {}", old.join("; ")))
 }
 
 /// How long ago it was, what came of it, and why it was.
@@ -222,6 +236,7 @@ mod tests {
                 uptime_s: Some(59),
                 connections: Some(1),
                 problem: None,
+                generations: Vec::new(),
             },
             last_reload: Some(ReloadStatus {
                 at: since,
@@ -263,6 +278,21 @@ mod tests {
              \x20   and 1 more ('proxymgr status web' shows all)\n\
              a-long-name  serving   1 of 2        0.0.0.0:80\n"
         );
+    }
+
+    #[test]
+    fn old_processes_are_told_as_long_as_they_drain() {
+        let mut status = status(Vec::new());
+        let generation =
+            |pid, state, connections| GenerationStatus { generation: 1, pid, state, for_s: 61, connections };
+        status.haproxy.generations = vec![
+            generation(8, GenerationState::Serving, None),
+            generation(6, GenerationState::Draining, Some(1)),
+            generation(7, GenerationState::Draining, None),
+        ];
+        let text = text(&status, false, Screen::default());
+        let expected = "Old ones that drain: pid 6 for 1 min 1 s, 1 connection; pid 7 for 1 min 1 s";
+        assert_eq!(text.lines().nth(2), Some(expected));
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl Supervisor {
             Command::Reload => self.replacement.begin(Why::Reread, Some(asker), self.reconciler.applied()),
             Command::Upgrade => self.replacement.begin(Why::Upgrade, Some(asker), self.reconciler.applied()),
             Command::Status(query) => {
-                self.status_desk.answer(query, &self.reconciler, self.clock.now(), asker);
+                let generations = self.haproxy.generations.borrow().clone();
+                self.status_desk.answer(query, &self.reconciler, generations, self.clock.now(), asker);
             }
             Command::Confirm { service } => {
                 self.confirm(&service, asker);

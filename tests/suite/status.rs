@@ -1,7 +1,8 @@
 //! `proxymgr status` against a running one.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -352,6 +353,32 @@ fn what_was_taken_over_is_told() {
         (&Value::Null, &json!("serving"))
     );
     assert!(proxymgr.process().is_alive());
+}
+
+#[test]
+fn old_processes_are_told_as_long_as_they_drain() {
+    let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
+    let server = backends.start("a");
+    setup.paths.write_file_service("web", port, &[server.address.to_string()]);
+    let _proxymgr = start(&setup);
+    let before = status(&setup.paths)["haproxy"]["generations"].clone();
+    assert_eq!((&before[0]["generation"], &before[0]["state"]), (&json!(1), &json!("serving")), "{before}");
+    let mut connection = TcpStream::connect(local(port)).unwrap();
+    connection.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_ne!(connection.read(&mut [0; 4096]).unwrap(), 0);
+    let definition = json!({"type": "file", "file": setup.paths.root.join("web.servers"), "port": port, "listen_options": ["timeout queue 9s"]});
+    setup.paths.write_service("web", &definition);
+    let after = wait_for(&setup.paths, "the old one drains with its client", |status| {
+        let old = &status["haproxy"]["generations"][1];
+        old["state"] == "draining" && old["connections"] == 1
+    });
+    let [new, old] = [0, 1].map(|index: usize| after["haproxy"]["generations"][index].clone());
+    assert_eq!((&old["pid"], &new["generation"]), (&before[0]["pid"], &json!(2)));
+    assert!(said(&setup.paths, &["status"]).stdout.contains("\nOld ones that drain: pid "));
+    drop(connection);
+    wait_for(&setup.paths, "it is gone", |status| {
+        status["haproxy"]["generations"].as_array().is_some_and(|generations| generations.len() == 1)
+    });
 }
 
 /// A command that runs on; dropped, it is killed.

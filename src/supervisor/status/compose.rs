@@ -10,14 +10,16 @@ use super::notes::{At, Commands, Note};
 use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
 use crate::admin::status::{
-    CommandStatus, Counts, DefinitionStatus, HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus,
-    ReloadState, ReloadStatus, ServerState, ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus,
+    CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, HaproxyStatus, HeldStatus,
+    IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom, ServiceStatus,
+    Status, StatusQuery, TimeStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::engine::utc_text::utc_text;
+use crate::haproxy::generations::{Generation, Generations};
 
 /// All that the loop knows, at the moment of the question.
 #[derive(Debug)]
@@ -27,6 +29,7 @@ pub(super) struct Facts {
     pub(super) began: SystemTime,
     pub(super) installed: HaproxyVersion,
     pub(super) report: Report,
+    pub(super) generations: Generations,
     pub(super) remarks: Arc<Remarks>,
     pub(super) notes: BTreeMap<ServiceName, Note>,
     pub(super) last_reload: Option<LastReload>,
@@ -60,7 +63,22 @@ fn haproxy(facts: &Facts, view: Result<&HaproxyView, &String>) -> HaproxyStatus 
         uptime_s: info.map(|info| info.uptime_seconds),
         connections: info.map(|info| info.current_connections),
         problem: view.err().cloned(),
+        generations: generations(&facts.generations),
     }
+}
+
+fn generations(seen: &Generations) -> Vec<GenerationStatus> {
+    let status = |state| {
+        move |generation: &Generation| GenerationStatus {
+            generation: generation.number,
+            pid: generation.pid,
+            state,
+            for_s: generation.since.elapsed().as_secs(),
+            connections: generation.connections,
+        }
+    };
+    let serving = seen.serving.iter().map(status(GenerationState::Serving));
+    serving.chain(seen.draining.iter().map(status(GenerationState::Draining))).collect()
 }
 
 fn reload(last: &LastReload, now: Moment) -> ReloadStatus {

@@ -24,6 +24,7 @@ use crate::engine::printable::printable;
 use crate::engine::reconciler::{Notice, Order, Reconciler};
 use crate::engine::report::Report;
 use crate::engine::service::ServiceName;
+use crate::haproxy::generations::Generations;
 use crate::service_manager::RegistryEvent;
 
 use compose::{Facts, compose};
@@ -83,7 +84,14 @@ impl StatusDesk {
     }
 
     /// Answers in a task of its own.
-    pub(super) fn answer(&self, query: StatusQuery, reconciler: &Reconciler, now: Moment, asker: Asker) {
+    pub(super) fn answer(
+        &self,
+        query: StatusQuery,
+        reconciler: &Reconciler,
+        generations: Generations,
+        now: Moment,
+        asker: Asker,
+    ) {
         let mut report = reconciler.report();
         if let Some(service) = &query.service {
             report.services.retain(|name, _| name.as_str() == service);
@@ -99,6 +107,7 @@ impl StatusDesk {
             began: self.began,
             installed: self.installed,
             report,
+            generations,
             remarks: self.remarks.clone(),
             notes,
             last_reload: self.last_reload.clone(),
