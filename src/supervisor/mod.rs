@@ -176,6 +176,7 @@ impl Supervisor {
             self.commands = commands::listen(&self.config.runtime_dir);
         }
         self.reconciler.begin_anew(self.ordered, self.clock.now());
+        self.status_desk.begin_anew();
         let (feeds, includes) = Feeds::start(&self.config, self.sources.clone());
         self.feeds = feeds;
         if let Some(includes) = includes {

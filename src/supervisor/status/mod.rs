@@ -62,6 +62,12 @@ impl StatusDesk {
         }
     }
 
+    /// The registries are heard anew.
+    pub(super) fn begin_anew(&mut self) {
+        self.remarks = Arc::default();
+        self.notes = Notes::default();
+    }
+
     /// Takes note of what the registries say.
     pub(super) fn note_event(&mut self, event: &RegistryEvent, now: Moment) {
         Remarks::note(&mut self.remarks, event);
@@ -139,4 +145,19 @@ fn no_such_service(asked: &str, report: &Report, remarks: &Remarks) -> Failure {
         |name| format!("did you mean '{name}'?"),
     );
     Failure::new(FailureCode::NotFound, format!("there is no service '{}'; {hint}", printable(asked)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_registries_said_is_forgotten_when_they_are_heard_anew() {
+        let mut desk = StatusDesk::new(HaproxyVersion::new(2, 6, 0), "/s".into());
+        let refused = RegistryEvent::Refused { name: "web".into(), reason: "bad".into() };
+        desk.note_event(&refused, Moment::START);
+        assert!(desk.remarks.is_refused("web"));
+        desk.begin_anew();
+        assert!(!desk.remarks.is_refused("web"));
+    }
 }
