@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use super::halving::is_turn;
 use super::includes::namesake;
 use super::{Effect, Notice, Order, Phase, Reconciler, Start, UnderWay};
 use crate::engine::command::{RuntimeCommand, ServerAction};
@@ -85,6 +86,10 @@ impl Reconciler {
             let reasons = BTreeSet::from([ReloadReason::Repair("commands did not mend what runs".into())]);
             let desired = self.desired(now, effects);
             self.order_reload(reasons, Vec::new(), desired, now, effects);
+        } else if self.halving.wants_control() {
+            let reasons = BTreeSet::from([ReloadReason::Repair("whether HAProxy starts as before".into())]);
+            let desired = self.desired(now, effects);
+            self.order_reload(reasons, Vec::new(), desired, now, effects);
         } else if self.timing.compare_at <= now {
             self.under_way = Some(UnderWay::Compare);
             effects.push(Effect::Order(Order::Compare));
@@ -154,7 +159,7 @@ impl Reconciler {
         let (mut desired, obstacles) = admit(self.base(), &candidates, &self.quarantine, self.last_good());
         desired.includes = self.chosen_includes(&desired, now, effects);
         for (service, obstacle) in &obstacles {
-            if self.obstacles.get(service) != Some(obstacle) {
+            if self.obstacles.get(service) != Some(obstacle) && !is_turn(obstacle) {
                 let serves_on = desired.services.contains_key(service);
                 let (service, obstacle) = (service.clone(), obstacle.clone());
                 effects.push(Effect::Notice(Notice::Obstructed { service, obstacle, serves_on }));
@@ -168,7 +173,10 @@ impl Reconciler {
         };
         let mut obstacles = obstacles;
         for (service, obstacle) in std::mem::take(&mut self.obstacles) {
-            if obstacles.contains_key(&service) || self.known.section(&service).is_none() {
+            if obstacles.contains_key(&service)
+                || self.known.section(&service).is_none()
+                || is_turn(&obstacle)
+            {
                 continue;
             }
             if runs(&service) {

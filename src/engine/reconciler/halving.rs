@@ -1,12 +1,14 @@
 //! Who of several new definitions makes `HAProxy` refuse the configuration, when it doesn't say: they are tried in parts.
 //!
-//! A part that is refused is split; its first half is tried, the second waits. What is taken serves at once. When a first half is
+//! First it is tried whether `HAProxy` starts without any of them: if not, the fault is not theirs. Then
+//! a part that is refused is split; its first half is tried, the second waits. What is taken serves at once. When a first half is
 //! taken, the second must hold the guilty one and is split without being tried as a whole. So one guilty among n costs about
 //! log2(n) checks, and the others don't wait for it to be mended.
 
 use super::timing::RETRY_REFUSED;
 use super::{Effect, Notice, Reconciler};
 use crate::engine::moment::Moment;
+use crate::engine::policy::Obstacle;
 use crate::engine::service::ServiceName;
 use crate::engine::state::DesiredState;
 
@@ -17,6 +19,8 @@ const WAITS: &str = "HAProxy refuses the configuration with new definitions, and
 #[derive(Debug, Default)]
 pub(super) struct Halving {
     waiting: Vec<Part>,
+    /// All wait, and what ran before is tried.
+    control: bool,
     /// The first half of a part is being tried, whose second half waits next.
     first_half: bool,
     why: String,
@@ -30,11 +34,21 @@ impl Halving {
     pub(super) fn is_under_way(&self) -> bool {
         self.first_half || !self.waiting.is_empty()
     }
+
+    /// Whether what ran before is to be tried, though nothing of it has changed.
+    pub(super) fn wants_control(&self) -> bool {
+        self.control
+    }
+}
+
+/// Whether a service only waits for its turn, which is over soon and not worth a line of the log.
+pub(super) fn is_turn(obstacle: &Obstacle) -> bool {
+    matches!(obstacle, Obstacle::Quarantined(reason) if reason == WAITS)
 }
 
 impl Reconciler {
-    /// Splits the new definitions of `desired`, which was refused without naming any. `false` when there are none: it is not
-    /// theirs to mend.
+    /// Splits the new definitions of `desired`, which was refused without naming any. `false` when it is not theirs to mend:
+    /// there are none, or `HAProxy` does not start without them either.
     pub(super) fn halve(
         &mut self,
         desired: &DesiredState,
@@ -45,14 +59,19 @@ impl Reconciler {
         let new: Vec<_> =
             desired.services.keys().filter(|name| self.is_new_definition(name, desired)).cloned().collect();
         if new.is_empty() {
-            self.halving = Halving::default();
             return false;
         }
-        if !self.halving.is_under_way() && new.len() > 1 {
-            effects.push(Effect::Notice(Notice::TriedInParts { why: why.to_owned(), services: new.len() }));
-        }
+        let begins = !self.halving.is_under_way();
         why.clone_into(&mut self.halving.why);
         self.halving.first_half = false;
+        if begins {
+            effects.push(Effect::Notice(Notice::TriedInParts { why: why.to_owned(), services: new.len() }));
+            self.halving.control = true;
+            self.let_wait(&new);
+            self.timing.reload_without_waiting(now);
+            self.timing.changes.touch(now);
+            return true;
+        }
         match new.as_slice() {
             [guilty] => {
                 self.refuse_found(guilty, now);
@@ -64,10 +83,19 @@ impl Reconciler {
         true
     }
 
+    /// Something else is wrong: nobody waits any more.
+    pub(super) fn give_up_halving(&mut self) {
+        for Part(part) in std::mem::take(&mut self.halving).waiting {
+            self.quarantine.forgive(&part, WAITS);
+        }
+        self.obstacles.retain(|_, obstacle| !is_turn(obstacle));
+    }
+
     /// What was tried serves: the next part has its turn.
     pub(super) fn part_taken(&mut self, now: Moment) {
         if self.halving.is_under_way() {
-            let rest_is_guilty = std::mem::take(&mut self.halving.first_half);
+            let first_half = std::mem::take(&mut self.halving.first_half);
+            let rest_is_guilty = std::mem::take(&mut self.halving.control) || first_half;
             self.try_next_part(rest_is_guilty, now);
         }
     }
@@ -100,14 +128,18 @@ impl Reconciler {
     fn split(&mut self, part: &[ServiceName], now: Moment) {
         let (first, second) = part.split_at(part.len().div_ceil(2));
         self.quarantine.forgive(first, WAITS);
-        for service in second {
+        self.let_wait(second);
+        self.halving.first_half = true;
+        self.timing.changes.touch(now);
+    }
+
+    fn let_wait(&mut self, part: &[ServiceName]) {
+        for service in part {
             if let Some(section) = self.known.section(service) {
                 self.quarantine.refuse(service, section, WAITS.to_owned(), None);
             }
         }
-        self.halving.waiting.push(Part(second.to_vec()));
-        self.halving.first_half = true;
-        self.timing.changes.touch(now);
+        self.halving.waiting.push(Part(part.to_vec()));
     }
 
     /// It is tried again after a while: what it needs may be there by then.

@@ -314,6 +314,7 @@ impl Reconciler {
             // Nothing served yet; what is to be started is still being collected.
             return;
         }
+        self.give_up_halving();
         let mut restart_in = self.timing.died(now);
         let given_up = self.trials.death(now);
         if !given_up.is_empty() {

@@ -143,6 +143,9 @@ impl Reconciler {
         // What is wanted is still to be reached, and some of it may have been done.
         self.timing.changes.touch(now);
         self.timing.compare_at = now;
+        if self.halving.wants_control() {
+            self.give_up_halving();
+        }
         let again;
         let guilty = match failure {
             ReloadFailure::Listen(refused) => {

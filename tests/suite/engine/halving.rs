@@ -81,3 +81,18 @@ fn a_start_with_a_guilty_definition_serves_the_others() {
     assert_eq!(refused(&world), ["s004"]);
     assert_eq!(world.running.as_ref().unwrap().served().len(), 8);
 }
+
+#[test]
+fn what_is_no_definitions_fault_is_blamed_on_none() {
+    let mut world = web();
+    // Another program than HAProxy, which refuses everything.
+    world.silent_line = "listen web";
+    define(&mut world, 6, &[]);
+    world.settle(Duration::from_secs(30));
+    assert!(refused(&world).is_empty());
+    assert_eq!(world.running.as_ref().unwrap().served().len(), 1);
+    assert!(world.checks < 30, "{} checks", world.checks);
+    world.silent_line = "silent option";
+    world.settle(Duration::from_secs(120));
+    assert_eq!(world.running.as_ref().unwrap().served().len(), 7);
+}
