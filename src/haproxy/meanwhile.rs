@@ -16,11 +16,9 @@ use crate::process::exit::Exit;
 /// Once nobody serves any more, a reload has this long; then it is given up for a start of what ran before.
 const ALONE_LIMIT: Duration = Duration::from_secs(5);
 
-/// The serving process has ended, and what was waited for did not come in time.
+/// The serving process has ended, and the new one was not soon there.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "the serving HAProxy ended meanwhile, and the new one did not serve within {ALONE_LIMIT:?} after that"
-)]
+#[error("the serving HAProxy ended meanwhile, and the new one did not serve soon after that")]
 pub(super) struct Alone;
 
 /// The processes that run, and who is told of them.

@@ -15,7 +15,7 @@ use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, ConfigFileError, keep_last_good, write_atomically};
 use super::generation::{Launch, StartError, start};
 use super::last_state::LastState;
-use super::meanwhile::Meanwhile;
+use super::meanwhile::{Alone, Meanwhile};
 use super::memory_file::{MemoryFile, StartFile};
 use super::reply::AdminState;
 use super::server_state::{CarriedServer, Intent, carry_over};
@@ -67,8 +67,12 @@ impl Actor {
         listen: &BTreeSet<&ListenAddress>,
         events: &mpsc::Sender<Event>,
     ) -> Result<Option<ConfigFileError>, ReloadFailure> {
+        let served = self.serving.is_some();
         if self.last_good.as_deref() != Some(&*config.text) {
             self.check(config, events).await?;
+        }
+        if served && self.serving.is_none() {
+            return Err(not_serving(&Alone));
         }
         let old_answers = self.learn_server_state().await;
         let server_state = self.write_server_state(before, after)?;

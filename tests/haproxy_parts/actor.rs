@@ -43,11 +43,13 @@ struct Bench {
     reloads: u32,
 }
 
-/// A program in the place of `HAProxy`; checks are the real one's.
+/// A program in the place of `HAProxy`.
 enum Program {
     Haproxy,
     Hangs,
     ServesLate,
+    HangsInChecksToo,
+    ChecksLate,
 }
 
 impl Bench {
@@ -77,12 +79,20 @@ impl Bench {
         let haproxy = haproxy.display();
         let start = match program {
             Program::Haproxy => format!("exec {haproxy} \"$@\""),
-            Program::Hangs => "echo $$ > hung; exec sleep 1000".to_owned(),
-            Program::ServesLate => format!("echo $$ > hung; sleep 2; exec {haproxy} \"$@\""),
+            Program::Hangs | Program::HangsInChecksToo => "echo $$ > hung; exec sleep 1000".to_owned(),
+            Program::ServesLate | Program::ChecksLate => {
+                format!("echo $$ > hung; sleep 2; exec {haproxy} \"$@\"")
+            }
+        };
+        let check = match program {
+            Program::Haproxy | Program::Hangs | Program::ServesLate => {
+                format!("[ \"$1\" = -c ] && exec {haproxy} \"$@\"")
+            }
+            Program::ChecksLate => format!("[ \"$1\" = -c ] || exec {haproxy} \"$@\""),
+            Program::HangsInChecksToo => String::new(),
         };
         let dir = self.dir.path();
-        let text =
-            format!("#!/bin/sh\n[ \"$1\" = -c ] && exec {haproxy} \"$@\"\ncd {}\n{start}\n", dir.display());
+        let text = format!("#!/bin/sh\n{check}\ncd {}\n{start}\n", dir.display());
         let unfinished = dir.join("program.new");
         std::fs::write(&unfinished, text).unwrap();
         std::fs::set_permissions(&unfinished, PermissionsExt::from_mode(0o755)).unwrap();
@@ -262,6 +272,26 @@ async fn a_death_during_a_start_that_hangs_is_told_at_once_and_the_start_given_u
     bench.install(&Program::Haproxy);
     bench.reload().await;
     TcpStream::connect(bench.address).unwrap();
+}
+
+#[tokio::test]
+async fn a_death_during_a_check_ends_the_reload_whether_or_not_the_check_hangs() {
+    for program in [Program::HangsInChecksToo, Program::ChecksLate] {
+        let mut bench = Bench::new(START_LIMIT);
+        bench.reload().await;
+        let serving = pid(&bench.generations());
+        bench.install(&program);
+        bench.order_reload().await;
+        bench.wait_until("the check is under way", |bench| bench.hung().is_some()).await;
+        kill(Pid::from_raw(serving), Signal::SIGKILL).unwrap();
+        assert!(matches!(bench.event().await, Event::Died(_)));
+        let event = bench.event().await;
+        let Event::Done(Outcome::ReloadFailed(ReloadFailure::NotServing(why))) = event else {
+            panic!("{event:?}");
+        };
+        assert!(why.contains("ended meanwhile"), "{why}");
+        assert_eq!(bench.generations().serving, None, "what is to be started next is not decided here");
+    }
 }
 
 #[tokio::test]

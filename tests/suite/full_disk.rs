@@ -51,11 +51,11 @@ impl Bench {
         wait_for_backends(self.web, &["second"]);
         self.setup.paths.write_service("other", &self.definition(self.other));
         wait_for_answer(local(self.other), "second");
-        let serving = *proxymgr.haproxies().last().unwrap();
-        serving.signal(Signal::SIGKILL);
-        eventually(Duration::from_secs(20), "another process serves", || match proxymgr.haproxies().last() {
-            Some(process) if *process != serving => Ok(()),
-            other => Err(format!("{other:?}")),
+        let starts = told(proxymgr, "a new HAProxy serves");
+        proxymgr.haproxies().last().unwrap().signal(Signal::SIGKILL);
+        eventually(Duration::from_secs(20), "another process serves", || {
+            let now = told(proxymgr, "a new HAProxy serves");
+            if now > starts { Ok(()) } else { Err(now) }
         });
         for port in [self.web, self.other] {
             assert_eq!(get(local(port)).unwrap(), "second");
