@@ -51,7 +51,11 @@ impl Bench {
         wait_for_backends(self.web, &["second"]);
         self.setup.paths.write_service("other", &self.definition(self.other));
         wait_for_answer(local(self.other), "second");
-        let starts = told(proxymgr, "a new HAProxy serves");
+        // It answers a little before ProxyMgr knows.
+        let starts = eventually(Duration::from_secs(20), "the reload is done", || {
+            let starts = told(proxymgr, "a new HAProxy serves");
+            if starts == 2 { Ok(starts) } else { Err(starts) }
+        });
         proxymgr.haproxies().last().unwrap().signal(Signal::SIGKILL);
         eventually(Duration::from_secs(20), "another process serves", || {
             let now = told(proxymgr, "a new HAProxy serves");

@@ -50,7 +50,10 @@ impl Bench {
         self.setup.paths.write_file_service("other", self.ports[1], &[first.address.to_string()]);
         let told = eventually(LATE, "the failure is told", || {
             let lines = log_lines(proxymgr);
-            let told = lines.into_iter().find(|line| line.says("reload failed, what runs serves on"));
+            // Who is new may be blamed for a while.
+            let told = lines.into_iter().find(|line| {
+                line.says("reload failed, what runs serves on") || line.says("service other is refused")
+            });
             told.ok_or(())
         });
         write_in_one_step(
@@ -60,6 +63,17 @@ impl Bench {
         wait_for_backends(self.ports[0], &["first", "second"]);
         assert!(serving.iter().all(|process| process.is_alive()), "the old process is gone");
         told.message
+    }
+
+    /// The same, but the service that was asked for is defined anew, so that it need not wait for another try.
+    fn recovers_soon(&self, proxymgr: &Proxymgr, load: RunningLoad) {
+        self.stand_in.is_haproxy();
+        let file = self.setup.paths.root.join("other.servers");
+        let options = ["timeout queue 7s"];
+        let definition =
+            json!({"type": "file", "file": file, "port": self.ports[1], "listen_options": options});
+        self.setup.paths.write_service("other", &definition);
+        self.recovers(proxymgr, load);
     }
 
     /// The binary is right again: no request has failed, and what was asked for comes by itself.
@@ -93,7 +107,11 @@ fn a_haproxy_that_exits_at_once_costs_nothing_under_load() {
         let (proxymgr, load) = bench.start();
         let told = bench.reload_fails(&proxymgr, stand_in);
         assert!(told.contains(expected), "{stand_in}: {told}");
-        bench.recovers(&proxymgr, load);
+        if stand_in.contains("SEGV") {
+            bench.recovers_soon(&proxymgr, load);
+        } else {
+            bench.recovers(&proxymgr, load);
+        }
     }
 }
 
@@ -135,7 +153,7 @@ fn a_haproxy_that_prints_without_end_fills_neither_memory_nor_log_under_load() {
         // 4 MiB at once, and 1 MiB a second; all of it would be 200 MB.
         let most = (6 << 20) + 1300 * usize::try_from(began.elapsed().as_millis()).unwrap();
         assert!(log < most, "{log} bytes of log in {:?}", began.elapsed());
-        bench.recovers(&proxymgr, load);
+        bench.recovers_soon(&proxymgr, load);
         assert!(log_lines(&proxymgr).iter().any(|line| line.says("lines are left out")));
     }
 }
