@@ -1,5 +1,6 @@
 //! Another program in the place of `HAProxy`: what runs serves on, and all is well once the binary is right again.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -11,7 +12,7 @@ use super::support::load::{Load, RunningLoad};
 use super::support::ports::free_ports;
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
-use super::support::requests::{local, wait_for_answer, wait_for_backends};
+use super::support::requests::{answering, local, wait_for_answer};
 use super::support::running::{assert_config_says_what_runs, log_lines, start};
 use super::support::stand_in::StandIn;
 
@@ -60,7 +61,12 @@ impl Bench {
             &self.setup.paths.root.join("web.servers"),
             &format!("{}\n{}\n", first.address, second.address),
         );
-        wait_for_backends(self.ports[0], &["first", "second"]);
+        // It waits for the attempt that is under way.
+        let both = BTreeSet::from(["first".to_owned(), "second".to_owned()]);
+        eventually(LATE, "the new server answers too", || match answering(self.ports[0], 2) {
+            Ok(names) if names == both => Ok(()),
+            other => Err(other),
+        });
         assert!(serving.iter().all(|process| process.is_alive()), "the old process is gone");
         told.message
     }
