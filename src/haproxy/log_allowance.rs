@@ -1,5 +1,6 @@
 //! How much of what `HAProxy` prints goes into the log: a program gone mad must not fill the disk with it.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// So many bytes at once...
@@ -10,20 +11,30 @@ const A_SECOND: u64 = 1024 * 1024;
 /// What the log adds to each line: the time, the level, the pid.
 const AROUND_A_LINE: u64 = 110;
 
+/// That of all processes together: one gone mad is started again and again.
+static OF_ALL: Mutex<Option<LogAllowance>> = Mutex::new(None);
+
+/// Whether another line of `bytes` may be logged.
+pub(super) fn may_be_logged(bytes: usize) -> bool {
+    let now = Instant::now();
+    let mut of_all = OF_ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    of_all.get_or_insert_with(|| LogAllowance::new(now)).take(bytes, now)
+}
+
 /// What may still be logged.
 #[derive(Debug)]
-pub(super) struct LogAllowance {
+struct LogAllowance {
     bytes: u64,
     since: Instant,
 }
 
 impl LogAllowance {
-    pub(super) fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self { bytes: AT_ONCE, since: now }
     }
 
     /// Whether a line of `bytes` may be logged.
-    pub(super) fn take(&mut self, bytes: usize, now: Instant) -> bool {
+    fn take(&mut self, bytes: usize, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.since);
         if passed >= Duration::from_millis(1) {
             let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);

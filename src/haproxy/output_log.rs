@@ -1,11 +1,11 @@
 //! What `HAProxy` prints, merged into our log with its level.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use super::log_allowance::LogAllowance;
+use super::log_allowance::may_be_logged;
 use super::log_line::{LogLevel, parse_log_line};
 use crate::panics::supervised;
 use crate::process::output::OutputLines;
@@ -68,7 +68,6 @@ pub(super) fn log_output(pid: u32, output: OutputLines) -> Alerts {
 }
 
 async fn log_lines(pid: u32, output: &mut OutputLines, kept: &Kept) {
-    let mut allowance = LogAllowance::new(Instant::now());
     let mut lost = 0_u64;
     while let Some(line) = output.next().await {
         lost = lost.saturating_add(line.dropped_before);
@@ -76,7 +75,7 @@ async fn log_lines(pid: u32, output: &mut OutputLines, kept: &Kept) {
         if level == LogLevel::Alert {
             kept.keep(text);
         }
-        if !allowance.take(line.text.len(), Instant::now()) {
+        if !may_be_logged(line.text.len()) {
             lost = lost.saturating_add(1);
             continue;
         }
