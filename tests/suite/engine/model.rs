@@ -63,6 +63,7 @@ impl Model {
         let mut model = Self::default();
         let mut current: Option<&mut Backend> = None;
         let mut default_balance = false;
+        let mut default_server = Vec::new();
         for line in config.lines() {
             let mut words = line.split_whitespace();
             match words.next() {
@@ -71,6 +72,7 @@ impl Model {
                     assert!(!backend.open, "{line} stands twice");
                     backend.open = true;
                     backend.static_balance = default_balance;
+                    default_server.clear();
                     current = Some(backend);
                 }
                 Some("bind") => current.as_mut().unwrap().binds.push(words.next().unwrap().to_owned()),
@@ -80,9 +82,11 @@ impl Model {
                         is_static;
                 }
                 Some("hash-type") if current.is_none() => default_balance = false,
+                Some("default-server") => default_server.extend(words),
                 Some("server") => {
                     let name = words.next().unwrap().to_owned();
-                    let server = Server::parse(words.next().unwrap(), words);
+                    let address = words.next().unwrap();
+                    let server = Server::parse(address, default_server.iter().copied().chain(words));
                     let ids_before = current.as_ref().unwrap().servers.values().map(|server| server.id);
                     assert!(ids_before.into_iter().all(|id| id != server.id), "an id stands twice: {line}");
                     assert!(
