@@ -31,6 +31,16 @@ impl KeptFor {
     }
 }
 
+/// Lets systemd close the listen socket of a service at `address`, which nobody uses.
+pub fn forget_kept(address: &ListenAddress) {
+    files::forget(&kept_name(KEPT_FOR_SERVICES, address));
+}
+
+/// A colon can't stand in such a name, and a semicolon not in an address.
+fn kept_name(kept_as: &str, address: &ListenAddress) -> String {
+    format!("{kept_as}={}", address.to_string().replace(':', ";"))
+}
+
 /// Where `file` listens; `None` when it is no stream socket that does.
 pub fn listens_at(file: &OwnedFd) -> Option<ListenAddress> {
     let socket = SockRef::from(file);
@@ -99,9 +109,8 @@ impl ListenSockets {
         }
     }
 
-    /// A colon can't stand in such a name, and a semicolon not in an address.
     fn kept_name(&self, address: &ListenAddress) -> Option<String> {
-        Some(format!("{}={}", self.kept_as?, address.to_string().replace(':', ";")))
+        Some(kept_name(self.kept_as?, address))
     }
 }
 

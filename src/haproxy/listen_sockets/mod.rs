@@ -22,7 +22,7 @@ use crate::engine::listen_address::ListenAddress;
 use crate::process::child_command::ChildCommand;
 use crate::unix_listener::UnixListener;
 pub use error::ListenError;
-pub use kept::{KeptFor, listens_at};
+pub use kept::{KeptFor, forget_kept, listens_at};
 
 /// `net.core.somaxconn` of Linux since 5.4, for when it can't be read.
 const DEFAULT_BACKLOG: i32 = 4096;

@@ -22,7 +22,7 @@ use crate::engine::state::AppliedState;
 use crate::haproxy::generations::Generations;
 use crate::haproxy::handover::{HandedOver, HandedProcess};
 use crate::haproxy::left_alone::{self, NotServing, OUTPUT_OF, output_name};
-use crate::haproxy::listen_sockets::{KeptFor, listens_at};
+use crate::haproxy::listen_sockets::{KeptFor, forget_kept, listens_at};
 
 const NAME: &str = "running.json";
 /// It holds option lines, which others need not see.
@@ -223,7 +223,21 @@ impl Left {
         let handed = record.handed_over(&mut Files::new(), Some(&applied));
         let serving = handed.serving.as_ref().ok_or(Doubt::Ended)?;
         left_alone::ask(serving.control.as_deref().ok_or(Doubt::Ended)?, serving.pid).await?;
+        self.close_unused(&applied);
         Ok((handed, applied))
+    }
+
+    /// Closes what the process that serves doesn't listen on: clients would wait there for nobody.
+    fn close_unused(&mut self, applied: &AppliedState) {
+        let used: BTreeSet<_> =
+            applied.serving().flat_map(|(_, service)| service.section.listen.iter()).collect();
+        self.listening.retain(|(address, _)| {
+            let is_used = used.contains(address);
+            if !is_used {
+                forget_kept(address);
+            }
+            is_used
+        });
     }
 
     /// `known` with all that is left.
