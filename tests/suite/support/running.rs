@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -80,10 +81,17 @@ pub fn reloads(proxymgr: &Proxymgr) -> Vec<String> {
 
 /// The servers in rotation of the running `HAProxy`, of services that take connections.
 pub fn in_rotation(paths: &Paths) -> BTreeSet<Server> {
-    let rows = haproxy::servers(&paths.stats_socket).unwrap();
-    let stopped = haproxy::stopped_frontends(&paths.stats_socket).unwrap();
+    eventually(SOON, "HAProxy tells its servers", || {
+        ask_in_rotation(paths).map_err(|error| error.to_string())
+    })
+}
+
+/// An error when an old process took the connection just before it stopped to listen.
+fn ask_in_rotation(paths: &Paths) -> io::Result<BTreeSet<Server>> {
+    let rows = haproxy::servers(&paths.stats_socket)?;
+    let stopped = haproxy::stopped_frontends(&paths.stats_socket)?;
     let serves = |row: &&ServerRow| !row.in_maintenance() && !stopped.contains(&row.backend);
-    rows.iter().filter(serves).map(Server::running).collect()
+    Ok(rows.iter().filter(serves).map(Server::running).collect())
 }
 
 /// What haproxy.cfg and `show servers state` both tell of a server.
