@@ -34,8 +34,7 @@ pub enum BindLineError {
 /// # Errors
 /// When one of its addresses can't be opened.
 pub fn own_binds(line: &OptionLine) -> Option<Result<Vec<OwnBind>, BindLineError>> {
-    let bare: String = line.words().next()?.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
-    (bare == "bind").then(|| read(line))
+    (line.keyword() == "bind").then(|| read(line))
 }
 
 fn read(line: &OptionLine) -> Result<Vec<OwnBind>, BindLineError> {
@@ -112,7 +111,9 @@ mod tests {
         for line in [
             "bind",
             "'bind' :0",
-            "bi\\nd 80",
+            "bi\\x6ed 80",
+            "\\x62ind 80",
+            "bind#",
             "bind host.example:80",
             "bind :80-90",
             "bind \":80\"",
