@@ -9,6 +9,7 @@
 )]
 
 mod after_crash;
+mod attacks;
 mod bad_input;
 mod cli;
 mod control_socket;
