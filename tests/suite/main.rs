@@ -11,6 +11,7 @@
 mod after_crash;
 mod attacks;
 mod bad_input;
+mod bad_neighbours;
 mod cli;
 mod control_socket;
 mod crashes;
