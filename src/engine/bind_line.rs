@@ -1,7 +1,7 @@
 //! A `bind` line among `listen_options`: an address that the service listens on, besides those of `port` and `bind`
 //! (configuration manual, 4.2 "bind").
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::listen_address::ListenAddress;
 use super::option_line::OptionLine;
@@ -34,8 +34,7 @@ pub enum BindLineError {
 /// # Errors
 /// When one of its addresses can't be opened.
 pub fn own_binds(line: &OptionLine) -> Option<Result<Vec<OwnBind>, BindLineError>> {
-    let bare: String = line.words().next()?.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
-    (bare == "bind").then(|| read(line))
+    (line.keyword() == "bind").then(|| read(line))
 }
 
 fn read(line: &OptionLine) -> Result<Vec<OwnBind>, BindLineError> {
@@ -67,7 +66,7 @@ fn address(text: &str) -> Option<ListenAddress> {
         None => (None, text),
     };
     let (host, port) = rest.rsplit_once(':')?;
-    let port = port.parse().ok().filter(|port| *port != 0)?;
+    let port = port.parse().ok()?;
     let ip = match (host, family) {
         ("" | "*", Some(false)) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
         ("" | "*", Some(true) | None) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -75,7 +74,7 @@ fn address(text: &str) -> Option<ListenAddress> {
             host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).parse().ok()?
         }
     };
-    (family.is_none_or(|v4| v4 == ip.is_ipv4())).then(|| ListenAddress::Tcp(SocketAddr::new(ip, port)))
+    (family.is_none_or(|v4| v4 == ip.is_ipv4())).then(|| ListenAddress::tcp(ip, port))
 }
 
 #[cfg(test)]
@@ -97,6 +96,7 @@ mod tests {
             ("bind :81", &["0.0.0.0:81"][..]),
             ("bind *:81,[::1]:82", &["0.0.0.0:81", "[::1]:82"]),
             ("bind :::83", &["[::]:83"]),
+            ("bind [::ffff:10.0.0.1]:85", &["10.0.0.1:85"]),
             ("bind ipv6@:84,ipv4@10.0.0.1:84", &["[::]:84", "10.0.0.1:84"]),
             ("bind /run/a.sock,unix@/run/b.sock", &["unix@/run/a.sock", "unix@/run/b.sock"]),
         ] {
@@ -112,7 +112,9 @@ mod tests {
         for line in [
             "bind",
             "'bind' :0",
-            "bi\\nd 80",
+            "bi\\x6ed 80",
+            "\\x62ind 80",
+            "bind#",
             "bind host.example:80",
             "bind :80-90",
             "bind \":80\"",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use super::service::{BindAddress, UnixPath};
@@ -20,9 +20,14 @@ impl ListenAddress {
     /// `bind` with the service's port, which a unix socket doesn't use.
     pub fn new(bind: &BindAddress, port: NonZeroU16) -> Self {
         match bind {
-            BindAddress::Ip(ip) => Self::Tcp(SocketAddr::new(*ip, port.get())),
+            BindAddress::Ip(ip) => Self::tcp(*ip, port),
             BindAddress::Unix(path) => Self::Unix(path.clone()),
         }
+    }
+
+    /// `ip` and `port`. `::ffff:10.0.0.1` is `10.0.0.1`: the kernel takes the same connections at both.
+    pub fn tcp(ip: IpAddr, port: NonZeroU16) -> Self {
+        Self::Tcp(SocketAddr::new(ip.to_canonical(), port.get()))
     }
 
     /// Reads what [`ListenAddress`] is displayed as; `None` when the text is something else.
@@ -80,6 +85,7 @@ mod tests {
     fn addresses_read_as_haproxy_writes_them() {
         assert_eq!(address("*").to_string(), "0.0.0.0:8080");
         assert_eq!(address("[::]").to_string(), "[::]:8080");
+        assert_eq!(address("::ffff:10.0.0.1"), address("10.0.0.1"));
         assert_eq!(address("unix@/run/a.sock").to_string(), "unix@/run/a.sock");
     }
 

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::config_words::config_words;
+use super::printable::printable;
+
 /// Words that open a section or steer the parser: none may begin a line inside a section of ours.
 /// Source: `HAProxy` configuration manual 2.6 to 3.4, sections 2.4 (conditional blocks), 3.4 to 3.10, 4 and 10 to 12.
 pub(super) const SECTION_KEYWORDS: &[&str] = &[
@@ -69,18 +72,24 @@ impl OptionLine {
         if line.len() > Self::MAX_BYTES {
             return Err(OptionLineError::TooLong(line.len()));
         }
-        let Some(first) = line.split_ascii_whitespace().next() else {
+        if line.is_empty() {
             return Err(OptionLineError::Empty);
-        };
-        // HAProxy takes `"listen"` and `lis\ten` for the bare word.
-        let bare: String = first.chars().filter(|c| !matches!(c, '"' | '\'' | '\\')).collect();
-        if SECTION_KEYWORDS.contains(&bare.as_str()) {
-            return Err(OptionLineError::SectionKeyword(bare));
         }
-        if bare.starts_with('.') {
-            return Err(OptionLineError::Preprocessor(bare));
+        let line = Self(line.into());
+        let first = line.keyword();
+        if SECTION_KEYWORDS.contains(&first.as_str()) {
+            return Err(OptionLineError::SectionKeyword(first));
         }
-        Ok(Self(line.into()))
+        if first.starts_with('.') {
+            return Err(OptionLineError::Preprocessor(printable(&first)));
+        }
+        Ok(line)
+    }
+
+    /// The first word as `HAProxy` reads it: `"listen"`, `l\isten`, `\x6cisten` and `listen#` are all `listen`. Empty when the
+    /// line is a comment.
+    pub fn keyword(&self) -> String {
+        config_words(&self.0).into_iter().next().unwrap_or_default().text
     }
 
     /// The line without leading or trailing blanks.
@@ -126,7 +135,11 @@ mod tests {
             ("listen evil", OptionLineError::SectionKeyword("listen".into())),
             ("\"listen\" evil", OptionLineError::SectionKeyword("listen".into())),
             ("glo\\bal", OptionLineError::SectionKeyword("global".into())),
+            ("\\x6cisten evil", OptionLineError::SectionKeyword("listen".into())),
+            ("global# x", OptionLineError::SectionKeyword("global".into())),
+            ("'defaults'#", OptionLineError::SectionKeyword("defaults".into())),
             (".if true", OptionLineError::Preprocessor(".if".into())),
+            ("\\x2eif true", OptionLineError::Preprocessor(".if".into())),
         ] {
             assert_eq!(OptionLine::parse(text), Err(refusal), "{text:?}");
         }

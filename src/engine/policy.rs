@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::include::Includes;
@@ -221,14 +222,14 @@ impl Claim {
     }
 }
 
-/// Whether the kernel lets only one of the two be bound.
+/// Whether both would take the same connections. `[::]` takes those of IPv4 too (ipv6(7), `IPV6_V6ONLY`).
 fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
-            one == other
-                || (one.port() == other.port()
-                    && one.is_ipv4() == other.is_ipv4()
-                    && (one.ip().is_unspecified() || other.ip().is_unspecified()))
+            let covers = |all: &SocketAddr, part: &SocketAddr| {
+                all.ip().is_unspecified() && (all.is_ipv6() || part.is_ipv4())
+            };
+            one.port() == other.port() && (one == other || covers(one, other) || covers(other, one))
         }
         (one, other) => one == other,
     }
@@ -300,6 +301,26 @@ mod tests {
         let (desired, obstacles) = admitted(&[("a", 80, 2), ("b", 80, 1)], &Quarantine::default(), None);
         assert_eq!(ports(&desired), ["b 0.0.0.0:80"]);
         assert_eq!(obstacles, ["a: 0.0.0.0:80 belongs to the service b; choose another port or address"]);
+    }
+
+    #[test]
+    fn two_addresses_are_in_each_others_way_when_both_would_take_the_same_connections() {
+        let address = |text| ListenAddress::parse(text).unwrap();
+        for (one, other, overlaps) in [
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::]:80", "[::1]:80", true),
+            ("[::]:80", "127.0.0.1:80", true),
+            ("[::]:80", "0.0.0.0:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("[::]:80", "0.0.0.0:81", false),
+            ("unix@/a", "unix@/a", true),
+            ("unix@/a", "0.0.0.0:80", false),
+        ] {
+            let (one, other) = (address(one), address(other));
+            assert_eq!(overlap(&one, &other), overlaps, "{one} {other}");
+            assert_eq!(overlap(&other, &one), overlaps, "{other} {one}");
+        }
     }
 
     #[test]

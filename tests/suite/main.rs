@@ -9,7 +9,9 @@
 )]
 
 mod after_crash;
+mod attacks;
 mod bad_input;
+mod bad_neighbours;
 mod cli;
 mod control_socket;
 mod crashes;

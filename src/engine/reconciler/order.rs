@@ -145,6 +145,13 @@ impl Complaint {
         let by_line = self.line.and_then(|line| config.owner_of_line(line));
         by_line.or_else(|| config.owner_of_section(self.proxy.as_deref()?))
     }
+
+    /// Whether `name` is one of its words.
+    pub fn mentions(&self, name: &str) -> bool {
+        let of_names = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+        let mut words = self.text.split(|c| !of_names(c));
+        words.any(|word| word == name || word.trim_end_matches([':', '.']) == name)
+    }
 }
 
 /// Something to tell the operator.

@@ -156,7 +156,7 @@ impl Reconciler {
                 return;
             }
             ReloadFailure::Refused(complaints) => {
-                let guilty = guilty(&complaints, config);
+                let guilty = self.guilty(&complaints, config, desired);
                 if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
                     let why = in_short(&complaints);
                     // One that says nothing at all is no HAProxy, and one that is named and runs can't be left out.
@@ -166,14 +166,16 @@ impl Reconciler {
                     }
                     return;
                 }
-                // Those that it refers to may be among those that wait.
-                again = self.halving.is_under_way().then(|| now + RETRY_REFUSED);
+                // Those that it refers to may be among those that wait, and who is only mentioned may be innocent.
+                let mentioned = guilty.keys().any(|owner| !self.may_be_refused(owner, desired));
+                let uncertain = mentioned || self.halving.is_under_way();
+                again = uncertain.then(|| now + RETRY_REFUSED);
                 guilty
             }
             // What `haproxy -c` doesn't try: addresses that included files open themselves, files that `maxconn` leaves no
             // room for.
             ReloadFailure::Ended { why, complaints } => {
-                let guilty = guilty(&complaints, config);
+                let guilty = self.guilty(&complaints, config, desired);
                 if !guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
                     if !guilty.is_empty() || !self.halve(desired, &why, now, effects) {
                         self.reload_failed(why, now, effects);
@@ -244,6 +246,26 @@ impl Reconciler {
         effects.push(Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile }));
     }
 
+    /// Whom `HAProxy`'s complaints are about. When all of those run as they are, new definitions that a complaint mentions
+    /// are guilty: what runs refers to them, or they take what is its own.
+    fn guilty(
+        &self,
+        complaints: &[Complaint],
+        config: &Rendered,
+        desired: &DesiredState,
+    ) -> BTreeMap<Owner, String> {
+        let mut guilty = accused(complaints, config);
+        if guilty.is_empty() || guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
+            return guilty;
+        }
+        for name in desired.services.keys().filter(|name| self.is_new_definition(name, desired)) {
+            if let Some(complaint) = complaints.iter().find(|complaint| complaint.mentions(name.as_str())) {
+                guilty.insert(Owner::Service(name.clone()), told(complaint));
+            }
+        }
+        guilty
+    }
+
     /// Whether something changes when `owner` is refused for what was tried.
     fn may_be_refused(&self, owner: &Owner, desired: &DesiredState) -> bool {
         match owner {
@@ -292,13 +314,17 @@ fn in_short(complaints: &[Complaint]) -> String {
     text
 }
 
-/// Whom `HAProxy`'s complaints name, each service and each place of an included file with its first complaint.
-fn guilty(complaints: &[Complaint], config: &Rendered) -> BTreeMap<Owner, String> {
-    let mut guilty = BTreeMap::new();
+/// Whom `HAProxy`'s complaints are about, each service and each place of an included file with its first complaint.
+fn accused(complaints: &[Complaint], config: &Rendered) -> BTreeMap<Owner, String> {
+    let mut accused = BTreeMap::new();
     for complaint in complaints {
         if let Some(owner) = complaint.accused(config) {
-            guilty.entry(owner).or_insert_with(|| format!("HAProxy says: {}", complaint.text));
+            accused.entry(owner).or_insert_with(|| told(complaint));
         }
     }
-    guilty
+    accused
+}
+
+fn told(complaint: &Complaint) -> String {
+    format!("HAProxy says: {}", complaint.text)
 }

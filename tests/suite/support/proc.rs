@@ -1,5 +1,6 @@
 //! Processes as `/proc` shows them: see proc(5).
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Child;
 
@@ -72,6 +73,28 @@ impl Process {
         let children = self.children();
         let below: Vec<_> = children.iter().flat_map(|child| child.descendants()).collect();
         [children, below].concat()
+    }
+
+    /// Where it takes connections: `tcp PORT`, `unix PATH`.
+    pub fn listening(self) -> BTreeSet<String> {
+        let Ok(files) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return BTreeSet::new() };
+        let inode = |target: &str| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+        let targets = files.flatten().flat_map(|file| fs::read_link(file.path()));
+        let own: BTreeSet<String> = targets.filter_map(|target| inode(&target.to_string_lossy())).collect();
+        let table =
+            |name: &str| fs::read_to_string(format!("/proc/{}/net/{name}", self.pid)).unwrap_or_default();
+        let tcp = ["tcp", "tcp6"].map(table).concat();
+        let tcp = tcp.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // The state 0A is LISTEN.
+        let tcp = tcp.filter(|row| row.get(3) == Some(&"0A") && own.contains(row[9]));
+        let port = |row: Vec<&str>| u16::from_str_radix(row[1].rsplit(':').next().unwrap(), 16).unwrap();
+        let unix = table("unix");
+        let unix = unix.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // The flag 00010000 is __SO_ACCEPTCON.
+        let unix = unix.filter(|row| row.get(3) == Some(&"00010000") && own.contains(row[6]));
+        let path = |row: Vec<&str>| (*row.get(7).unwrap_or(&"")).to_owned();
+        let tcp = tcp.map(|row| format!("tcp {}", port(row)));
+        tcp.chain(unix.map(|row| format!("unix {}", path(row)))).collect()
     }
 
     /// Sends `signal`, unless it is gone.
