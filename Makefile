@@ -6,18 +6,21 @@ SHELL := /bin/bash
 # cargo install puts its programs there, also when the PATH does not say so.
 export PATH := $(or $(CARGO_HOME),$(HOME)/.cargo)/bin:$(PATH)
 
-.PHONY: help demo test bench man deb image test-packages
+.PHONY: help demo test test-versions bench man deb image test-packages
 .PHONY: dependencies-demo dependencies-bench dependencies-test dependencies-deb dependencies-image dependencies-test-packages
 
 help: ## this list
 	@echo "make TARGET, where TARGET is one of"
-	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: dependencies-demo ## ProxyMgr with three small servers: see it follow a file
 	@exec packaging/demo
 
 test: dependencies-test ## format, lints, licences, documentation tests, all tests
 	@packaging/test
+
+test-versions: dependencies-test ## all tests against HAProxy 2.6, 3.0, 3.2 and 3.4, fetched from Debian's later releases
+	@packaging/test-versions
 
 bench: dependencies-bench ## the figures of the README, measured on this machine
 	@cargo bench --locked
