@@ -48,6 +48,7 @@ mod status;
 mod support;
 mod systemd;
 mod upgrade;
+mod versions;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;
