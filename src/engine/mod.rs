@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows tokio, files, sockets, clocks or randomness; time is an argument ([`moment::Moment`]).
 
+pub mod as_root;
 pub mod backoff;
 pub mod bind_line;
 pub mod capability;

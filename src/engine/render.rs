@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::as_root;
 use super::include::{IncludedFile, Includes};
 use super::listen_address::ListenAddress;
 use super::section::Base;
@@ -121,6 +122,7 @@ impl Renderer {
 fn preamble(base: &Base, includes: &Includes) -> String {
     // Without `no strict-limits` (configuration manual, 3.2) a few files too few for `maxconn` and one more service stop every
     // start; so it warns and goes on. A line of the user's own comes later and wins.
+    // The values in default are for a start by hand: from 3.2 on an empty word is warned of, also where it isn't used.
     // For `-x`. Not without need: from 3.0 on it makes a frontend that is shut down keep its file.
     let expose = if includes.is_empty() { "" } else { " expose-fd listeners" };
     let operators = base.operators_socket.as_ref().map_or_else(String::new, |socket| {
@@ -131,13 +133,14 @@ fn preamble(base: &Base, includes: &Includes) -> String {
         "# Written by ProxyMgr: changes made here are lost. Edit proxymgr.yml or the registry.\n\
          global\n\
          \x20 .if defined({CONTROL_VARIABLE})\n\
-         \x20 stats socket \"${{{CONTROL_VARIABLE}}}\" level admin{expose}\n\
-         \x20 server-state-file \"${{{SERVER_STATE_VARIABLE}}}\"\n\
+         \x20 stats socket \"${{{CONTROL_VARIABLE}-unused}}\" level admin{expose}\n\
+         \x20 server-state-file \"${{{SERVER_STATE_VARIABLE}-unused}}\"\n\
          \x20 no strict-limits\n\
          \x20 .endif\n\
          {operators}"
     );
     push_lines(&mut text, &base.global);
+    text.push_str(&as_root::lines(base, includes));
     let _ = write!(
         text,
         "\ndefaults\n\

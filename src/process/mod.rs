@@ -11,4 +11,5 @@ pub mod file_parcel;
 pub mod found;
 pub mod output;
 pub mod reaper;
+pub mod root;
 pub mod spawn;

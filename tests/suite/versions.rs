@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::process::root::may_chroot;
 use serde_json::json;
 
 use super::support::deadline::eventually;
@@ -14,7 +15,7 @@ use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::{Proxymgr, command, output_of};
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
 use super::support::requests::SOON;
-use super::support::running::{assert_config_says_what_runs, in_rotation, reloads, start};
+use super::support::running::{assert_config_says_what_runs, in_rotation, log_lines, reloads, start};
 
 /// What the README's table says of the column for `version`: whether a change goes without a reload.
 fn table(version: HaproxyVersion) -> BTreeMap<String, bool> {
@@ -182,4 +183,40 @@ fn versions_before_2_4_are_refused_with_what_to_do() {
             assert!(said.contains(&expected), "{subcommand}: {said}");
         }
     }
+}
+
+#[test]
+fn no_version_warns_of_what_proxymgr_writes_as_root_or_not() {
+    let setup = setup();
+    setup.paths.write_file_service("web", free_port(), &["127.0.0.1:81".to_owned()]);
+    let proxymgr = start(&setup);
+    setup.paths.write_file_service("new", free_port(), &["127.0.0.1:81".to_owned()]);
+    wait_for_services(&proxymgr, &["new", "web"]);
+    // A filter of system calls, as containers have, keeps `chroot /` from being said to 3.4.
+    let filtered = proxymgr.process().status("Seccomp") != "0";
+    let lines = log_lines(&proxymgr).into_iter();
+    let warnings: Vec<_> = lines
+        .filter(|line| line.target == "haproxy" && line.level != "INFO")
+        .filter(|line| !(filtered && line.says("'chroot' directive")))
+        .collect();
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let by_hand = haproxy::check(&setup.paths.haproxy_cfg).unwrap();
+    assert!(!by_hand.to_ascii_lowercase().contains("warning"), "{by_hand}");
+}
+
+#[test]
+fn a_user_and_a_chroot_of_ones_own_are_the_ones_that_count() {
+    let setup = setup().global(&["maxconn 4096", "user nobody", "group nogroup", "chroot /var"]);
+    if !may_chroot() {
+        println!("not root: it can be no other user");
+        return;
+    }
+    setup.paths.write_file_service("web", free_port(), &["127.0.0.1:81".to_owned()]);
+    let proxymgr = start(&setup);
+    let [haproxy] = proxymgr.haproxies().try_into().unwrap();
+    assert_eq!(fs::read_link(format!("/proc/{}/root", haproxy.pid)).unwrap(), Path::new("/var"));
+    assert_eq!(haproxy.status("Uid"), ["65534"; 4].join("\t"));
+    let refused: Vec<_> =
+        log_lines(&proxymgr).into_iter().filter(|line| line.says("already specified")).collect();
+    assert!(refused.is_empty(), "{refused:?}");
 }

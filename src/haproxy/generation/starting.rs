@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use super::process::Process;
 use super::serving::Serving;
 use super::{ENDED_LIMIT, TERM_LIMIT};
+use crate::engine::as_root::MAY_CHROOT_VARIABLE;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::render::SERVER_STATE_VARIABLE;
 use crate::haproxy::control_socket::{ControlSocket, ControlSocketError};
@@ -22,6 +23,7 @@ use crate::haproxy::runtime::RuntimeError;
 use crate::process::child_command::ChildCommand;
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
+use crate::process::root::may_chroot;
 use crate::process::spawn::{ChildSignal, SpawnError};
 use crate::systemd::files;
 
@@ -75,6 +77,11 @@ pub(in crate::haproxy) async fn start(launch: Launch<'_>) -> Result<Serving, Sta
     }
     command.env(RUNTIME_DIR_VARIABLE, launch.runtime_dir);
     command.env(SERVER_STATE_VARIABLE, OsString::from(PathBuf::from(launch.server_state)));
+    if may_chroot() {
+        command.env(MAY_CHROOT_VARIABLE, "1");
+    } else {
+        command.env_remove(MAY_CHROOT_VARIABLE);
+    }
     launch.sockets.hand_to(&mut command, |address| launch.listen.contains(address));
     launch.operators.hand_to(&mut command, |_| true);
     control.hand_to(&mut command);
