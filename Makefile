@@ -16,7 +16,7 @@ help: ## this list
 demo: dependencies-demo ## ProxyMgr with three small servers: see it follow a file
 	@exec packaging/demo
 
-test: dependencies-test ## format, lints, licences, documentation tests, all tests
+test: dependencies-test ## format, lints, licences, documentation tests, all tests; some of them with HAProxy 3.4 too
 	@packaging/test
 
 test-versions: dependencies-test ## all tests against HAProxy 2.6, 3.0, 3.2 and 3.4, fetched from Debian's later releases
