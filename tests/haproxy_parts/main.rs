@@ -2,6 +2,7 @@
 
 mod actor;
 mod check;
+mod dynamic_servers;
 mod runtime;
 mod server_state;
 mod serving;
