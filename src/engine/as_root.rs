@@ -32,12 +32,12 @@ pub(super) fn lines(base: &Base, includes: &Includes) -> String {
     format!("  .if defined({CONTROL_VARIABLE})\n  .if version_atleast(3.4)\n{lines}  .endif\n  .endif\n")
 }
 
-/// The first words of the user's own lines of the global section.
+/// The first words of the lines that the user wrote, in included files those of all sections: one too many costs no more than a
+/// warning.
 fn keywords(base: &Base, includes: &Includes) -> Vec<String> {
     let first = |line: &str| config_words(line).into_iter().next().map(|word| word.text);
     let mut keywords: Vec<_> = base.global.iter().filter_map(|line| first(line.as_str())).collect();
     for file in includes.files() {
-        // Of other sections too: a word too many costs a warning at most.
         keywords.extend(file.text().lines().filter_map(first));
     }
     keywords
