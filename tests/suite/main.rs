@@ -20,6 +20,7 @@ mod dns_names;
 mod dns_service;
 mod ending;
 mod engine;
+mod frozen_haproxy;
 mod full_disk;
 mod generations;
 mod haproxy_faults;
