@@ -214,7 +214,7 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
         ("escape", lines(&["b\\ackend evil"]), Refused("'backend' begins a section")),
         ("return", lines(&["mode http\r\nlisten evil"]), Refused("control character \\r")),
         ("separator", lines(&["mode http\u{2028}listen evil"]), Quarantined("mode")),
-        ("no", lines(&["no listen evil"]), Quarantined("negation")),
+        ("no", lines(&["no listen evil"]), Refused("'listen' begins a section")),
         ("if", lines(&["\\x2eif true"]), Refused("preprocessor")),
         (
             "spread",
