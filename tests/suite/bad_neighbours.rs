@@ -223,7 +223,7 @@ fn a_crowd_of_servers_in_one_service_holds_up_nobody_under_load() {
     wait_for_answer(local(all[0].port), "first");
     let loads = load(&all);
     // What fits into the largest file that is read.
-    let crowd: Vec<_> = (0..80_000_u32).map(|number| number.to_be_bytes()).collect();
+    let crowd: Vec<_> = (0..80_000_u32).map(u32::to_be_bytes).collect();
     let crowd: Vec<_> = crowd.iter().map(|[_, a, b, c]| format!("1.{a}.{b}.{c}:1")).collect();
     paths.write_file_service("crowd", free_port(), &crowd);
     all.push(good(paths, 1, &servers[0]));
