@@ -75,15 +75,17 @@ impl OptionLine {
         if line.is_empty() {
             return Err(OptionLineError::Empty);
         }
-        let line = Self(line.into());
-        let first = line.keyword();
-        if SECTION_KEYWORDS.contains(&first.as_str()) {
-            return Err(OptionLineError::SectionKeyword(first));
-        }
+        let mut words = config_words(line).into_iter().map(|word| word.text);
+        let first = words.next().unwrap_or_default();
         if first.starts_with('.') {
             return Err(OptionLineError::Preprocessor(printable(&first)));
         }
-        Ok(line)
+        // HAProxy takes these two off before it looks for sections.
+        let keyword = if matches!(first.as_str(), "no" | "default") { words.next() } else { Some(first) };
+        match keyword.filter(|keyword| SECTION_KEYWORDS.contains(&keyword.as_str())) {
+            Some(keyword) => Err(OptionLineError::SectionKeyword(keyword)),
+            None => Ok(Self(line.into())),
+        }
     }
 
     /// The first word as `HAProxy` reads it: `"listen"`, `l\isten`, `\x6cisten` and `listen#` are all `listen`. Empty when the
@@ -138,6 +140,7 @@ mod tests {
             ("\\x6cisten evil", OptionLineError::SectionKeyword("listen".into())),
             ("global# x", OptionLineError::SectionKeyword("global".into())),
             ("'defaults'#", OptionLineError::SectionKeyword("defaults".into())),
+            ("no 'userlist' x", OptionLineError::SectionKeyword("userlist".into())),
             (".if true", OptionLineError::Preprocessor(".if".into())),
             ("\\x2eif true", OptionLineError::Preprocessor(".if".into())),
         ] {

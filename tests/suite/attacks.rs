@@ -214,7 +214,7 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
         ("escape", lines(&["b\\ackend evil"]), Refused("'backend' begins a section")),
         ("return", lines(&["mode http\r\nlisten evil"]), Refused("control character \\r")),
         ("separator", lines(&["mode http\u{2028}listen evil"]), Quarantined("mode")),
-        ("no", lines(&["no listen evil"]), Quarantined("negation")),
+        ("no", lines(&["no listen evil"]), Refused("'listen' begins a section")),
         ("if", lines(&["\\x2eif true"]), Refused("preprocessor")),
         (
             "spread",
@@ -319,4 +319,53 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
         drop(get(local(*port)));
     }
     world.assert_unharmed(&ports);
+}
+
+#[test]
+fn no_node_reaches_beyond_its_own_server_under_load() {
+    let world = World::start();
+    let server = world.backends.start("evil");
+    let port = free_port();
+    world.nodes.define("open", port);
+    world.nodes.add("open", &server);
+    wait_for_backends(port, &["evil"]);
+    let node = |more: Value| {
+        let mut node = json!({"host": "127.0.0.1", "port": 80});
+        node.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        node.to_string()
+    };
+    let options = |text: &str| node(json!({"haproxy_server_options": text}));
+    let attacks = [
+        ("command", options("check;shutdown frontend victim"), "the option 'check;shutdown'"),
+        ("payload", options("check <<\nshutdown frontend victim\n"), "the option '<<'"),
+        ("section", options("check\nlisten evil"), "the option 'listen'"),
+        ("comment", options("check # x"), "the option '#'"),
+        ("quoted", options("cookie \"a;b\""), "'cookie' has the value"),
+        ("file", options("ca-file /etc/shadow"), "the option 'ca-file'"),
+        ("track", options("track victim/1"), "the option 'track'"),
+        ("number", options("id 1"), "the option 'id'"),
+        ("variable", options("cookie ${REGISTRY_PASSWORD}"), "'cookie' has the value"),
+        ("checkport", options("check port 99999"), "it takes 1 to 65535"),
+        ("heavy", options("weight 257"), "it takes 0 to 256"),
+        ("flood", options(&"check ".repeat(1000)), "bytes of options"),
+        ("colours", options("\u{1b}[2J\u{202e}"), "\\u{1b}[2J\\u{202e}"),
+        ("zero", node(json!({"port": 0})), "1 to 65535"),
+        ("wraps", node(json!({"port": 65_616})), "1 to 65535"),
+        ("negative", node(json!({"port": -1})), "1 to 65535"),
+        ("blank", node(json!({"host": "127.0.0.1 check"})), "IPv4"),
+        ("semicolon", node(json!({"host": "127.0.0.1;quit"})), "IPv4"),
+        ("socket", node(json!({"host": "/run/x.sock"})), "IPv4"),
+        ("family", node(json!({"host": "unix@/run/x.sock"})), "IPv4"),
+    ];
+    world.nodes.write(async |session| {
+        for (name, data, _) in &attacks {
+            session.put(&format!("/services/open/{name}"), data.as_bytes()).await;
+        }
+    });
+    for (name, _, reason) in &attacks {
+        world.warned(name, reason);
+    }
+    wait_for_backends(port, &["evil"]);
+    assert_eq!(world.proxymgr.reloads(), 2, "the start, and the service open");
+    world.assert_unharmed(&[port]);
 }

@@ -212,3 +212,31 @@ fn a_change_that_only_others_suffer_from_stops_its_own_service_alone() {
     paths.write_service(&helper.name, &mended);
     wait_for_message(&proxymgr, "service good-00 goes ahead");
 }
+
+#[test]
+fn a_crowd_of_servers_in_one_service_holds_up_nobody_under_load() {
+    let setup = Setup::new().section("reload", json!({"min_interval": "10ms"}));
+    let (paths, backends) = (&setup.paths, Backends::new());
+    let servers = ["first", "second"].map(|name| backends.start(name));
+    let mut all = vec![good(paths, 0, &servers[0])];
+    let proxymgr = start(&setup);
+    wait_for_answer(local(all[0].port), "first");
+    let loads = load(&all);
+    // What fits into the largest file that is read.
+    let crowd: Vec<_> = (0..80_000_u32).map(u32::to_be_bytes).collect();
+    let crowd: Vec<_> = crowd.iter().map(|[_, a, b, c]| format!("1.{a}.{b}.{c}:1")).collect();
+    paths.write_file_service("crowd", free_port(), &crowd);
+    all.push(good(paths, 1, &servers[0]));
+    let came = Instant::now();
+    wait_for_answer(local(all[1].port), "first");
+    println!("a service beside the crowd serves after {:?}", came.elapsed());
+    assert_followed(&all, &servers[1], "second");
+    let line = wait_for_message(&proxymgr, "a service has at most 10000 servers");
+    assert_eq!(
+        (&line.fields["service"], &line.fields["entry"]),
+        (&json!("crowd"), &json!("the last 70000 servers"))
+    );
+    for load in loads {
+        load.stop().assert_no_errors();
+    }
+}

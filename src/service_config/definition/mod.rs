@@ -198,4 +198,6 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

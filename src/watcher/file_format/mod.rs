@@ -39,7 +39,44 @@ fn list_format(file: &Path, data: &[u8]) -> Option<Format> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn check(file: &str, data: &[u8]) -> Result<(), TestCaseError> {
+        let printable = |text: &str| !text.chars().any(char::is_control);
+        match read(Path::new(file), data, &NodeRules::default()) {
+            Ok(set) => {
+                for server in set.servers() {
+                    let name = server.name().to_string();
+                    let allowed = |b: u8| b.is_ascii_alphanumeric() || b":.-_".contains(&b);
+                    prop_assert!(!name.is_empty() && name.bytes().all(allowed), "{name:?}");
+                }
+                for skipped in set.skipped() {
+                    prop_assert!(printable(&skipped.entry) && printable(&skipped.reason), "{skipped:?}");
+                }
+            }
+            Err(reason) => prop_assert!(printable(&reason), "{reason:?}"),
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_servers_or_are_skipped(data: Vec<u8>, file in "/f(|[.]json|[.]yml)") {
+            check(&file, &data)?;
+        }
+
+        #[test]
+        fn any_lines_are_servers_or_are_skipped(text in "((10[.]0[.]0[.][0-9]{1,3}|[a-z.;]{1,5}|\\[::1?\\])(:[0-9]{1,6})?( (weight=-?[0-9]{1,4}|backup|drain|#|\\PC{1,3}))?[\n ]{0,2}){0,6}") {
+            check("/f", text.as_bytes())?;
+        }
+
+        #[test]
+        fn any_list_is_servers_or_is_skipped(text in "\\[((\"[0-9a-z.:]{0,12}\"|[0-9]{1,3}|\\{\"address\": ?\"[0-9a-z.]{1,8}\", \"port\": [0-9]{1,6}\\}),){0,3}\"10[.]0[.]0[.]1:80\"\\]", file in "/f[.](json|yml)") {
+            check(&file, text.as_bytes())?;
+        }
+    }
 
     #[test]
     fn the_ending_tells_the_format_and_else_the_beginning() {

@@ -1,0 +1,117 @@
+//! What is taken from definitions, against `HAProxy`'s own parser: a line stays in its section, whatever it holds.
+//!
+//! `PROXYMGR_TEST_CASES` says how many configurations are tried, of 20 lines each; 25 without.
+
+use std::fmt::Write as _;
+use std::fs;
+
+use proptest::prelude::*;
+use proptest::test_runner::Config;
+use proxymgr::engine::bind_line::own_binds;
+use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::risk::{Allowed, check_risks};
+
+use super::support::haproxy::check;
+
+const MARKER: &str = "no-such-keyword";
+
+/// Keywords as they are, quoted, escaped, cut by a comment; then anything.
+fn line() -> impl Strategy<Value = String> {
+    let keyword = prop::sample::select(vec![
+        "global",
+        "defaults",
+        "listen",
+        "frontend",
+        "backend",
+        "peers",
+        "resolvers",
+        "userlist",
+        "mailers",
+        "cache",
+        "program",
+        "ring",
+        "http-errors",
+        "log-forward",
+        "fcgi-app",
+        "bind",
+        "mode",
+        "server",
+        "option",
+        "acl",
+        "http-request",
+        "timeout",
+        "no",
+        "default",
+        ".if",
+        ".endif",
+        ".notice",
+        "stats",
+        "balance",
+        "default-server",
+    ]);
+    let disguise = |(keyword, at, how): (&str, prop::sample::Index, u8)| {
+        let at = at.index(keyword.len());
+        let (before, after) = keyword.split_at(at);
+        let (first, rest) = after.split_at(1);
+        match how {
+            0 => keyword.to_owned(),
+            1 => format!("{before}\\{first}{rest}"),
+            2 => format!("{before}\\x{:02x}{rest}", after.as_bytes()[0]),
+            3 => format!("{before}\"{first}\"{rest}"),
+            4 => format!("{before}'{first}'{rest}"),
+            5 => format!("\"{keyword}\"#"),
+            6 => format!("{keyword}#x"),
+            7 => format!("'' {keyword}"),
+            8 => format!("no {keyword}"),
+            _ => format!("\"\"{keyword}''"),
+        }
+    };
+    let word = (keyword, any::<prop::sample::Index>(), 0_u8..10).prop_map(disguise);
+    let rest = prop_oneof!["( [a-z0-9:.]{1,6}){0,3}", "[ -~]{0,24}", "\\PC{0,12}"];
+    let text = (word, rest).prop_map(|(word, rest)| word + &rest);
+    let text = prop_oneof![9 => text, 1 => "\\PC{0,24}"];
+    // A blank at its end or begin is dropped, as in a definition.
+    text.prop_map(|text| text.trim_matches(' ').to_owned())
+}
+
+fn is_taken(text: &str) -> bool {
+    let Ok(line) = OptionLine::parse(text) else { return false };
+    own_binds(&line).is_none() && check_risks(&line, &Allowed::new()).is_ok()
+}
+
+fn cases() -> u32 {
+    std::env::var("PROXYMGR_TEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(25)
+}
+
+#[test]
+fn a_line_that_is_taken_stays_in_its_section_under_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("haproxy.cfg");
+    let taken = line().prop_filter("taken", |text| is_taken(text));
+    proptest!(Config { cases: cases(), failure_persistence: None, ..Config::default() }, |(lines in prop::collection::vec(taken, 20))| {
+        let mut text = "global\n  maxconn 10\ndefaults\n  mode http\n  timeout client 1s\n".to_owned();
+        let mut markers = Vec::new();
+        for (number, line) in lines.iter().enumerate() {
+            writeln!(text, "listen service{number}\n  {line}\n  {MARKER}").unwrap();
+            markers.push((text.lines().count(), line));
+        }
+        fs::write(&file, &text).unwrap();
+        let said = check(&file).unwrap_err();
+        let last = said.lines().filter_map(place).max();
+        for (marker, line) in markers {
+            let known = format!(":{marker}] : unknown keyword '{MARKER}' in 'listen' section");
+            if said.contains(&known) {
+                continue;
+            }
+            // Some mistakes end the parser at once: the line is the last that it speaks of.
+            prop_assert_eq!(last, Some(marker - 1), "{:?}: {}", line, said);
+            break;
+        }
+    });
+}
+
+/// The line of the configuration that a message is about.
+fn place(message: &str) -> Option<usize> {
+    let (_, after) = message.split_once("haproxy.cfg:")?;
+    after.split_once(']')?.0.parse().ok()
+}
