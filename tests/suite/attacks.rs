@@ -212,6 +212,11 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
         ("hex", lines(&["\\x6cisten evil", "bind :1234"]), Refused("'listen' begins a section")),
         ("quotes", lines(&["\"def\"'aults'#", "timeout client 1ms"]), Refused("'defaults' begins a section")),
         ("escape", lines(&["b\\ackend evil"]), Refused("'backend' begins a section")),
+        (
+            "newsection",
+            lines(&["healthcheck evil", "http-check connect"]),
+            Refused("'healthcheck' begins a section"),
+        ),
         ("return", lines(&["mode http\r\nlisten evil"]), Refused("control character \\r")),
         ("separator", lines(&["mode http\u{2028}listen evil"]), Quarantined("mode")),
         ("no", lines(&["no listen evil"]), Refused("'listen' begins a section")),
