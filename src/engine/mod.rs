@@ -17,6 +17,7 @@ pub mod host_name;
 pub mod include;
 pub mod listed_server;
 pub mod listen_address;
+pub mod mention;
 pub mod moment;
 pub mod node_rules;
 pub mod observed;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashSet};
 use super::capability::{CannotAdd, Capability, DynamicServer};
 use super::changeset::{Changeset, ServerChange, ServiceChange};
 use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
+use super::mention::names_of;
 use super::reload_reason::{ReloadReason, ServerReason};
 use super::section::Base;
 use super::server::{Server, ServerName, Weight};
@@ -86,6 +87,8 @@ struct Planner<'a> {
     reasons: BTreeSet<ReloadReason>,
     adding: Vec<RuntimeCommand>,
     removing: Vec<RuntimeCommand>,
+    /// All that may be a name in the lines of what is wanted, once it was asked for.
+    names: Option<HashSet<&'a str>>,
 }
 
 impl<'a> Planner<'a> {
@@ -96,7 +99,8 @@ impl<'a> Planner<'a> {
         refuses_servers: &'a BTreeSet<ServiceName>,
     ) -> Self {
         let (adding, removing) = (Vec::new(), Vec::new());
-        Self { applied, desired, capability, refuses_servers, reasons: BTreeSet::new(), adding, removing }
+        let (reasons, names) = (BTreeSet::new(), None);
+        Self { applied, desired, capability, refuses_servers, reasons, adding, removing, names }
     }
 
     fn base(&mut self) {
@@ -116,6 +120,9 @@ impl<'a> Planner<'a> {
             }
             // A successor takes over its address in the reload that it brings; until then nobody may be refused there.
             ServiceChange::Gone if self.has_successor(name) => {}
+            ServiceChange::Gone if self.is_referred_to(name) => {
+                self.reasons.insert(ReloadReason::NeededServiceGone(name.clone()));
+            }
             ServiceChange::Gone if self.capability.updates() => {
                 self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone()));
             }
@@ -138,6 +145,15 @@ impl<'a> Planner<'a> {
         let wanted =
             |address| self.desired.services.values().any(|service| service.section.listen.contains(address));
         gone.section.listen.iter().any(wanted)
+    }
+
+    /// Whether the lines of what stays may refer to this service, so that `HAProxy` may refuse a configuration without it.
+    fn is_referred_to(&mut self, name: &ServiceName) -> bool {
+        let desired = self.desired;
+        let names = self.names.get_or_insert_with(|| {
+            names_of(desired.services.values().map(|service| &*service.section), &desired.includes)
+        });
+        names.contains(name.as_str())
     }
 
     fn servers<'c>(

@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::backoff::Backoff;
 use super::include::Includes;
 use super::listen_address::ListenAddress;
+use super::mention::mentions;
 use super::moment::Moment;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName};
@@ -43,6 +46,11 @@ pub enum Obstacle {
     },
     /// Its definition is in quarantine.
     Quarantined(String),
+    /// It has none any more, and others can't do without it.
+    StillNeeded {
+        /// Who refers to it.
+        by: String,
+    },
 }
 
 impl fmt::Display for Obstacle {
@@ -55,6 +63,9 @@ impl fmt::Display for Obstacle {
                 write!(f, "a section of {file} has this name; rename the service or the section")
             }
             Self::Quarantined(reason) => f.write_str(reason),
+            Self::StillNeeded { by } => {
+                write!(f, "is gone, but {by} refers to it: it stays without its addresses until that changes")
+            }
         }
     }
 }
@@ -63,7 +74,13 @@ impl fmt::Display for Obstacle {
 #[derive(Clone, Debug, Default)]
 pub struct Quarantine {
     refused: BTreeMap<ServiceName, Vec<Refused>>,
+    /// How long a definition stays the next time, which another try did not help.
+    patience: BTreeMap<ServiceName, (Arc<Section>, Backoff)>,
 }
+
+/// A refused definition is tried again though it did not change: what it refers to may be there by then.
+const TRIED_AGAIN_FIRST: Duration = Duration::from_secs(60);
+const TRIED_AGAIN_LONGEST: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Clone, Debug)]
 struct Refused {
@@ -73,7 +90,8 @@ struct Refused {
 }
 
 impl Quarantine {
-    /// Refuses `section` of `service`: until the moment given, even if it changes to and fro, or else until it changes.
+    /// Refuses `section` of `service`: until the moment given, even if it changes to and fro, or else until it changes or is
+    /// forgiven.
     pub fn refuse(
         &mut self,
         service: &ServiceName,
@@ -86,8 +104,19 @@ impl Quarantine {
         refused.push(Refused { section, reason, until });
     }
 
+    /// How long `section` of `service` is refused without a change; longer each time.
+    pub fn patience(&mut self, service: &ServiceName, section: &Arc<Section>) -> Duration {
+        let first = || Backoff::new(TRIED_AGAIN_FIRST, TRIED_AGAIN_LONGEST);
+        let known = self.patience.remove(service).filter(|(known, _)| known == section);
+        let (section, mut backoff) = known.unwrap_or_else(|| (section.clone(), first()));
+        let wait = backoff.next_wait();
+        self.patience.insert(service.clone(), (section, backoff));
+        wait
+    }
+
     /// Lets go of what changed, of what is due for another try, and of services that are no more.
     pub fn release(&mut self, current: impl Fn(&ServiceName) -> Option<Arc<Section>>, now: Moment) {
+        self.patience.retain(|service, _| current(service).is_some());
         self.refused.retain(|service, refused| {
             let Some(section) = current(service) else { return false };
             refused.retain(|refused| refused.until.map_or(refused.section == section, |until| until > now));
@@ -108,6 +137,17 @@ impl Quarantine {
             if let Some(refused) = self.refused.get_mut(service) {
                 refused.retain(|refused| refused.reason != reason);
             }
+        }
+        self.refused.retain(|_, refused| !refused.is_empty());
+    }
+
+    /// Lets go of what is refused for a reason in which one of `services` is named: they have just come.
+    pub fn forgive_for(&mut self, services: &[&ServiceName]) {
+        if services.is_empty() {
+            return;
+        }
+        for refused in self.refused.values_mut() {
+            refused.retain(|refused| !services.iter().any(|name| mentions(&refused.reason, name.as_str())));
         }
         self.refused.retain(|_, refused| !refused.is_empty());
     }
@@ -346,7 +386,7 @@ mod tests {
     fn quarantine_holds_a_definition_until_it_changes_or_its_time_comes() {
         let mut quarantine = Quarantine::default();
         let section = |port| Arc::new(Section::of(&spec(port), base().bind_address));
-        let later = Moment::after_start(std::time::Duration::from_secs(5));
+        let later = Moment::after_start(Duration::from_secs(5));
         quarantine.refuse(&name("a"), section(80), "bad".into(), Some(later));
         assert_eq!(admitted(&[("a", 80, 1)], &quarantine, None).1, ["a: bad"]);
         assert!(admitted(&[("a", 81, 1)], &quarantine, None).1.is_empty());

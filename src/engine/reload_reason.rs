@@ -24,6 +24,8 @@ pub enum ReloadReason {
     ServiceChanged(ServiceName),
     /// A service is gone and runtime updates are off.
     ServiceGone(ServiceName),
+    /// A service is gone, and others may refer to it: `HAProxy` is asked.
+    NeededServiceGone(ServiceName),
     /// A service's servers changed in a way that this `HAProxy` can't do at run time.
     Servers(ServiceName, ServerReason),
     /// What runs isn't what was applied, and commands didn't mend it.
@@ -54,7 +56,7 @@ impl ReloadReason {
             Self::Includes => "include_changed",
             Self::NewService(_) => "new_service",
             Self::ServiceChanged(_) => "service_changed",
-            Self::ServiceGone(_) => "service_gone",
+            Self::ServiceGone(_) | Self::NeededServiceGone(_) => "service_gone",
             Self::Servers(..) => "servers_changed",
             Self::Repair(_) => "repair",
         }
@@ -72,6 +74,9 @@ impl fmt::Display for ReloadReason {
             Self::NewService(service) => write!(f, "{service}: new service"),
             Self::ServiceChanged(service) => write!(f, "{service}: port, address or options changed"),
             Self::ServiceGone(service) => write!(f, "{service}: service gone, runtime updates are off"),
+            Self::NeededServiceGone(service) => {
+                write!(f, "{service}: service gone, and others may refer to it")
+            }
             Self::Servers(service, reason) => write!(f, "{service}: {reason}"),
             Self::Repair(what) => write!(f, "repair: {what}"),
         }

@@ -4,7 +4,7 @@
 //! environment variables with the plain address as default (configuration manual, 2.3 "Environment variables").
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::as_root;
@@ -46,6 +46,15 @@ pub enum Owner {
         /// The line in it, from 1, when a line is meant.
         line: Option<usize>,
     },
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(service) => write!(f, "service {service}"),
+            Self::Include { file, line: _ } => write!(f, "the included file {file}"),
+        }
+    }
 }
 
 impl Rendered {

@@ -38,6 +38,7 @@ mod open_files;
 mod operate;
 mod original_readme;
 mod proxymgr_yml;
+mod referring_services;
 mod registry_zookeeper;
 mod reloads;
 mod replace_commands;

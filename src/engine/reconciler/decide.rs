@@ -10,7 +10,7 @@ use crate::engine::command::{RuntimeCommand, ServerAction};
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::plan::{Plan, plan, replay, replay_commands};
-use crate::engine::policy::{LastGood, admit};
+use crate::engine::policy::{LastGood, Obstacle, admit};
 use crate::engine::reload_reason::ReloadReason;
 use crate::engine::section::Base;
 use crate::engine::service::ServiceName;
@@ -156,8 +156,12 @@ impl Reconciler {
         }
         self.quarantine.release(|service| self.known.section(service), now);
         let candidates = self.known.candidates();
-        let (mut desired, obstacles) = admit(self.base(), &candidates, &self.quarantine, self.last_good());
+        let (mut desired, mut obstacles) =
+            admit(self.base(), &candidates, &self.quarantine, self.last_good());
         desired.includes = self.chosen_includes(&desired, now, effects);
+        for (service, by) in self.needed.add_to(&mut desired) {
+            obstacles.insert(service, Obstacle::StillNeeded { by: by.to_string() });
+        }
         for (service, obstacle) in &obstacles {
             if self.obstacles.get(service) != Some(obstacle) && !is_turn(obstacle) {
                 let serves_on = desired.services.contains_key(service);
@@ -171,7 +175,6 @@ impl Reconciler {
             let wanted = desired.services.get(service);
             wanted.is_some_and(|wanted| running.is_some_and(|running| running.section == wanted.section))
         };
-        let mut obstacles = obstacles;
         for (service, obstacle) in std::mem::take(&mut self.obstacles) {
             if obstacles.contains_key(&service)
                 || self.known.section(&service).is_none()
@@ -207,6 +210,7 @@ impl Reconciler {
         let (mut desired, _told_elsewhere) = admit(base, &candidates, &self.quarantine, last_good);
         let without_the_guilty = || self.includes.chosen(None);
         desired.includes = self.last_good_includes().cloned().unwrap_or_else(without_the_guilty);
+        let _told_elsewhere = self.needed.add_to(&mut desired);
         desired
     }
 

@@ -80,6 +80,11 @@ impl KnownIncludes {
         let until = now + self.retry.next_wait();
         self.refused.retain(|refused| refused.set != *set);
         self.refused.push(Refused { set: set.clone(), guilty: Guilty::File(file.to_owned()), until });
+        self.tell(reason)
+    }
+
+    /// Notes why what is wanted does not go ahead; `true` when it was not told yet.
+    pub(super) fn tell(&mut self, reason: &str) -> bool {
         let new = !self.told.iter().any(|told| told == reason);
         if new {
             self.told.push(reason.to_owned());

@@ -20,9 +20,11 @@ mod decide;
 mod halving;
 mod includes;
 mod known;
+mod needed;
 mod operator;
 mod order;
 mod outcome;
+mod refusal;
 mod report;
 mod timing;
 mod trials;
@@ -37,6 +39,7 @@ pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outc
 use halving::Halving;
 use includes::KnownIncludes;
 use known::KnownServices;
+use needed::Needed;
 use timing::Timing;
 use trials::{DEATHS, Part, Trials};
 
@@ -44,7 +47,7 @@ use super::capability::Capability;
 use super::moment::Moment;
 use super::outage_rules::{OutageRules, Servers};
 use super::policy::{Obstacle, Quarantine};
-use super::render::Renderer;
+use super::render::{Owner, Renderer};
 use super::section::Base;
 use super::server::Server;
 use super::service::{ServiceName, ServiceSpec};
@@ -87,6 +90,11 @@ pub struct Reconciler {
     /// `global` and `defaults` were given up; those that proved themselves stand in for them.
     base_refused: bool,
     halving: Halving,
+    needed: Needed,
+    /// Since when each stands in the way of every reload, though it runs as it is.
+    blockers: BTreeMap<Owner, Moment>,
+    /// The last new process was started and never served.
+    did_not_serve: bool,
     /// What the next start takes, when nothing serves.
     next_start: Start,
     /// What the last reload took, or the one under way.
@@ -145,6 +153,9 @@ impl Reconciler {
             trials: Trials::default(),
             base_refused: false,
             halving: Halving::default(),
+            needed: Needed::default(),
+            blockers: BTreeMap::new(),
+            did_not_serve: false,
             next_start: Start::AsWanted,
             last_start: Start::AsWanted,
             timing: Timing::new(&settings, now),

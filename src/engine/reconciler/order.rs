@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::include::Includes;
 use crate::engine::listen_address::ListenAddress;
+use crate::engine::mention::mentions;
 use crate::engine::observed::Observed;
 use crate::engine::policy::Obstacle;
 use crate::engine::reload_reason::ReloadReason;
@@ -148,9 +149,7 @@ impl Complaint {
 
     /// Whether `name` is one of its words.
     pub fn mentions(&self, name: &str) -> bool {
-        let of_names = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-        let mut words = self.text.split(|c| !of_names(c));
-        words.any(|word| word == name || word.trim_end_matches([':', '.']) == name)
+        mentions(&self.text, name)
     }
 }
 
@@ -298,6 +297,9 @@ impl Notice {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Obstructed { service, obstacle: obstacle @ Obstacle::StillNeeded { .. }, serves_on: _ } => {
+                write!(f, "service {service} {obstacle}")
+            }
             Self::Obstructed { service, obstacle, serves_on } => {
                 let meanwhile =
                     if *serves_on { "its last good definition serves on" } else { "it does not serve" };

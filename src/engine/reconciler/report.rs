@@ -18,6 +18,7 @@ impl Reconciler {
         for (name, service) in running.into_iter().flat_map(AppliedState::serving) {
             let report = services.entry(name.clone()).or_default();
             report.runs = Some(service.clone());
+            report.obstacle = report.obstacle.take().or_else(|| self.obstacles.get(name).cloned());
             if self.taken_over && report.wanted.is_none() {
                 report.wanted = Some(Wanted::of_unheard(service));
             }

@@ -1,5 +1,7 @@
 //! The engine from outside: scenarios, properties and a seeded simulation with faults.
 
+mod blockers;
+mod checker;
 mod deadly;
 mod fixed_servers;
 mod halving;

@@ -46,6 +46,9 @@ struct Registry {
 #[derive(Default)]
 struct Entry {
     good: bool,
+    /// Whether it is good depends on another.
+    refers: bool,
+    port: u16,
     servers: Option<BTreeMap<String, Server>>,
 }
 
@@ -55,13 +58,16 @@ fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World, dea
         0 | 1 => {
             // Some ports are wanted by two services.
             let port = 100 + u16::try_from(dice.below(9)).unwrap();
-            let options: &[&[&str]] = &[&[], &["balance static-rr"], &["mode http"], &["bad option"]];
-            let mut options = options[usize::try_from(dice.below(4)).unwrap()];
+            let options: &[&[&str]] =
+                &[&[], &["balance static-rr"], &["mode http"], &["bad option"], &["use_backend s0"]];
+            let mut options = options[usize::try_from(dice.below(5)).unwrap()];
             if deadly && dice.strikes(10) {
                 options = &["deadly option"];
             }
             let entry = registry.services.entry(service.clone()).or_default();
             entry.good = options != ["bad option"] && options != ["deadly option"];
+            entry.refers = options == ["use_backend s0"];
+            entry.port = port;
             world.tell(Input::Defined(name(&service), Arc::new(spec(port, options))));
         }
         2 => {
@@ -134,7 +140,16 @@ fn simulate(seed: u64) {
         Some(Obstacle::Quarantined(reason)) => reason.contains("ended by itself"),
         _ => false,
     };
-    let innocent = registry.services.iter().filter(|(_, entry)| entry.good && entry.servers.is_some());
+    // Who waits for the port of another that can't move away comes and goes together with it.
+    let waits_for_a_port = |service: &String, port: u16| {
+        let others =
+            world.running.iter().flat_map(|running| &running.backends).filter(|(name, _)| *name != service);
+        let mut binds = others.filter(|(_, backend)| backend.open).flat_map(|(_, backend)| &backend.binds);
+        binds.any(|bind| bind.ends_with(&format!(":{port}")))
+    };
+    let innocent = registry.services.iter().filter(|(service, entry)| {
+        entry.good && !entry.refers && entry.servers.is_some() && !waits_for_a_port(service, entry.port)
+    });
     let suspected: Vec<_> =
         innocent.map(|(service, _)| service).filter(|service| given_up(service)).collect();
     assert!(suspected.is_empty(), "{suspected:?} are given up though they are good");
@@ -151,10 +166,16 @@ fn check(registry: &Registry, world: &World) {
     let running = world.running.as_ref().expect("a process serves");
     let served = running.served();
     assert_eq!(served, Model::load(&world.config).served(), "the file says what runs");
+    let is_needed = |service: &str| {
+        matches!(world.reconciler.obstacles().get(&name(service)), Some(Obstacle::StillNeeded { .. }))
+    };
     for (service, entry) in &registry.services {
         let obstacle = world.reconciler.obstacles().get(&name(service));
         let Some(wanted) = &entry.servers else {
-            assert!(!served.contains_key(service), "{service} serves without an answer");
+            assert!(
+                !served.contains_key(service) || is_needed(service),
+                "{service} serves without an answer"
+            );
             continue;
         };
         let Some(seen) = served.get(service) else {
@@ -172,10 +193,12 @@ fn check(registry: &Registry, world: &World) {
             assert_eq!(seen[name].maxconn.is_some(), options.contains("maxconn"), "{service}/{name}");
         }
     }
-    assert!(
-        served.keys().all(|service| registry.services.contains_key(service)),
-        "a service that is gone serves"
-    );
+    for service in served.keys().filter(|service| !registry.services.contains_key(*service)) {
+        assert!(
+            is_needed(service) && running.backends[service].binds.is_empty(),
+            "{service} is gone and serves"
+        );
+    }
     let ports: Vec<_> =
         running.backends.values().filter(|backend| backend.open).flat_map(|b| &b.binds).collect();
     let mut distinct = ports.clone();

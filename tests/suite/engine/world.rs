@@ -23,6 +23,7 @@ use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
 
 use proxymgr::engine::state::Checks;
 
+use super::checker::complaint;
 use super::model::Model;
 
 /// Decides whether something goes wrong; the plain world has no faults.
@@ -64,6 +65,8 @@ pub struct World {
     pub checks: usize,
     /// The line with which a process ends before it serves, though the check takes it.
     pub unstartable_line: &'static str,
+    /// The line with which a process never serves, though the check takes it.
+    pub hanging_line: &'static str,
     /// The line that kills a process [`LIVES`] after it began to serve.
     pub deadly_line: &'static str,
     dies_at: Option<Moment>,
@@ -133,6 +136,7 @@ impl World {
             silent_line: "silent option",
             checks: 0,
             unstartable_line: "unstartable option",
+            hanging_line: "hanging option",
             deadly_line: "deadly option",
             dies_at: None,
             deaths: 0,
@@ -290,6 +294,12 @@ impl World {
             let complaint =
                 Complaint { line: Some(line + 1), proxy: None, text: "unknown keyword 'bad'".into() };
             return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
+        }
+        if let Some(complaint) = complaint(config) {
+            return Outcome::ReloadFailed(ReloadFailure::Refused(vec![complaint]));
+        }
+        if config.lines().any(|line| line.trim() == self.hanging_line) {
+            return Outcome::ReloadFailed(ReloadFailure::NotServing("it did not answer for 30 s".into()));
         }
         if let Some(line) = config.lines().position(|line| line.trim() == self.unstartable_line) {
             let text = "not enough free sockets".to_owned();
