@@ -206,7 +206,7 @@ pub enum Notice {
     Differs(Vec<String>),
     /// The comparison failed.
     CompareFailed(String),
-    /// `HAProxy` refuses new definitions without saying which.
+    /// `HAProxy` takes no configuration with the new definitions, and it is not clear which is the cause.
     TriedInParts {
         /// What it says.
         why: String,
@@ -337,7 +337,7 @@ impl fmt::Display for Notice {
             Self::CompareFailed(why) => write!(f, "HAProxy did not tell its state: {why}"),
             Self::TriedInParts { why, services } => write!(
                 f,
-                "HAProxy refuses {services} new definitions without saying which; they are tried in parts: {why}"
+                "HAProxy takes no configuration with {services} new definitions; they are tried in parts: {why}"
             ),
             Self::Died { how, restart_in } => {
                 write!(
