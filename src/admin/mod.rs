@@ -24,6 +24,7 @@
 pub mod client;
 mod connection;
 pub mod history;
+pub mod origin;
 pub mod protocol;
 pub mod request;
 pub mod server;

@@ -120,6 +120,13 @@ pub enum Command {
     Status(StatusQuery),
     /// Tell the last changes.
     Events(EventsQuery),
+    /// Tell where a service, and one of its servers, is written.
+    Origin {
+        /// The service.
+        service: String,
+        /// The server's name in `HAProxy`.
+        server: Option<String>,
+    },
     /// Believe a loss of servers that is held, or an empty answer.
     Confirm {
         /// Whose servers.
@@ -147,7 +154,8 @@ impl fmt::Display for ServerAddress {
 }
 
 impl Command {
-    const NAMES: &[&str] = &["confirm", "drain", "events", "ping", "reload", "status", "undrain", "upgrade"];
+    const NAMES: &[&str] =
+        &["confirm", "drain", "events", "origin", "ping", "reload", "status", "undrain", "upgrade"];
 
     fn name(&self) -> &'static str {
         match self {
@@ -156,6 +164,7 @@ impl Command {
             Self::Upgrade => "upgrade",
             Self::Status(_) => "status",
             Self::Events(_) => "events",
+            Self::Origin { .. } => "origin",
             Self::Confirm { .. } => "confirm",
             Self::Drain(_) => "drain",
             Self::Undrain(_) => "undrain",
@@ -174,6 +183,10 @@ impl Command {
             Self::Events(query) => {
                 request.service.clone_from(&query.service);
                 (request.last, request.after, request.follow) = (query.last, query.after, query.follow);
+            }
+            Self::Origin { service, server } => {
+                request.service = Some(service.clone());
+                request.server.clone_from(server);
             }
             Self::Confirm { service } => request.service = Some(service.clone()),
             Self::Drain(of) | Self::Undrain(of) => {
@@ -206,6 +219,7 @@ impl Command {
             "reload" => Ok(Self::Reload),
             "status" => Ok(Self::Status(StatusQuery { service, servers })),
             "events" => Ok(Self::Events(EventsQuery { service, last, after, follow })),
+            "origin" => Ok(Self::Origin { service: needed(service, "service")?, server }),
             "upgrade" => Ok(Self::Upgrade),
             "confirm" => Ok(Self::Confirm { service: needed(service, "service")? }),
             "drain" => Ok(Self::Drain(ServerAddress::of(service, server)?)),
@@ -274,6 +288,7 @@ mod tests {
             Command::Confirm { service: "web".into() },
             Command::Drain(server.clone()),
             Command::Events(events),
+            Command::Origin { service: "web".into(), server: Some("1.1.1.1:1".into()) },
             Command::Ping,
             Command::Reload,
             Command::Status(query),
@@ -318,7 +333,7 @@ mod tests {
         assert_eq!(code, FailureCode::UnknownCommand);
         assert_eq!(
             message,
-            "there is no command 'fly\\n' here; there are confirm, drain, events, ping, reload, status, undrain, upgrade"
+            "there is no command 'fly\\n' here; there are confirm, drain, events, origin, ping, reload, status, undrain, upgrade"
         );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }

@@ -49,6 +49,7 @@ impl Supervisor {
                 self.status_desk.answer(query, &self.reconciler, generations, self.clock.now(), asker);
             }
             Command::Events(_) => asker.answer(Answer::Events(self.historian.reader())),
+            Command::Origin { service, server } => self.tell_origin(&service, server, asker),
             Command::Confirm { service } => {
                 self.confirm(&service, asker);
                 return Some(Input::Tick);

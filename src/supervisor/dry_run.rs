@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::feeds::registry_input;
 use super::prepare::StartError;
-use super::settings::{host_names, reconciler_settings, sources};
+use super::settings::{reconciler_settings, registries, sources};
 use super::{Clock, REGISTRY_QUEUE};
 use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -84,9 +84,11 @@ impl DryRun {
             drop(reconciler.handle(Input::Includes(files), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
+        let sources = sources(config)?;
+        let registries = registries(config, &sources);
         let registries = tokio::spawn(service_manager::run(
-            sources(config)?,
-            host_names(config),
+            sources,
+            registries,
             config.safety.allow_options.clone(),
             Memory::default(),
             events,

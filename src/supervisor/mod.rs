@@ -8,6 +8,7 @@ mod feeds;
 pub mod handover;
 mod history;
 mod operator_drains;
+mod origins;
 pub mod prepare;
 mod remember;
 mod replacement;

@@ -15,7 +15,7 @@ use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::service_config::SourceSettings;
-use crate::watcher::HostNames;
+use crate::watcher::{HostNames, Registries};
 
 /// After the sources' time is up, what is remembered of their services takes a moment to arrive.
 const RECALL_TIME: Duration = Duration::from_millis(250);
@@ -72,10 +72,14 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
     config.service_config.iter().map(source).collect()
 }
 
-/// How host names of servers are looked up.
-pub fn host_names(config: &Config) -> HostNames {
+/// What watchers share.
+pub fn registries(config: &Config, sources: &[SourceSettings]) -> Registries {
     // The other half is for what follows: a first set must be there when the start goes on.
-    HostNames { names: Names::default(), first_wait: config.safety.startup_timeout / 2 }
+    let first_wait = config.safety.startup_timeout / 2;
+    Registries::new(
+        sources.iter().filter_map(SourceSettings::access),
+        HostNames { names: Names::default(), first_wait },
+    )
 }
 
 /// What tells the `HAProxy` at `path`, which may be a name on `PATH`, from one that is installed in its place; `None` when it can't

@@ -53,6 +53,7 @@ mod support;
 mod systemd;
 mod upgrade;
 mod versions;
+mod why_origin;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;

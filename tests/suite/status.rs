@@ -240,7 +240,7 @@ fn why_tells_where_a_server_is_from_and_what_was_last_done() {
     for part in [
         "    address       ",
         "    definition    ",
-        "web.json; taken ",
+        "web.json (written 20",
         "    servers from  file ",
         "; changed ",
     ] {

@@ -242,6 +242,6 @@ fn remarks_on(report: &ServiceReport, now: Moment) -> Vec<String> {
     remarks
 }
 
-fn utc(time: SystemTime) -> String {
+pub(in crate::supervisor) fn utc(time: SystemTime) -> String {
     utc_text(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }

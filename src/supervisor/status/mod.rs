@@ -25,10 +25,11 @@ use crate::engine::moment::Moment;
 use crate::engine::printable::printable;
 use crate::engine::reconciler::{Notice, Order, Reconciler};
 use crate::engine::report::Report;
-use crate::engine::service::ServiceName;
+use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::haproxy::generations::Generations;
 use crate::service_manager::RegistryEvent;
 
+pub(super) use compose::utc;
 use compose::{Facts, compose};
 use haproxy_view::look;
 use last_reload::LastReload;
@@ -81,6 +82,12 @@ impl StatusDesk {
     /// Where that was found of which a registry speaks.
     pub(super) fn origin_of(&self, event: &RegistryEvent) -> Option<String> {
         self.notes.origin_of(event)
+    }
+
+    /// The definition of a service, with where it was found.
+    pub(super) fn definition_of(&self, service: &str) -> Option<(Arc<ServiceSpec>, String)> {
+        let note = self.notes.of(Some(service)).into_values().next()?;
+        Some((note.spec, note.origin))
     }
 
     /// Takes note of an order for `HAProxy`.

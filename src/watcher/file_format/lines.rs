@@ -20,6 +20,15 @@ pub(super) fn read(data: &[u8], rules: &NodeRules) -> ListedSet {
     ListedSet::new(servers, skipped)
 }
 
+/// The servers of the good lines, each with its line's number, from 1.
+pub(super) fn numbered(data: &[u8], rules: &NodeRules) -> Vec<(usize, ListedServer)> {
+    if !rules.filter.takes(&Labels::new()) {
+        return Vec::new();
+    }
+    let lines = data.split(|byte| *byte == b'\n').zip(1..);
+    lines.filter_map(|(line, number)| Some((number, read_one(line).ok().flatten()?))).collect()
+}
+
 fn read_one(line: &[u8]) -> Result<Option<ListedServer>, String> {
     let text = str::from_utf8(line).map_err(|_| "the line is no UTF-8 text".to_owned())?;
     let text = text.split_once('#').map_or(text, |(before, _comment)| before);

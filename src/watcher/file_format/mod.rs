@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::listed_set::ListedSet;
 use crate::document::Format;
+use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::NodeRules;
 
 /// Some 30000 lines.
@@ -24,6 +25,15 @@ pub(super) fn read(file: &Path, data: &[u8], rules: &NodeRules) -> Result<Listed
         Some(format) => list::read(data, format, rules),
         None => Ok(lines::read(data, rules)),
     }
+}
+
+/// The servers of a file of lines, each with its line's number, from 1; `None` of another file.
+pub(super) fn numbered_lines(
+    file: &Path,
+    data: &[u8],
+    rules: &NodeRules,
+) -> Option<Vec<(usize, ListedServer)>> {
+    list_format(file, data).is_none().then(|| lines::numbered(data, rules))
 }
 
 fn list_format(file: &Path, data: &[u8]) -> Option<Format> {
