@@ -10,6 +10,7 @@ use proptest::test_runner::Config;
 use proxymgr::engine::bind_line::own_binds;
 use proxymgr::engine::option_line::OptionLine;
 use proxymgr::engine::risk::{Allowed, check_risks};
+use proxymgr::engine::service::ServiceName;
 
 use super::support::haproxy::check;
 
@@ -76,7 +77,8 @@ fn line() -> impl Strategy<Value = String> {
 
 fn is_taken(text: &str) -> bool {
     let Ok(line) = OptionLine::parse(text) else { return false };
-    own_binds(&line).is_none() && check_risks(&line, &Allowed::new()).is_ok()
+    let own = ServiceName::parse("service").unwrap();
+    own_binds(&line).is_none() && check_risks(text, &own, &Allowed::new()).is_ok()
 }
 
 fn cases() -> u32 {

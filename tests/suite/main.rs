@@ -37,6 +37,7 @@ mod not_ended;
 mod open_files;
 mod operate;
 mod original_readme;
+mod other_sections;
 mod proxymgr_yml;
 mod registry_zookeeper;
 mod reloads;

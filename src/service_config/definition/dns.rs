@@ -104,13 +104,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::engine::service::WatcherSpec;
+    use crate::engine::service::{ServiceName, WatcherSpec};
     use crate::service_config::{Format, RawDefinition, parse};
 
     fn read(keys: &str) -> Result<DnsSpec, Vec<String>> {
         let data = format!(r#"{{"type": "dns", "port": 80, {keys}}}"#).into_bytes().into();
         let raw = RawDefinition { data, format: Format::Json, origin: "test".into() };
-        let definition = parse(&raw, &BTreeSet::new());
+        let definition = parse(&ServiceName::parse("web").unwrap(), &raw, &BTreeSet::new());
         let WatcherSpec::Dns(spec) = definition.map_err(|refusal| refusal.errors)?.spec.watcher else {
             panic!("{keys} is no dns")
         };

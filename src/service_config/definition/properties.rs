@@ -68,10 +68,11 @@ fn definition() -> impl Strategy<Value = Value> {
 
 fn check(data: &[u8], format: Format) -> Result<(), TestCaseError> {
     let raw = RawDefinition { data: data.into(), format, origin: "test".into() };
-    match parse(&raw, &BTreeSet::new()) {
+    match parse(&ServiceName::parse("web").unwrap(), &raw, &BTreeSet::new()) {
         Ok(definition) => {
-            for line in definition.spec.listen_options.iter().chain(&definition.spec.server_options) {
-                prop_assert!(!line.as_str().chars().any(char::is_control), "{line}");
+            let ends = definition.spec.server_options.iter().map(LineEnd::as_str);
+            for line in definition.spec.listen_options.iter().map(OptionLine::as_str).chain(ends) {
+                prop_assert!(!line.chars().any(char::is_control), "{line}");
             }
         }
         Err(refusal) => {

@@ -5,9 +5,13 @@ use super::*;
 use crate::engine::node_rules::NodeRules;
 use crate::engine::risk::Risk;
 
+fn service() -> ServiceName {
+    ServiceName::parse("web").unwrap()
+}
+
 fn json(text: &str) -> Result<Definition, Refusal> {
     let raw = RawDefinition { data: text.as_bytes().into(), format: Format::Json, origin: "test".into() };
-    parse(&raw, &Allowed::new())
+    parse(&service(), &raw, &Allowed::new())
 }
 
 fn errors(text: &str) -> Vec<String> {
@@ -21,7 +25,7 @@ fn a_definition_of_2015_with_a_port_is_understood() {
     let Definition { spec, unknown_keys } = json(text).unwrap();
     assert_eq!(spec.port.get(), 8080);
     assert_eq!(spec.listen_options, [OptionLine::parse("mode http").unwrap()]);
-    assert_eq!(spec.server_options, [OptionLine::parse("check inter 2000").unwrap()]);
+    assert_eq!(spec.server_options, [LineEnd::parse("check inter 2000").unwrap()]);
     let (server, path) = ("localhost:2181".to_owned(), "/services/web".to_owned());
     assert_eq!(spec.watcher, WatcherSpec::Zookeeper { server, path, rules: NodeRules::default() });
     assert_eq!(unknown_keys, []);
@@ -36,7 +40,7 @@ fn yaml_says_the_same() {
         r#"{"type":"file","file":"/etc/web","port":"80","bind":["::","unix@/run/web"],"bind_options":["accept-proxy"],
             "listen_options":["mode http"],"server_options":"check inter 2s"}"#,
     );
-    assert_eq!(parse(&raw, &Allowed::new()), twin);
+    assert_eq!(parse(&service(), &raw, &Allowed::new()), twin);
     assert_eq!(twin.unwrap().spec.bind.len(), 2);
 }
 
@@ -167,6 +171,29 @@ fn a_definition_may_name_servers_itself() {
 }
 
 #[test]
+fn options_may_begin_with_any_word_and_are_checked_as_the_end_of_their_line() {
+    let text = |key: &str, options: &str| {
+        format!(r#"{{"type": "file", "file": "/f", "port": 80, "{key}": {options}}}"#)
+    };
+    for (key, options) in
+        [("server_options", r#"["resolvers dns", "check"]"#), ("bind_options", r#""cache.if""#)]
+    {
+        json(&text(key, options)).unwrap();
+    }
+    let binds = json(&text("listen_options", r#""bind :81 resolvers x""#)).unwrap().spec.own_binds;
+    assert_eq!(binds[0].options, LineEnd::parse("resolvers x").ok());
+    for (key, options, refusal) in [
+        ("bind_options", r#"["ssl", "crt-list /l"]"#, "\"bind_options\": 'crt-list' is not allowed"),
+        ("listen_options", r#""bind :81 ssl crt-list /l""#, "\"listen_options\": 'crt-list' is"),
+        ("server_options", r#""namespace x""#, "\"server_options\": 'namespace' is not allowed"),
+        ("server_options", r#""source /x""#, "\"server_options\": '/x' is not allowed"),
+    ] {
+        let all = errors(&text(key, options));
+        assert!(all.len() == 1 && all[0].starts_with(refusal), "{all:?}");
+    }
+}
+
+#[test]
 fn lines_are_taken_for_what_they_do() {
     let text = |lines: &str, allow: &str| {
         format!(
@@ -195,5 +222,5 @@ fn lines_are_taken_for_what_they_do() {
         origin: "test".into(),
     };
     let allowed = Risk::WORDS.map(|(_, risk)| risk).into();
-    assert!(parse(&raw, &allowed).is_ok());
+    assert!(parse(&service(), &raw, &allowed).is_ok());
 }
