@@ -16,6 +16,8 @@ use crate::service_config::reader::Reader;
 const DNS_PORT: u16 = 53;
 /// A name is not asked more often, whatever is written.
 const LEAST_TTL: Duration = Duration::from_millis(100);
+/// Each is asked for again and again.
+const MAX_NAMES: usize = 1000;
 /// They choose among nodes; names have none.
 const OF_NODES: [&str; 5] = ["filter", "weight_from_node", "endpoint", "use_ssl_port", "remote_port"];
 
@@ -50,6 +52,10 @@ fn backends(reader: &mut Reader<'_>) -> Option<Vec<DnsBackend>> {
     let items = value.as_array().map_or(single, Vec::as_slice);
     if items.is_empty() {
         reader.error(format!("\"backends\" is empty: add names, such as {example}"));
+    }
+    if items.len() > MAX_NAMES {
+        reader.error(format!("\"backends\" lists {} names; at most {MAX_NAMES} are taken", items.len()));
+        return None;
     }
     let read = |(index, item): (usize, &Value)| {
         let backend = item.as_object().ok_or_else(|| "it must be an object".to_owned()).and_then(backend);

@@ -23,6 +23,11 @@ use crate::zookeeper::{ConnectString, NodePath};
 const TYPES: &[&str] = &["zookeeper", "dns", "file", "static"];
 const LATER_TYPES: &[&str] = &["consul", "docker"];
 
+/// The most addresses that one service listens on: each takes up to three of the open files that all share.
+const MAX_ADDRESSES: usize = 256;
+/// The most unknown keys that are told.
+const MAX_UNKNOWN_KEYS: usize = 20;
+
 /// How lines begin that a definition ends.
 const BIND: &str = "bind -";
 const SERVER: &str = "server - -";
@@ -32,7 +37,7 @@ const SERVER: &str = "server - -";
 pub struct Definition {
     /// The service.
     pub spec: ServiceSpec,
-    /// Keys that play no part.
+    /// Keys that play no part, 20 at most.
     pub unknown_keys: Vec<UnknownKey>,
 }
 
@@ -56,7 +61,7 @@ impl fmt::Display for Refusal {
 pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refusal> {
     let safety = Safety { service, allowed };
     let map = document::read_map(&raw.data, raw.format, MAX_BYTES)
-        .map_err(|error| Refusal { errors: vec![printable(&error)] })?;
+        .map_err(|error| Refusal { errors: vec![printable(&error.to_string())] })?;
     let mut reader = Reader::new(&map);
     let mut unknown_keys = Vec::new();
     for (key, value) in &map {
@@ -64,7 +69,7 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
             if !value.is_null() {
                 reader.error(format!("\"{key}\" is not supported yet: remove it"));
             }
-        } else if !KNOWN.contains(&key.as_str()) {
+        } else if !KNOWN.contains(&key.as_str()) && unknown_keys.len() < MAX_UNKNOWN_KEYS {
             unknown_keys.push(UnknownKey::new(key));
         }
     }
@@ -80,7 +85,6 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
         max_shrink: reader.one("max_shrink", Percent::parse),
         shrink_hold: reader.one("shrink_hold", duration),
     };
-    let errors = reader.finish();
     let (mut own_binds, mut listen_options) = (Vec::new(), Vec::new());
     for line in lines {
         match line {
@@ -88,6 +92,11 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
             ListenLine::Other(line) => listen_options.push(line),
         }
     }
+    let addresses = bind.len() + own_binds.len();
+    if addresses > MAX_ADDRESSES {
+        reader.error(format!("it listens on {addresses} addresses; at most {MAX_ADDRESSES} are taken"));
+    }
+    let errors = reader.finish();
     match (port, watcher) {
         (Some(port), Some(watcher)) if errors.is_empty() => {
             let server_options = server_options.into_iter().collect();

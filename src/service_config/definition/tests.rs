@@ -171,6 +171,40 @@ fn a_definition_may_name_servers_itself() {
 }
 
 #[test]
+fn what_one_service_takes_of_all_is_bounded() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| {
+        format!("[{}]", (0..count).map(item).collect::<Vec<_>>().join(","))
+    };
+    let server = |number: usize| format!(r#""h{number}:1""#);
+    let of = |key: &str, list: String| {
+        let text = format!(r#"{{"type":"static","port":1,"default_servers":"a:1","{key}":{list}}}"#);
+        assert!(text.len() < MAX_BYTES, "{} bytes", text.len());
+        json(&text)
+    };
+    assert_eq!(of("backup_servers", list(10_000, &server)).unwrap().spec.fixed_servers.len(), 10_001);
+    let refusal = of("backup_servers", list(10_001, &server)).unwrap_err().errors;
+    assert_eq!(refusal, [r#""backup_servers" names 10001 servers: a service has at most 10000; split it"#]);
+
+    let address = |number: usize| format!(r#""127.0.{}.{}""#, number / 256, number % 256);
+    of("bind", list(256, &address)).unwrap();
+    let refusal = of("bind", list(257, &address)).unwrap_err().errors;
+    assert_eq!(refusal, ["it listens on 257 addresses; at most 256 are taken"]);
+    let lines = list(20, &|line| {
+        let binds: Vec<_> = (0..20).map(|port| format!(":{}", line * 20 + port + 1)).collect();
+        format!("\"bind {}\"", binds.join(","))
+    });
+    assert!(of("listen_options", lines).unwrap_err().errors[0].starts_with("it listens on 400"));
+
+    // What is told is bounded, too.
+    let refusal = of("listen_options", list(100_000, &|_| "1".to_owned())).unwrap_err().errors;
+    assert_eq!((refusal.len(), refusal[20].as_str()), (21, "and 99980 more"));
+    let many: Vec<_> = (0..10_000).map(|key| format!(r#""k{key}":1"#)).collect();
+    let definition =
+        json(&format!(r#"{{{},"type":"static","port":1,"default_servers":"a:1"}}"#, many.join(",")));
+    assert_eq!(definition.unwrap().unknown_keys.len(), 20);
+}
+
+#[test]
 fn options_may_begin_with_any_word_and_are_checked_as_the_end_of_their_line() {
     let text = |key: &str, options: &str| {
         format!(r#"{{"type": "file", "file": "/f", "port": 80, "{key}": {options}}}"#)
