@@ -45,6 +45,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::engine::host_name::HostName;
+    use crate::engine::own_section::assert_servers_touch_their_own_section_only;
 
     fn check(file: &str, data: &[u8]) -> Result<(), TestCaseError> {
         let printable = |text: &str| !text.chars().any(char::is_control);
@@ -55,6 +57,9 @@ mod tests {
                     let allowed = |b: u8| b.is_ascii_alphanumeric() || b":.-_".contains(&b);
                     prop_assert!(!name.is_empty() && name.bytes().all(allowed), "{name:?}");
                 }
+                let somewhere = |_: &HostName| Some([10, 0, 0, 1].into());
+                let servers = set.servers().iter().filter_map(|server| server.located(somewhere));
+                assert_servers_touch_their_own_section_only(servers.collect());
                 for skipped in set.skipped() {
                     prop_assert!(printable(&skipped.entry) && printable(&skipped.reason), "{skipped:?}");
                 }

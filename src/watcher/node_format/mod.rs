@@ -116,4 +116,6 @@ fn list(names: impl Iterator<Item = impl AsRef<str>>) -> String {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
