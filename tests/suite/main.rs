@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod accepted_definitions;
 mod accepted_lines;
 mod after_crash;
 mod attacks;
