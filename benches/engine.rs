@@ -19,7 +19,7 @@ use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::reconciler::{Effect, Input, Order, Outcome, Reconciler, Settings};
@@ -277,7 +277,7 @@ fn spec(service: u16) -> ServiceSpec {
         bind_options: None,
         own_binds: Vec::new(),
         listen_options: vec![line("balance leastconn"), line("option httpchk GET /health")],
-        server_options: vec![line("check inter 2s fall 3")],
+        server_options: vec![LineEnd::parse("check inter 2s fall 3").expect("a good end")],
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
         fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),

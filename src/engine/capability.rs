@@ -152,7 +152,7 @@ pub fn server_words<'a>(base: &'a Base, section: &'a Section) -> impl Iterator<I
     let defaults = defaults.filter(|line| line.words().next() == Some("default-server"));
     defaults
         .flat_map(|line| line.words().skip(1))
-        .chain(section.server_options.iter().flat_map(super::option_line::OptionLine::words))
+        .chain(section.server_options.iter().flat_map(super::option_line::LineEnd::words))
 }
 
 /// What a server's options switch on.
@@ -217,6 +217,7 @@ impl Balance {
 mod tests {
     use super::*;
     use crate::engine::fixtures::{base, line, spec};
+    use crate::engine::option_line::LineEnd;
     use crate::engine::server_options::NodeWords;
 
     fn add(
@@ -229,7 +230,7 @@ mod tests {
         base.defaults = defaults.iter().map(|text| line(text)).collect();
         let mut spec = spec(80);
         spec.listen_options = listen.iter().map(|text| line(text)).collect();
-        spec.server_options = server.iter().map(|text| line(text)).collect();
+        spec.server_options = server.iter().map(|text| LineEnd::parse(text).unwrap()).collect();
         let capability =
             Capability { version: HaproxyVersion::parse(version).unwrap(), runtime_updates: true };
         capability.dynamic_server(&base, &Section::of(&spec, base.bind_address))

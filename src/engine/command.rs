@@ -277,6 +277,8 @@ impl AppliedState {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::engine::fixtures::name;
 
@@ -322,5 +324,14 @@ mod tests {
         let ready = RuntimeCommand::server(&name("web"), &ServerName::reported("a"), ServerAction::Ready);
         assert_eq!(ready.judge("\n"), Verdict::Done);
         assert_eq!(ready.judge("No such server.\n"), Verdict::Unexpected("No such server.".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_but_the_exact_text_is_no_success(reply in prop_oneof![any::<String>(), "(New server registered[.]|Server deleted[.]|\n|nothing changed| ){0,3}"]) {
+            let ready = RuntimeCommand::server(&name("web"), &ServerName::reported("a"), ServerAction::Ready);
+            prop_assert_eq!(ready.judge(&reply) == Verdict::Done, reply.trim().is_empty());
+            prop_assert_eq!(delete().judge(&reply) == Verdict::Done, reply.trim() == "Server deleted.");
+        }
     }
 }

@@ -44,4 +44,8 @@ pub mod tls_files;
 pub mod utc_text;
 
 #[cfg(test)]
+pub(crate) mod any_text;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+pub(crate) mod own_section;

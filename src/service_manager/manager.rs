@@ -187,7 +187,7 @@ impl Manager {
                 let mut addresses = LastAddresses::new();
                 if let Some(remembered) = self.remembered.remove(name.as_str()) {
                     addresses = last_addresses(&remembered.servers);
-                    if let Some(servers) = remembered.watched(&spec) {
+                    if let Some(servers) = remembered.watched(&name, &spec) {
                         self.tell(RegistryEvent::Remembered { name: name.clone(), servers }).await?;
                     }
                 }

@@ -106,3 +106,76 @@ fn operators_socket(config: &Config) -> Result<UnixPath, StartError> {
         Err(error) => Err(StartError::value("haproxy.socket_path", &error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::any_text::any_line;
+    use crate::engine::own_section::assert_two_sections;
+
+    /// What is taken renders to the sections `global` and `defaults`.
+    fn check(yml: &str) -> Result<bool, TestCaseError> {
+        let password = |name: &str| (name == "ZK_AUTH").then(|| "me:s3cret".to_owned());
+        match Config::parse(yml.as_bytes(), &password) {
+            Ok(config) => {
+                let shown = format!("{config:?}");
+                prop_assert!(!shown.contains("s3cret"), "{shown}");
+                if let Ok(settings) = reconciler_settings(&config, HaproxyVersion::new(3, 0, 0)) {
+                    assert_two_sections(&settings.base);
+                }
+                Ok(true)
+            }
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    let text = error.to_string();
+                    prop_assert!(!text.chars().any(char::is_control) && !text.contains("s3cret"), "{text:?}");
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    const GOOD: &str = "haproxy: {path: /haproxy, global: [maxconn 4096], defaults: [\"mode http\"], socket_path: /run/s}\n\
+        service_config:\n- type: zookeeper\n  servers: zk:1,[::1]:2/c\n  path: /s # c\n  auth: &a {scheme: digest, credentials: ${ZK_AUTH}}\n\
+        - {type: file, path: \"/x${COUNT:-y}\"}\nreload:\n  min_interval: 1s\nlog: {level: info}\n";
+
+    #[test]
+    fn the_good_file_is_good() {
+        assert!(check(GOOD).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn any_lines_of_proxymgr_yml_stay_in_their_sections(
+            global in proptest::collection::vec(any_line(), 0..3),
+            defaults in proptest::collection::vec(any_line(), 0..3),
+            socket in "/[ -~]{0,9}",
+        ) {
+            let haproxy = json!({"path": "/haproxy", "global": global, "defaults": defaults, "socket_path": socket});
+            check(&json!({"haproxy": haproxy, "service_config": {"type": "file", "path": "/s"}}).to_string())?;
+        }
+
+        #[test]
+        fn any_damage_to_a_good_proxymgr_yml_is_taken_or_refused(
+            cuts in proptest::collection::vec(
+                (any::<prop::sample::Index>(), "[-\\[\\]{}:,#&*!|>'\"%@`$\\\\~ \t\n\u{0}\u{85}\u{feff}é<?0-9a-z]{0,4}"), 1..6),
+        ) {
+            let mut text: Vec<char> = GOOD.chars().collect();
+            for (at, with) in cuts {
+                let at = at.index(text.len());
+                let end = (at + with.chars().count() / 2).min(text.len());
+                text.splice(at..end, with.chars());
+            }
+            check(&text.into_iter().collect::<String>())?;
+        }
+
+        #[test]
+        fn any_bytes_are_a_proxymgr_yml_or_are_refused(bytes in ".{0,200}") {
+            check(&bytes)?;
+        }
+    }
+}

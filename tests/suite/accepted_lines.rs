@@ -1,6 +1,6 @@
 //! What is taken from definitions, against `HAProxy`'s own parser: a line stays in its section, whatever it holds.
 //!
-//! `PROXYMGR_TEST_CASES` says how many configurations are tried, of 20 lines each; 25 without.
+//! `PROPTEST_CASES` says how many configurations are tried, of 20 lines each; 25 without.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,6 +10,7 @@ use proptest::test_runner::Config;
 use proxymgr::engine::bind_line::own_binds;
 use proxymgr::engine::option_line::OptionLine;
 use proxymgr::engine::risk::{Allowed, check_risks};
+use proxymgr::engine::service::ServiceName;
 
 use super::support::haproxy::check;
 
@@ -63,10 +64,11 @@ fn line() -> impl Strategy<Value = String> {
             6 => format!("{keyword}#x"),
             7 => format!("'' {keyword}"),
             8 => format!("no {keyword}"),
+            9 => format!("{keyword}\\x00{rest}"),
             _ => format!("\"\"{keyword}''"),
         }
     };
-    let word = (keyword, any::<prop::sample::Index>(), 0_u8..10).prop_map(disguise);
+    let word = (keyword, any::<prop::sample::Index>(), 0_u8..11).prop_map(disguise);
     let rest = prop_oneof!["( [a-z0-9:.]{1,6}){0,3}", "[ -~]{0,24}", "\\PC{0,12}"];
     let text = (word, rest).prop_map(|(word, rest)| word + &rest);
     let text = prop_oneof![9 => text, 1 => "\\PC{0,24}"];
@@ -76,11 +78,12 @@ fn line() -> impl Strategy<Value = String> {
 
 fn is_taken(text: &str) -> bool {
     let Ok(line) = OptionLine::parse(text) else { return false };
-    own_binds(&line).is_none() && check_risks(&line, &Allowed::new()).is_ok()
+    let own = ServiceName::parse("service").unwrap();
+    own_binds(&line).is_none() && check_risks(text, &own, &Allowed::new()).is_ok()
 }
 
 fn cases() -> u32 {
-    std::env::var("PROXYMGR_TEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(25)
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(25)
 }
 
 #[test]

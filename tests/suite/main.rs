@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod accepted_definitions;
 mod accepted_lines;
 mod after_crash;
 mod attacks;
@@ -38,6 +39,7 @@ mod not_ended;
 mod open_files;
 mod operate;
 mod original_readme;
+mod other_sections;
 mod proxymgr_yml;
 mod referring_services;
 mod registry_zookeeper;

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::host_name::HostName;
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::render::Renderer;
 use proxymgr::engine::section::{Base, Section};
@@ -63,7 +63,8 @@ fn any_service() -> impl Strategy<Value = Arc<DesiredService>> {
         |(port, listen_options, server_options, bind, servers)| {
             let mut spec = spec(port, &[]);
             spec.listen_options = listen_options;
-            spec.server_options = server_options;
+            spec.server_options =
+                server_options.iter().map(|line| LineEnd::parse(line.as_str()).unwrap()).collect();
             spec.bind = bind.iter().map(|text| BindAddress::parse(text).unwrap()).collect();
             Arc::new(DesiredService::new(Arc::new(Section::of(&spec, [0, 0, 0, 0].into())), servers))
         },

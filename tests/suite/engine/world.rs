@@ -11,7 +11,7 @@ use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
 use proxymgr::engine::reconciler::{
     Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure, Settings,
@@ -87,7 +87,7 @@ pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
         bind_options: None,
         own_binds: Vec::new(),
         listen_options: listen_options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
-        server_options: vec![OptionLine::parse("check inter 2s").unwrap()],
+        server_options: vec![LineEnd::parse("check inter 2s").unwrap()],
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
         fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),

@@ -7,6 +7,7 @@ pub mod deadline;
 pub mod disk;
 pub mod dns_server;
 pub mod haproxy;
+pub mod haproxy_words;
 pub mod http;
 pub mod load;
 pub mod load_report;
