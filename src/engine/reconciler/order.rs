@@ -17,6 +17,9 @@ use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::engine::state::AppliedState;
 
+/// The most commands that are told of one order.
+const MOST_COMMANDS: usize = 12;
+
 /// What happened.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -325,7 +328,14 @@ impl fmt::Display for Notice {
             Self::Unexpected { command, reply } => {
                 write!(f, "unexpected reply of HAProxy to '{command}', comparing: {reply:?}")
             }
-            Self::Applying(commands) => write!(f, "runtime change: {}", commands.join("; ")),
+            Self::Applying(commands) => {
+                let shown = commands.iter().take(MOST_COMMANDS).map(String::as_str).collect::<Vec<_>>();
+                write!(f, "runtime change: {}", shown.join("; "))?;
+                match commands.len().saturating_sub(MOST_COMMANDS) {
+                    0 => Ok(()),
+                    more => write!(f, "; and {more} more"),
+                }
+            }
             Self::ConfigUnwritten(why) => write!(
                 f,
                 "haproxy.cfg is not up to date; HAProxy serves on with all changes, and writing is tried again: {why}"
