@@ -41,6 +41,7 @@ mod operate;
 mod original_readme;
 mod other_sections;
 mod proxymgr_yml;
+mod readme_commands;
 mod referring_services;
 mod registry_zookeeper;
 mod reloads;
