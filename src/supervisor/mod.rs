@@ -310,7 +310,7 @@ impl Supervisor {
         let mut is_outcome = false;
         if let Input::Done(outcome) = &input {
             is_outcome = true;
-            self.status_desk.note_outcome(now);
+            self.status_desk.note_outcome(outcome, now);
             if let Some(change) = self.historian.note_outcome(outcome, now) {
                 self.status_desk.note_change(change.number, &change.services);
             }

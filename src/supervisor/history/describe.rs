@@ -103,7 +103,7 @@ pub(super) fn failed_commands(sent: usize, verdicts: &[Verdict]) -> Option<Strin
     reply.or(lost).map(|text| bounded(&text))
 }
 
-pub(super) fn failed_reload(failure: &ReloadFailure) -> String {
+pub(in crate::supervisor) fn failed_reload(failure: &ReloadFailure) -> String {
     let text = match failure {
         ReloadFailure::Listen(refused) => {
             let one = |(service, why): &(ServiceName, String)| format!("{service}: {why}");

@@ -23,7 +23,7 @@ use crate::admin::status::StatusQuery;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::printable::printable;
-use crate::engine::reconciler::{Notice, Order, Reconciler};
+use crate::engine::reconciler::{Notice, Order, Outcome, Reconciler};
 use crate::engine::report::Report;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::haproxy::generations::Generations;
@@ -96,7 +96,8 @@ impl StatusDesk {
     }
 
     /// Takes note of an order's end.
-    pub(super) fn note_outcome(&mut self, now: Moment) {
+    pub(super) fn note_outcome(&mut self, outcome: &Outcome, now: Moment) {
+        LastReload::note_outcome(&mut self.last_reload, outcome);
         self.notes.done(now);
     }
 
