@@ -24,14 +24,16 @@ use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Perce
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::reconciler::{Effect, Input, Order, Outcome, Reconciler, Settings};
 use proxymgr::engine::render::Renderer;
+use proxymgr::engine::risk::Allowed;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::Server;
 use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
 use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState};
+use proxymgr::service_config::{Format, RawDefinition, parse};
 
 const CAPABILITY: Capability = Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates: true };
 /// Of its service, the server that changes.
-const CHANGED: u16 = 25;
+const CHANGED: u16 = 3;
 
 /// How many services, and how many servers each has.
 #[derive(Clone, Copy)]
@@ -41,6 +43,7 @@ struct Size {
 }
 
 const LARGE: Size = Size { services: 1000, servers: 50 };
+const COMMON: Size = Size { services: 1000, servers: 5 };
 const ONE_BACKEND: Size = Size { services: 1, servers: 10_000 };
 
 fn main() {
@@ -49,9 +52,11 @@ fn main() {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
         .sample_size(30);
+    checking(&mut criterion);
     planning(&mut criterion, "1000 services x 50 servers", LARGE);
     planning(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
     rendering(&mut criterion);
+    reconciling(&mut criterion, "1000 services x 5 servers", COMMON);
     reconciling(&mut criterion, "1000 services x 50 servers", LARGE);
     reconciling(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
     criterion.final_summary();
@@ -96,6 +101,14 @@ fn rendering(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Reading one definition and all its checks.
+fn checking(criterion: &mut Criterion) {
+    let (service, raw) = (service_name(0), definition(0));
+    criterion.bench_function("service_config::parse(), one definition", |bencher| {
+        bencher.iter(|| parse(black_box(&service), black_box(&raw), &Allowed::new()));
+    });
+}
+
 /// From a watcher's answer to the order for `HAProxy`, without the waits for more changes.
 fn reconciling(criterion: &mut Criterion, size_name: &str, size: Size) {
     let mut group = criterion.benchmark_group(format!("Reconciler, {size_name}"));
@@ -103,6 +116,9 @@ fn reconciling(criterion: &mut Criterion, size_name: &str, size: Size) {
     let mut running = Running::start(size);
     group.bench_function("one server replaced", |bencher| {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| running.replace_one()).sum());
+    });
+    group.bench_function("one definition changed, JSON and all its checks included", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| running.redefine_one()).sum());
     });
     group.finish();
 }
@@ -151,6 +167,21 @@ impl Running {
         let servers = self.size.servers_of(0, self.rounds);
         let began = Instant::now();
         let mut effects = self.tell(Input::Servers(service_name(0), servers));
+        while order_in(&effects).is_none() {
+            effects = self.tick();
+        }
+        let took = began.elapsed();
+        self.settle(effects);
+        took
+    }
+
+    /// The same from the text of another definition to the order for a reload, with its haproxy.cfg.
+    fn redefine_one(&mut self) -> Duration {
+        self.rounds = self.rounds % 200 + 1;
+        let (service, raw) = (service_name(0), definition(self.rounds));
+        let began = Instant::now();
+        let spec = parse(&service, &raw, &Allowed::new()).expect("a good definition").spec;
+        let mut effects = self.tell(Input::Defined(service, Arc::new(spec)));
         while order_in(&effects).is_none() {
             effects = self.tick();
         }
@@ -268,6 +299,16 @@ fn base() -> Arc<Base> {
         operators_socket: None,
         program: None,
     })
+}
+
+/// A definition that differs with `version`.
+fn definition(version: u8) -> RawDefinition {
+    let text = format!(
+        r#"{{"type": "file", "file": "/servers", "port": 10000, "server_options": ["check inter 2s", "fall 3"],
+            "listen_options": ["mode http", "balance leastconn", "option httpchk GET /health", "timeout queue {version}s",
+                "acl api path_beg /api", "http-request set-header X-From %[src] if api"]}}"#
+    );
+    RawDefinition { data: text.into_bytes().into(), format: Format::Json, origin: "bench".to_owned() }
 }
 
 fn spec(service: u16) -> ServiceSpec {

@@ -20,6 +20,7 @@ const GROUND: &[&str] = &[
     "systemd",
     "panics",
     "unix_listener",
+    "own_files",
     "engine",
 ];
 
@@ -49,6 +50,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("systemd", &[]),
     ("panics", &["engine"]),
     ("unix_listener", &[]),
+    ("own_files", &[]),
     ("engine", &[]),
 ];
 
