@@ -137,7 +137,7 @@ impl<'a> LastGood<'a> {
     /// The section of `service` that is not refused.
     pub fn section(&self, service: &ServiceName, quarantine: &Quarantine) -> Option<&'a Arc<Section>> {
         let running = self.running.and_then(|running| running.services.get(service));
-        let running = running.filter(|service| service.frontend == Frontend::Serving);
+        let running = running.filter(|service| service.frontend != Frontend::ShutDown);
         let proved = self.proved.and_then(|proved| proved.get(service));
         let mut sections = running.map(|service| &service.section).into_iter().chain(proved);
         sections.find(|section| quarantine.reason(service, section).is_none())

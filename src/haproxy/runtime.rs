@@ -6,10 +6,13 @@
 //! come, what is left over is noticed and the connection given up.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::libc::MSG_PEEK;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -109,7 +112,7 @@ impl RuntimeConnection {
 
     /// Whether the connection is still of use.
     pub fn is_usable(&self) -> bool {
-        self.in_step
+        self.in_step && self.check_silence().is_ok()
     }
 
     /// Sends one command and gives its reply without the blank lines around it.
@@ -178,7 +181,18 @@ impl RuntimeConnection {
 
     /// Out of step until [`Self::finish`], so that an error or a dropped future leaves it so.
     fn begin(&mut self) -> Result<(), RuntimeError> {
-        std::mem::take(&mut self.in_step).then_some(()).ok_or(RuntimeError::Poisoned)
+        std::mem::take(&mut self.in_step).then_some(()).ok_or(RuntimeError::Poisoned)?;
+        self.check_silence()
+    }
+
+    /// What came unasked would be taken for the reply to the next command.
+    fn check_silence(&self) -> Result<(), RuntimeError> {
+        match SockRef::from(&self.stream).recv_with_flags(&mut [MaybeUninit::uninit()], MSG_PEEK) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Ok(0) => Err(RuntimeError::Closed),
+            Ok(_) => Err(RuntimeError::OutOfStep),
+            Err(error) => Err(broken(error)),
+        }
     }
 
     fn finish(&mut self) -> Result<(), RuntimeError> {

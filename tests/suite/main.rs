@@ -45,6 +45,7 @@ mod replacements;
 mod signals;
 mod snapshot;
 mod socket_activation;
+mod socket_under_fire;
 mod static_balance;
 mod status;
 mod support;

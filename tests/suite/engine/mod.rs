@@ -3,6 +3,7 @@
 mod deadly;
 mod fixed_servers;
 mod halving;
+mod lost_replies;
 mod model;
 mod operator;
 mod properties;

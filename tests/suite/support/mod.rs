@@ -10,6 +10,7 @@ pub mod haproxy;
 pub mod http;
 pub mod load;
 pub mod load_report;
+pub mod middleman;
 pub mod netns;
 pub mod paths;
 pub mod ports;
