@@ -16,6 +16,7 @@ pub mod error_text;
 pub mod haproxy_version;
 pub mod host_name;
 pub mod include;
+pub mod line_limits;
 pub mod listed_server;
 pub mod listen_address;
 pub mod moment;

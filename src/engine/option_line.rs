@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config_words::config_words;
+use super::line_limits::MAX_WORDS;
 use super::printable::printable;
 
 /// Words that open a section or steer the parser: none may begin a line inside a section of ours.
@@ -52,13 +53,16 @@ pub enum OptionLineError {
     /// `.if`, `.else`, `.notice`...: the preprocessor's words.
     #[error("'{0}' is a word of HAProxy's preprocessor and can't stand inside a section")]
     Preprocessor(String),
-    /// `HAProxy` reads lines of at most 2047 characters safely.
+    /// `HAProxy` would refuse the whole file.
+    #[error("the line has {0} words; HAProxy takes at most {max}", max = MAX_WORDS)]
+    TooManyWords(usize),
+    /// Long lines are hard to read, and none needs to be so long.
     #[error("the line is {0} bytes long; HAProxy takes at most {max}", max = OptionLine::MAX_BYTES)]
     TooLong(usize),
 }
 
 impl OptionLine {
-    /// The longest line taken, in bytes. `HAProxy` itself reads `LINESIZE` = 2048 before it grows its buffer.
+    /// The longest line taken, in bytes. `HAProxy` itself takes any.
     pub const MAX_BYTES: usize = 2000;
 
     /// Checks and trims `text`.
@@ -76,7 +80,11 @@ impl OptionLine {
         if line.is_empty() {
             return Err(OptionLineError::Empty);
         }
-        let mut words = config_words(line).into_iter().map(|word| word.text);
+        let words = config_words(line);
+        if words.len() > MAX_WORDS {
+            return Err(OptionLineError::TooManyWords(words.len()));
+        }
+        let mut words = words.into_iter().map(|word| word.text);
         let first = words.next().unwrap_or_default();
         if first.starts_with('.') {
             return Err(OptionLineError::Preprocessor(printable(&first)));
@@ -93,6 +101,11 @@ impl OptionLine {
     /// line is a comment.
     pub fn keyword(&self) -> String {
         config_words(&self.0).into_iter().next().unwrap_or_default().text
+    }
+
+    /// How many words `HAProxy` reads.
+    pub fn count_words(&self) -> usize {
+        config_words(&self.0).len()
     }
 
     /// The line without leading or trailing blanks.
@@ -148,6 +161,9 @@ mod tests {
         ] {
             assert_eq!(OptionLine::parse(text), Err(refusal), "{text:?}");
         }
+        let words = |count| OptionLine::parse(&vec!["x"; count].join(" "));
+        assert!(words(64).is_ok());
+        assert_eq!(words(65), Err(OptionLineError::TooManyWords(65)));
         assert_eq!(OptionLine::parse(&"x".repeat(2001)), Err(OptionLineError::TooLong(2001)));
     }
 }

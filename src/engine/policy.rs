@@ -248,7 +248,8 @@ impl<'a> Admission<'a> {
         for address in &section.listen {
             self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
         }
-        let service = DesiredService { section: section.clone(), servers: candidate.servers.clone() };
+        let servers = section.with_room(&candidate.servers);
+        let service = DesiredService { section: section.clone(), servers };
         self.services.insert(candidate.name.clone(), Arc::new(service));
         Ok(())
     }

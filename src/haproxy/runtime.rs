@@ -17,8 +17,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// A line holds at most `tune.bufsize` (16384) bytes; some are `HAProxy`'s own.
-pub const MAX_COMMAND_BYTES: usize = 16_000;
+use crate::engine::line_limits::{MAX_COMMAND_BYTES, MAX_WORDS};
+
 /// How long one reply may take.
 pub const REPLY_LIMIT: Duration = Duration::from_secs(2);
 const PROMPT: &[u8] = b"\n> ";
@@ -32,7 +32,7 @@ const IDLE_LIMIT: &str = "set timeout cli 24d";
 pub enum RuntimeError {
     /// The text isn't one command on one line.
     #[error(
-        "not one command on one line of at most {MAX_COMMAND_BYTES} bytes, without ';', '<<' and line feeds: {0:?}"
+        "not one command on one line of at most {MAX_COMMAND_BYTES} bytes and {MAX_WORDS} words, without ';', '<<' and line feeds: {0:?}"
     )]
     Unsendable(String),
     /// The socket can't be connected.
@@ -222,6 +222,8 @@ fn broken(error: io::Error) -> RuntimeError {
 fn check_sendable(command: &str) -> Result<(), RuntimeError> {
     let sendable = !command.trim().is_empty()
         && command.len() <= MAX_COMMAND_BYTES
+        // More end the process (2.6, 3.0).
+        && command.split_ascii_whitespace().count() <= MAX_WORDS
         && !command.contains([';', '\n', '\r', '\0'])
         && !command.contains("<<");
     if sendable { Ok(()) } else { Err(RuntimeError::Unsendable(command.chars().take(200).collect())) }
@@ -352,7 +354,9 @@ mod tests {
 
     #[test]
     fn what_would_be_two_commands_or_none_is_not_sent() {
-        for bad in ["", " ", "a;b", "a\nb", "add map x <<", &"x".repeat(MAX_COMMAND_BYTES + 1)] {
+        for bad in
+            ["", " ", "a;b", "a\nb", "add map x <<", &"x".repeat(MAX_COMMAND_BYTES + 1), &"x ".repeat(65)]
+        {
             assert!(matches!(check_sendable(bad), Err(RuntimeError::Unsendable(_))), "{bad:?}");
         }
         assert!(check_sendable("set server be/s1 weight 5").is_ok());

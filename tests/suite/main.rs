@@ -31,6 +31,7 @@ mod init_process;
 mod layers;
 mod lifecycle;
 mod load_client;
+mod long_lines;
 mod no_change;
 mod node_formats;
 mod not_ended;

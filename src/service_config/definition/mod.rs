@@ -13,6 +13,7 @@ use super::reader::Reader;
 use crate::document;
 use crate::engine::bind_line::{OwnBind, own_binds};
 use crate::engine::duration_text::duration;
+use crate::engine::line_limits::{MAX_BIND_OPTIONS, MAX_SERVER_OPTIONS, MAX_WORDS};
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
@@ -66,9 +67,9 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
     let port = reader.port();
     let bind = reader.parsed("bind", BindAddress::parse);
     let line = |text: &str| option_line(text, allowed);
-    let bind_options = joined(&mut reader, "bind_options", line);
+    let bind_options = joined(&mut reader, "bind_options", line, MAX_BIND_OPTIONS);
     let lines = reader.parsed("listen_options", |text| listen_line(text, allowed));
-    let server_options = joined(&mut reader, "server_options", line);
+    let server_options = joined(&mut reader, "server_options", line, MAX_SERVER_OPTIONS);
     let fixed_servers = servers::read(&mut reader);
     let watcher = watcher(&mut reader);
     let outage = OwnOutageRules {
@@ -150,6 +151,7 @@ fn joined(
     reader: &mut Reader<'_>,
     key: &str,
     line: impl Fn(&str) -> Result<OptionLine, String>,
+    most: usize,
 ) -> Option<OptionLine> {
     let parts = reader.texts(key);
     let words: Vec<_> =
@@ -157,7 +159,13 @@ fn joined(
     if words.is_empty() {
         return None;
     }
-    reader.checked(key, line(&words.join(" ")))
+    let line = line(&words.join(" ")).and_then(|line| match line.count_words() {
+        count if count > most => Err(format!(
+            "{count} words are too many: a line of haproxy.cfg takes {MAX_WORDS}, {most} of them from here"
+        )),
+        _fits => Ok(line),
+    });
+    reader.checked(key, line)
 }
 
 /// A line of `listen_options`.
