@@ -91,6 +91,16 @@ pub enum Verdict {
     NoReply,
 }
 
+impl Verdict {
+    /// Whether it is unknown if the command was carried out.
+    pub fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Done | Self::StillInUse | Self::Pinned => false,
+            Self::CannotAdd(_) | Self::Unexpected(_) | Self::NoReply => true,
+        }
+    }
+}
+
 impl fmt::Display for RuntimeCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -255,7 +265,16 @@ impl AppliedState {
         }
     }
 
-    fn edit(&mut self, service: &ServiceName, change: impl FnOnce(&mut AppliedService)) {
+    /// Whether `service` still takes connections is unknown.
+    pub(super) fn doubt_frontend(&mut self, service: &ServiceName) {
+        self.edit(service, |service| {
+            if service.frontend == Frontend::Serving {
+                service.frontend = Frontend::InDoubt;
+            }
+        });
+    }
+
+    pub(super) fn edit(&mut self, service: &ServiceName, change: impl FnOnce(&mut AppliedService)) {
         if let Some(service) = self.services.get_mut(service) {
             change(Arc::make_mut(service));
         }

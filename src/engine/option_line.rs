@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::config_words::config_words;
+use super::line_limits::MAX_WORDS;
 use super::printable::printable;
 
 /// Words that open a section or steer the parser: none may begin a line inside a section of ours.
@@ -57,13 +58,16 @@ pub enum OptionLineError {
     /// `.if`, `.else`, `.notice`...: the preprocessor's words.
     #[error("'{0}' is a word of HAProxy's preprocessor and can't stand inside a section")]
     Preprocessor(String),
-    /// `HAProxy` reads lines of at most 2047 characters safely.
+    /// `HAProxy` would refuse the whole file.
+    #[error("the line has {0} words; HAProxy takes at most {max}", max = MAX_WORDS)]
+    TooManyWords(usize),
+    /// Long lines are hard to read, and none needs to be so long.
     #[error("the line is {0} bytes long; HAProxy takes at most {max}", max = OptionLine::MAX_BYTES)]
     TooLong(usize),
 }
 
 impl OptionLine {
-    /// The longest line taken, in bytes. `HAProxy` itself reads `LINESIZE` = 2048 before it grows its buffer.
+    /// The longest line taken, in bytes. `HAProxy` itself takes any.
     pub const MAX_BYTES: usize = 2000;
 
     /// Checks and trims `text`.
@@ -72,7 +76,11 @@ impl OptionLine {
     /// When the text is empty, holds a control character, is too long or begins with a section's keyword.
     pub fn parse(text: &str) -> Result<Self, OptionLineError> {
         let line = checked(text)?;
-        let mut words = config_words(line).into_iter().map(|word| word.text);
+        let words = config_words(line);
+        if words.len() > MAX_WORDS {
+            return Err(OptionLineError::TooManyWords(words.len()));
+        }
+        let mut words = words.into_iter().map(|word| word.text);
         let first = words.next().unwrap_or_default();
         if first.starts_with('.') {
             return Err(OptionLineError::Preprocessor(printable(&first)));
@@ -109,6 +117,11 @@ impl LineEnd {
     /// When the text is empty, holds a control character or is too long.
     pub fn parse(text: &str) -> Result<Self, OptionLineError> {
         checked(text).map(|text| Self(text.into()))
+    }
+
+    /// How many words `HAProxy` reads.
+    pub fn count_words(&self) -> usize {
+        config_words(&self.0).len()
     }
 
     /// The text without leading or trailing blanks.
@@ -196,6 +209,9 @@ mod tests {
         ] {
             assert_eq!(OptionLine::parse(text), Err(refusal), "{text:?}");
         }
+        let words = |count| OptionLine::parse(&vec!["x"; count].join(" "));
+        assert!(words(64).is_ok());
+        assert_eq!(words(65), Err(OptionLineError::TooManyWords(65)));
         assert_eq!(OptionLine::parse(&"x".repeat(2001)), Err(OptionLineError::TooLong(2001)));
     }
     #[test]

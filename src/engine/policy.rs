@@ -177,7 +177,7 @@ impl<'a> LastGood<'a> {
     /// The section of `service` that is not refused.
     pub fn section(&self, service: &ServiceName, quarantine: &Quarantine) -> Option<&'a Arc<Section>> {
         let running = self.running.and_then(|running| running.services.get(service));
-        let running = running.filter(|service| service.frontend == Frontend::Serving);
+        let running = running.filter(|service| service.frontend != Frontend::ShutDown);
         let proved = self.proved.and_then(|proved| proved.get(service));
         let mut sections = running.map(|service| &service.section).into_iter().chain(proved);
         sections.find(|section| quarantine.reason(service, section).is_none())
@@ -288,7 +288,8 @@ impl<'a> Admission<'a> {
         for address in &section.listen {
             self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
         }
-        let service = DesiredService { section: section.clone(), servers: candidate.servers.clone() };
+        let servers = section.with_room(&candidate.servers);
+        let service = DesiredService { section: section.clone(), servers };
         self.services.insert(candidate.name.clone(), Arc::new(service));
         Ok(())
     }

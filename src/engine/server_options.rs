@@ -102,6 +102,8 @@ const KEYWORDS: [(&str, Argument); 21] = [
 impl ServerOptions {
     /// The longest text taken, in bytes.
     pub const MAX_BYTES: usize = 1000;
+    /// The most words there can be, each option once.
+    pub const MAX_WORDS: usize = 31;
 
     /// The words, free of quotes, escapes, comments and variables.
     pub fn words(&self) -> impl Iterator<Item = &str> {

@@ -66,6 +66,8 @@ pub struct AppliedService {
 pub enum Frontend {
     /// It listens.
     Serving,
+    /// It was told to shut down, and whether it did is unknown: it is told again, or a reload brings it back.
+    InDoubt,
     /// Shut down through the runtime socket; only a reload brings it back.
     ShutDown,
 }
@@ -131,9 +133,9 @@ impl AppliedState {
         Self { base: desired.base.clone(), services: services.collect(), includes: desired.includes.clone() }
     }
 
-    /// The services that take connections.
+    /// The services that take connections, or may do so.
     pub fn serving(&self) -> impl Iterator<Item = (&ServiceName, &Arc<AppliedService>)> {
-        self.services.iter().filter(|(_, service)| service.frontend == Frontend::Serving)
+        self.services.iter().filter(|(_, service)| service.frontend != Frontend::ShutDown)
     }
 
     /// Whether clients see exactly what `desired` says: every field, nothing missing, nothing more.

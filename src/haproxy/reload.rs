@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::actor::{Actor, Closing, Event};
+use super::actor::{Actor, Event};
 use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, ConfigFileError, keep_last_good, write_atomically};
@@ -54,7 +54,7 @@ impl Actor {
         let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
         let started = self.start_generation(config, before, after, &needed, events).await;
         let config_error = started.inspect_err(|_failure| self.close_sockets_among(&opened))?;
-        self.close_sockets(Closing::Here, |address| needed.contains(address));
+        self.close_sockets(|address| needed.contains(address));
         Ok(Reloaded { took: began.elapsed(), config_error })
     }
 

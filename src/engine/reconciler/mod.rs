@@ -44,6 +44,7 @@ use timing::Timing;
 use trials::{DEATHS, Part, Trials};
 
 use super::capability::Capability;
+use super::doubt::Doubts;
 use super::moment::Moment;
 use super::outage_rules::{OutageRules, Servers};
 use super::policy::{Obstacle, Quarantine};
@@ -83,6 +84,8 @@ pub struct Reconciler {
     applied: Option<AppliedState>,
     /// Services to which the serving process refused to add a server.
     refuses_servers: BTreeSet<ServiceName>,
+    /// What the serving process was told without a reply.
+    doubts: Doubts,
     under_way: Option<UnderWay>,
     /// Why the configuration on disk doesn't say what runs.
     config_unwritten: Option<String>,
@@ -126,6 +129,8 @@ enum UnderWay {
     Reload {
         desired: DesiredState,
         config: super::render::Rendered,
+        /// What the old process is told first.
+        first: Vec<super::command::RuntimeCommand>,
     },
     Apply {
         commands: Vec<super::command::RuntimeCommand>,
@@ -148,6 +153,7 @@ impl Reconciler {
             obstacles: BTreeMap::new(),
             applied: None,
             refuses_servers: BTreeSet::new(),
+            doubts: Doubts::default(),
             under_way: None,
             config_unwritten: None,
             trials: Trials::default(),
@@ -184,15 +190,16 @@ impl Reconciler {
             anew.phase = self.phase;
             anew.taken_over = true;
             anew.applied = Some(applied);
+            anew.doubts = std::mem::take(&mut self.doubts);
             anew.under_way = under_way;
         }
         anew.under_way = ordered.then(|| anew.under_way.take().unwrap_or(UnderWay::Forgotten));
         *self = anew;
     }
 
-    /// Whether no order is under way, so that what runs is known.
+    /// Whether no order is under way and every command had its reply, so that what runs is known.
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_none()
+        self.under_way.is_none() && self.doubts.is_empty()
     }
 
     /// Whether something that happened may still lead to an order by itself.

@@ -1,6 +1,6 @@
 //! What goes into the reconciler and what comes out of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -82,8 +82,8 @@ pub enum Order {
         config: Option<Rendered>,
         /// The commands, in order.
         commands: Vec<RuntimeCommand>,
-        /// The listen sockets still needed afterwards, when some no longer are.
-        listen: Option<BTreeSet<ListenAddress>>,
+        /// The listen sockets of each frontend that is shut down; they stay open until that is certain.
+        closes: BTreeMap<ServiceName, Vec<ListenAddress>>,
     },
     /// Tell what the running process holds.
     Compare,

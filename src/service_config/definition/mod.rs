@@ -13,6 +13,7 @@ use super::reader::Reader;
 use crate::document;
 use crate::engine::bind_line::{OwnBind, own_binds};
 use crate::engine::duration_text::duration;
+use crate::engine::line_limits::{MAX_BIND_OPTIONS, MAX_SERVER_OPTIONS, MAX_WORDS};
 use crate::engine::option_line::{LineEnd, OptionLine};
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
@@ -75,9 +76,11 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
     }
     let port = reader.port();
     let bind = reader.parsed("bind", BindAddress::parse);
-    let bind_options = joined(&mut reader, "bind_options", |end| safety.line_end(BIND, end));
+    let bind_options =
+        joined(&mut reader, "bind_options", |end| safety.line_end(BIND, end), MAX_BIND_OPTIONS);
     let lines = reader.parsed("listen_options", |text| safety.listen_line(text));
-    let server_options = joined(&mut reader, "server_options", |end| safety.line_end(SERVER, end));
+    let server_options =
+        joined(&mut reader, "server_options", |end| safety.line_end(SERVER, end), MAX_SERVER_OPTIONS);
     let fixed_servers = servers::read(&mut reader);
     let watcher = watcher(&mut reader);
     let outage = OwnOutageRules {
@@ -163,6 +166,7 @@ fn joined(
     reader: &mut Reader<'_>,
     key: &str,
     line_end: impl Fn(&str) -> Result<LineEnd, String>,
+    most: usize,
 ) -> Option<LineEnd> {
     let parts = reader.texts(key);
     let words: Vec<_> =
@@ -170,7 +174,13 @@ fn joined(
     if words.is_empty() {
         return None;
     }
-    reader.checked(key, line_end(&words.join(" ")))
+    let end = line_end(&words.join(" ")).and_then(|end| match end.count_words() {
+        count if count > most => Err(format!(
+            "{count} words are too many: a line of haproxy.cfg takes {MAX_WORDS}, {most} of them from here"
+        )),
+        _fits => Ok(end),
+    });
+    reader.checked(key, end)
 }
 
 /// A line of `listen_options`.

@@ -151,7 +151,7 @@ impl ServiceRecord {
                 .collect(),
             listen_options: texts(&section.listen_options),
             server_options: section.server_options.iter().map(ToString::to_string).collect(),
-            serves: service.frontend == Frontend::Serving,
+            serves: service.frontend != Frontend::ShutDown,
             servers: service
                 .servers
                 .iter()

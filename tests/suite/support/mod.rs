@@ -12,6 +12,7 @@ pub mod haproxy_words;
 pub mod http;
 pub mod load;
 pub mod load_report;
+pub mod middleman;
 pub mod netns;
 pub mod paths;
 pub mod ports;
