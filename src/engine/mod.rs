@@ -28,6 +28,7 @@ pub mod outage_rules;
 pub mod plan;
 pub mod policy;
 pub mod printable;
+pub mod quarantine;
 pub mod reconciler;
 pub mod reload_reason;
 pub mod render;
