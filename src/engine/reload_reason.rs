@@ -26,6 +26,8 @@ pub enum ReloadReason {
     ServiceGone(ServiceName),
     /// A service's servers changed in a way that this `HAProxy` can't do at run time.
     Servers(ServiceName, ServerReason),
+    /// So many more servers are checked than when the process counted the files that it needs.
+    Checks(u64),
     /// What runs isn't what was applied, and commands didn't mend it.
     Repair(String),
 }
@@ -56,6 +58,7 @@ impl ReloadReason {
             Self::ServiceChanged(_) => "service_changed",
             Self::ServiceGone(_) => "service_gone",
             Self::Servers(..) => "servers_changed",
+            Self::Checks(_) => "room_for_checks",
             Self::Repair(_) => "repair",
         }
     }
@@ -73,6 +76,9 @@ impl fmt::Display for ReloadReason {
             Self::ServiceChanged(service) => write!(f, "{service}: port, address or options changed"),
             Self::ServiceGone(service) => write!(f, "{service}: service gone, runtime updates are off"),
             Self::Servers(service, reason) => write!(f, "{service}: {reason}"),
+            Self::Checks(more) => {
+                write!(f, "open files for the checks of {more} servers that came since the last one")
+            }
             Self::Repair(what) => write!(f, "repair: {what}"),
         }
     }

@@ -14,6 +14,7 @@ use crate::engine::reconciler;
 use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
+use crate::process::resources::resources;
 use crate::service_config::SourceSettings;
 use crate::watcher::HostNames;
 
@@ -41,6 +42,7 @@ pub fn reconciler_settings(
         min_interval: config.reload.min_interval,
         startup_timeout: config.safety.startup_timeout + RECALL_TIME,
         outage: config.safety.outage,
+        resources: resources(),
     })
 }
 

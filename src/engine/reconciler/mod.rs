@@ -24,6 +24,7 @@ mod operator;
 mod order;
 mod outcome;
 mod report;
+mod room;
 mod timing;
 mod trials;
 
@@ -42,6 +43,7 @@ use trials::{DEATHS, Part, Trials};
 
 use super::capability::Capability;
 use super::doubt::Doubts;
+use super::limits::{Limits, Resources, Warning};
 use super::moment::Moment;
 use super::outage_rules::{OutageRules, Servers};
 use super::policy::{Obstacle, Quarantine};
@@ -49,6 +51,7 @@ use super::render::Renderer;
 use super::section::Base;
 use super::server::Server;
 use super::service::{ServiceName, ServiceSpec};
+use super::size::Size;
 use super::state::{AppliedState, DesiredState};
 
 /// What the user configured.
@@ -64,6 +67,8 @@ pub struct Settings {
     pub startup_timeout: Duration,
     /// What a registry's answer may do, where a service has no rules of its own.
     pub outage: OutageRules,
+    /// What there is of files and memory.
+    pub resources: Resources,
 }
 
 /// The decider.
@@ -83,6 +88,12 @@ pub struct Reconciler {
     refuses_servers: BTreeSet<ServiceName>,
     /// What the serving process was told without a reply.
     doubts: Doubts,
+    /// What runs out with what was ordered last.
+    limits: Limits,
+    /// How much that was.
+    size: Size,
+    /// How much the serving process was started with.
+    loaded_size: Size,
     under_way: Option<UnderWay>,
     /// Why the configuration on disk doesn't say what runs.
     config_unwritten: Option<String>,
@@ -146,6 +157,9 @@ impl Reconciler {
             applied: None,
             refuses_servers: BTreeSet::new(),
             doubts: Doubts::default(),
+            limits: Limits::default(),
+            size: Size::default(),
+            loaded_size: Size::default(),
             under_way: None,
             config_unwritten: None,
             trials: Trials::default(),
@@ -180,6 +194,8 @@ impl Reconciler {
             anew.taken_over = true;
             anew.applied = Some(applied);
             anew.doubts = std::mem::take(&mut self.doubts);
+            anew.limits = std::mem::take(&mut self.limits);
+            (anew.size, anew.loaded_size) = (self.size, self.loaded_size);
             anew.under_way = under_way;
         }
         anew.under_way = ordered.then(|| anew.under_way.take().unwrap_or(UnderWay::Forgotten));
@@ -252,6 +268,11 @@ impl Reconciler {
     /// registries said last, and those of the definition that have host names.
     pub fn believed(&self) -> impl Iterator<Item = (&ServiceName, Arc<Servers>)> {
         self.known.believed()
+    }
+
+    /// What runs out, or is about to.
+    pub fn limits(&self) -> &[Warning] {
+        &self.limits.warnings
     }
 
     /// The definitions that do not go ahead.

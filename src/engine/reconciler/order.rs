@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::include::Includes;
+use crate::engine::limits::Warning;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::observed::Observed;
 use crate::engine::policy::Obstacle;
@@ -67,6 +68,8 @@ pub enum Order {
         first: Vec<RuntimeCommand>,
         /// The new process's configuration.
         config: Rendered,
+        /// How many clients it may take at a time, when there are not enough files for `maxconn`.
+        maxconn: Option<u32>,
         /// What the serving process, or the last one, holds.
         before: Option<AppliedState>,
         /// What the new process is to hold.
@@ -197,6 +200,8 @@ pub enum Notice {
         /// The reply.
         reply: String,
     },
+    /// Something runs out, or is about to. It is told once for each degree.
+    Limit(Warning),
     /// The runtime commands to be sent.
     Applying(Vec<String>),
     /// The configuration could not be written. It is told once for each reason.
@@ -290,6 +295,7 @@ impl Notice {
             | Self::LossHeld { .. }
             | Self::LossTaken { .. }
             | Self::StartsFromMemory(_)
+            | Self::Limit(_)
             | Self::StartsWithout(_) => true,
         }
     }
@@ -323,6 +329,7 @@ impl fmt::Display for Notice {
             Self::Unexpected { command, reply } => {
                 write!(f, "unexpected reply of HAProxy to '{command}', comparing: {reply:?}")
             }
+            Self::Limit(warning) => f.write_str(&warning.text),
             Self::Applying(commands) => write!(f, "runtime change: {}", commands.join("; ")),
             Self::ConfigUnwritten(why) => write!(
                 f,
