@@ -16,6 +16,7 @@ use criterion::{BatchSize, Criterion, SamplingMode};
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::limits::Resources;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
@@ -138,6 +139,7 @@ impl Running {
             capability: CAPABILITY,
             min_interval: Duration::ZERO,
             startup_timeout: Duration::from_secs(10),
+            resources: Resources::PLENTY,
             outage: OutageRules {
                 on_empty: OnEmpty::Keep,
                 max_shrink: Percent::THREE_QUARTERS,

@@ -194,7 +194,7 @@ impl Switches {
     }
 
     /// Of a word and its opposite the last one counts.
-    fn of_words(words: &[&str]) -> Self {
+    pub(super) fn of_words(words: &[&str]) -> Self {
         let is_on =
             |on: &str, off: &str| words.iter().rfind(|word| **word == on || **word == off) == Some(&on);
         Self {

@@ -235,8 +235,8 @@ impl Actor {
 
     async fn carry_out(&mut self, order: Order, events: &mpsc::Sender<Event>) -> Outcome {
         match order {
-            Order::Reload { reasons: _, first, config, before, after } => {
-                match self.reload(&first, &config, before.as_ref(), &after, events).await {
+            Order::Reload { reasons: _, first, config, maxconn, before, after } => {
+                match self.reload(&first, (&config, maxconn), before.as_ref(), &after, events).await {
                     Ok(Reloaded { took, config_error }) => Outcome::Reloaded {
                         took,
                         config_error: config_error.as_ref().map(|error| with_causes(error)),

@@ -40,10 +40,11 @@ pub(super) struct Reloaded {
 }
 
 impl Actor {
+    /// `config` comes with the `maxconn` that takes the place of its own.
     pub(super) async fn reload(
         &mut self,
         first: &[RuntimeCommand],
-        config: &Rendered,
+        config: (&Rendered, Option<u32>),
         before: Option<&AppliedState>,
         after: &AppliedState,
         events: &mpsc::Sender<Event>,
@@ -61,7 +62,7 @@ impl Actor {
     /// Gives why haproxy.cfg could not be written, if so.
     async fn start_generation(
         &mut self,
-        config: &Rendered,
+        (config, maxconn): (&Rendered, Option<u32>),
         before: Option<&AppliedState>,
         after: &AppliedState,
         listen: &BTreeSet<&ListenAddress>,
@@ -102,6 +103,7 @@ impl Actor {
             listen,
             operators: &self.operators,
             listeners_of: listeners_of.as_deref(),
+            maxconn,
             limit: self.settings.start_limit,
         };
         let meanwhile = Meanwhile {

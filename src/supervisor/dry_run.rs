@@ -132,6 +132,11 @@ impl DryRun {
         self.reconciler.obstacles()
     }
 
+    /// What would run out, or nearly, and what to do.
+    pub fn limits(&self) -> impl Iterator<Item = &str> {
+        self.reconciler.limits().iter().map(|warning| warning.text.as_str())
+    }
+
     /// Takes what `HAProxy` has against the configuration, and leaves the services out that are to blame. `false` when no
     /// service is: then there is nothing left to try.
     pub fn leave_out(&mut self, complaints: Vec<Complaint>) -> bool {

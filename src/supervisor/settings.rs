@@ -18,6 +18,7 @@ use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::http::Access;
+use crate::process::resources::resources;
 use crate::service_config::SourceSettings;
 use crate::watcher::{HostNames, Registries};
 
@@ -48,6 +49,7 @@ pub fn reconciler_settings(
         min_interval: config.reload.min_interval,
         startup_timeout: config.safety.startup_timeout + RECALL_TIME,
         outage: config.safety.outage,
+        resources: resources(),
     })
 }
 

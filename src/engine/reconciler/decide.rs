@@ -48,6 +48,12 @@ impl Reconciler {
             self.taken_over = false;
             self.recall(effects);
             self.timing.servers_changed(now);
+            if let Some(applied) = self.applied.clone() {
+                let runs = self.renderer.render(&applied);
+                self.note_limits(&runs, &applied.base, effects);
+                // What it was started with is not known any more.
+                self.loaded_size = self.size;
+            }
             effects.push(Effect::Ready);
         }
     }
@@ -120,7 +126,7 @@ impl Reconciler {
             replay(&plan, applied, &desired).serves(&desired),
             "{plan:?} does not lead to {desired:?}"
         );
-        match plan {
+        match self.with_room_for_checks(plan) {
             Plan::Unchanged => {}
             Plan::Runtime(commands) => {
                 self.order_apply(commands, true, effects);
@@ -273,13 +279,15 @@ impl Reconciler {
         self.last_start = Start::AsWanted;
         let after = AppliedState::loaded(&desired, self.applied.as_ref());
         let config = self.renderer.render(&after);
+        self.note_limits(&config, &after.base, effects);
+        let maxconn = self.limits.maxconn;
         // What such a server was told last may still come, and is no operator's doing.
         let before = self.applied.as_ref().map(|applied| self.doubts.without_the_doubtful(applied));
         // Servers that are gone get nothing from now on; all else comes with the new process.
         let first: Vec<_> = meanwhile.into_iter().filter(RuntimeCommand::concerns_draining).collect();
         effects.push(Effect::Notice(Notice::Reloading(reasons.clone())));
         self.under_way = Some(UnderWay::Reload { desired, config: config.clone(), first: first.clone() });
-        effects.push(Effect::Order(Order::Reload { reasons, first, config, before, after }));
+        effects.push(Effect::Order(Order::Reload { reasons, first, config, maxconn, before, after }));
     }
 
     fn order_apply(&mut self, commands: Vec<RuntimeCommand>, writes_config: bool, effects: &mut Vec<Effect>) {
@@ -295,6 +303,9 @@ impl Reconciler {
         });
         let closes = closes.collect();
         let config = writes_config.then(|| self.renderer.render(&after));
+        if let Some(config) = &config {
+            self.note_limits(config, &after.base, effects);
+        }
         if writes_config {
             self.timing.rewrite_at = None;
         }

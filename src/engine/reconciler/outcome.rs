@@ -11,7 +11,8 @@ use crate::engine::state::AppliedState;
 impl Reconciler {
     pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Moment, effects: &mut Vec<Effect>) {
         match (self.under_way.take(), outcome) {
-            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took, config_error }) => {
+            (Some(UnderWay::Reload { desired, config, .. }), Outcome::Reloaded { took, config_error }) => {
+                self.loaded_size = config.size;
                 if self.applied.is_none() {
                     effects.push(Effect::Ready);
                 }

@@ -88,6 +88,7 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::Base
         | ReloadReason::Program
         | ReloadReason::Includes
+        | ReloadReason::Checks(_)
         | ReloadReason::Repair(_) => None,
     }
 }
@@ -135,6 +136,7 @@ pub(super) fn notice_about(notice: &Notice) -> About<'_> {
         | Notice::KeptThoughEmpty { service, .. }
         | Notice::LossHeld { service, .. } => About::Service(service),
         Notice::IncludesRefused { .. }
+        | Notice::Limit(_)
         | Notice::IncludesTaken
         | Notice::ConfigUnwritten(_)
         | Notice::ConfigWritten

@@ -53,6 +53,7 @@ pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Sta
         last_reload: facts.last_reload.as_ref().map(|last| reload(last, facts.now)),
         counts: counts(&services),
         includes: IncludesStatus { problems: facts.report.refused_includes.clone() },
+        limits: facts.report.limits.clone(),
         services,
     }
 }

@@ -49,6 +49,7 @@ impl LastReload {
             | Notice::LossHeld { .. }
             | Notice::LossTaken { .. }
             | Notice::StartsFromMemory(_)
+            | Notice::Limit(_)
             | Notice::StartsWithout(_) => return,
         };
         if let Some(last) = last {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::limits::Resources;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
@@ -111,6 +112,7 @@ pub fn settings(runtime_updates: bool) -> Settings {
         capability: Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates },
         min_interval: Duration::from_secs(1),
         startup_timeout: Duration::from_secs(10),
+        resources: Resources::PLENTY,
         outage: OutageRules {
             on_empty: OnEmpty::Keep,
             max_shrink: Percent::THREE_QUARTERS,
