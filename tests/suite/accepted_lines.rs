@@ -50,30 +50,33 @@ fn line() -> impl Strategy<Value = String> {
         "balance",
         "default-server",
     ]);
-    let disguise = |(keyword, at, how): (&str, prop::sample::Index, u8)| {
-        let at = at.index(keyword.len());
-        let (before, after) = keyword.split_at(at);
-        let (first, rest) = after.split_at(1);
-        match how {
-            0 => keyword.to_owned(),
-            1 => format!("{before}\\{first}{rest}"),
-            2 => format!("{before}\\x{:02x}{rest}", after.as_bytes()[0]),
-            3 => format!("{before}\"{first}\"{rest}"),
-            4 => format!("{before}'{first}'{rest}"),
-            5 => format!("\"{keyword}\"#"),
-            6 => format!("{keyword}#x"),
-            7 => format!("'' {keyword}"),
-            8 => format!("no {keyword}"),
-            9 => format!("{keyword}\\x00{rest}"),
-            _ => format!("\"\"{keyword}''"),
-        }
-    };
-    let word = (keyword, any::<prop::sample::Index>(), 0_u8..11).prop_map(disguise);
+    let word = (keyword, any::<prop::sample::Index>(), 0_u8..11)
+        .prop_map(|(keyword, at, how)| disguised(keyword, at, how));
     let rest = prop_oneof!["( [a-z0-9:.]{1,6}){0,3}", "[ -~]{0,24}", "\\PC{0,12}"];
     let text = (word, rest).prop_map(|(word, rest)| word + &rest);
     let text = prop_oneof![9 => text, 1 => "\\PC{0,24}"];
     // A blank at its end or begin is dropped, as in a definition.
     text.prop_map(|text| text.trim_matches(' ').to_owned())
+}
+
+/// `word` as `HAProxy` might read it all the same.
+fn disguised(word: &str, at: prop::sample::Index, how: u8) -> String {
+    let at = at.index(word.len());
+    let (before, after) = word.split_at(at);
+    let (first, rest) = after.split_at(1);
+    match how {
+        0 => word.to_owned(),
+        1 => format!("{before}\\{first}{rest}"),
+        2 => format!("{before}\\x{:02x}{rest}", after.as_bytes()[0]),
+        3 => format!("{before}\"{first}\"{rest}"),
+        4 => format!("{before}'{first}'{rest}"),
+        5 => format!("\"{word}\"#"),
+        6 => format!("{word}#x"),
+        7 => format!("'' {word}"),
+        8 => format!("no {word}"),
+        9 => format!("{word}\\x00{rest}"),
+        _ => format!("\"\"{word}''"),
+    }
 }
 
 fn is_taken(text: &str) -> bool {
@@ -134,4 +137,50 @@ fn with_markers(lines: &[String]) -> (String, Vec<usize>) {
 fn place(message: &str) -> Option<usize> {
     let (_, after) = message.split_once("haproxy.cfg:")?;
     after.split_once(']')?.0.parse().ok()
+}
+
+/// What is refused when it is written plainly; `HAProxy` takes it, or complains of something else than of words.
+const RISKS: [&str; 12] = [
+    "option external-check",
+    "errorfile 503 /no-such-file",
+    "http-request return status 200 content-type text/plain file /no-such-file",
+    "http-request set-header x %[env(HOME)]",
+    "http-request set-header x %[src,map(/no-such-file)]",
+    "acl a src -f /no-such-file",
+    "stats admin if TRUE",
+    "filter trace",
+    "http-request track-sc0 src table other",
+    "http-request set-var(proc.x) int(1)",
+    "server s uxst@/no-such-socket",
+    "log fd@1 local0",
+];
+
+/// A risk with one of its words, or a part of it, in disguise.
+fn risk() -> impl Strategy<Value = String> {
+    let parts =
+        (prop::sample::select(RISKS.to_vec()), any::<prop::sample::Index>(), any::<prop::sample::Index>());
+    (parts, prop_oneof![0_u8..5, Just(9_u8), Just(10_u8)]).prop_map(|((risk, which, at), how)| {
+        let mut words: Vec<_> = risk.split(' ').map(str::to_owned).collect();
+        let which = which.index(words.len());
+        words[which] = disguised(&words[which], at, how);
+        words.join(" ")
+    })
+}
+
+#[test]
+fn a_risk_in_disguise_is_refused_or_means_nothing_to_haproxy_under_load() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("haproxy.cfg");
+    for risk in RISKS {
+        assert!(!is_taken(risk), "{risk}");
+    }
+    proptest!(Config { cases: cases(), failure_persistence: None, ..Config::default() }, |(risks in prop::collection::vec(risk(), 20))| {
+        for risk in risks.into_iter().filter(|risk| is_taken(risk)) {
+            let text = format!("defaults\n  mode http\nlisten other\n  stick-table type ip size 1k\nlisten service\n  {risk}\n");
+            fs::write(&file, text).unwrap();
+            let said = check(&file).err();
+            let meant = said.as_ref().is_none_or(|said| said.contains("no-such-file"));
+            prop_assert!(!meant, "{:?}: {:?}", risk, said);
+        }
+    });
 }
