@@ -34,6 +34,7 @@ mod layers;
 mod lifecycle;
 mod load_client;
 mod metrics;
+mod monitoring;
 mod no_change;
 mod node_formats;
 mod not_ended;
