@@ -36,6 +36,7 @@ mod lifecycle;
 mod load_client;
 mod long_lines;
 mod metrics;
+mod monitoring;
 mod no_change;
 mod node_formats;
 mod not_ended;
