@@ -143,6 +143,9 @@ fn it_is_not_ready_while_it_drains() {
         503 => Ok(()),
         other => Err(other),
     });
+    let alive = fetch(http, "/livez");
+    assert_eq!((alive.status, alive.body.as_str()), (200, "ok, it ends\n"));
+    assert_eq!(fetch(http, "/api/v1/status").status, 503);
     client.write_all(b"Host: x\r\nConnection: close\r\n\r\n").unwrap();
     client.read_to_end(&mut Vec::new()).unwrap();
     assert!(proxymgr.wait_for_end(SOON).success());
