@@ -190,14 +190,14 @@ fn changes_are_told_as_server_sent_events() {
     let ports @ [web, http] = free_ports();
     let (setup, backends, server) = with_http(Setup::new(), ports);
     let other = backends.start("b");
-    let _proxymgr = start(&setup);
+    let proxymgr = start(&setup);
     wait_for_answer(local(web), "a");
     let connect = |headers: &str| {
         let mut stream = TcpStream::connect(local(http)).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let request = format!("GET /api/v1/events?follow=true HTTP/1.1\r\n{LOCALHOST}{headers}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
-        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
         lines.filter_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))
     };
     let mut events = connect("").map(|data| serde_json::from_str::<Value>(&data).unwrap());
@@ -210,6 +210,15 @@ fn changes_are_told_as_server_sent_events() {
     assert_eq!(change["servers"]["added"], 1, "{change}");
     let mut again = connect("Last-Event-ID: 1\r\n");
     assert_eq!(serde_json::from_str::<Value>(&again.next().unwrap()).unwrap(), change);
+
+    // An upgrade doesn't wait for those who follow; they come again, and miss nothing.
+    assert_eq!(said(&setup.paths, &["upgrade"]).code, 0);
+    assert_eq!((events.next(), again.next()), (None, None));
+    assert!(!proxymgr.log().contains("a client of HTTP is cut off"), "{}", proxymgr.log());
+    write_in_one_step(&file, &format!("{}\n", server.address));
+    let mut again = connect("Last-Event-ID: 2\r\n");
+    let change: Value = serde_json::from_str(&again.next().unwrap()).unwrap();
+    assert_eq!((&change["number"], &change["servers"]["removed"]), (&json!(3), &json!(1)), "{change}");
 }
 
 #[test]
