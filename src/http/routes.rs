@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::access::{Access, Denied, check_host};
 use super::events::follow;
 use super::questions::Questions;
-use crate::admin::exposition::{Format, encode};
+use crate::admin::exposition::Format;
 use crate::admin::history::{EventsAnswer, EventsQuery, Reader};
 use crate::admin::protocol::{Failure, FailureCode};
 use crate::admin::status::StatusQuery;
@@ -103,14 +103,14 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let families = match site.questions.metrics().await {
-        Ok(families) => families,
+    let metrics = match site.questions.metrics().await {
+        Ok(metrics) => metrics,
         Err(failure) => return refused(&failure),
     };
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format =
         if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Text };
-    ([(CONTENT_TYPE, format.content_type())], encode(&families, format)).into_response()
+    ([(CONTENT_TYPE, format.content_type())], metrics.text(format)).into_response()
 }
 
 async fn whole_status(State(site): State<Arc<Site>>) -> Response {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::support::admin_http::{ask, fetch};
+use super::support::admin_http::{KeepAlive, ask, fetch};
 use super::support::backend::{Backend, Backends};
 use super::support::control::said;
 use super::support::deadline::eventually;
@@ -336,4 +336,45 @@ fn a_thousand_slow_clients_and_many_scrapes_delay_no_change_under_load() {
         few if few < 60 => Ok(()),
         many => Err(many),
     });
+}
+
+#[test]
+fn a_hundred_thousand_scrapes_delay_no_change_under_load() {
+    const SCRAPES: u32 = 100_000;
+    const CLIENTS: u32 = 4;
+    let ports @ [web, http] = free_ports();
+    let (setup, backends, server) = with_http(Setup::new(), ports);
+    let other = backends.start("b");
+    let proxymgr = start(&setup);
+    wait_for_answer(local(web), "a");
+    let alone = propagation(&setup, [&other, &server], 40);
+    let before = proxymgr.process().memory();
+    let began = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut client = KeepAlive::to(http);
+                (0..SCRAPES / CLIENTS).for_each(|_| assert!(client.fetch("/metrics") > 1000));
+            })
+        })
+        .collect();
+    let mut among = Vec::new();
+    while clients.iter().any(|client| !client.is_finished()) {
+        among.extend(propagation(&setup, [&other, &server], 10));
+    }
+    let took = began.elapsed();
+    for client in clients {
+        client.join().unwrap();
+    }
+    among.sort_unstable();
+    let grown = proxymgr.process().memory().saturating_sub(before) / 1024;
+    let (median, late) = (among[among.len() / 2], among[among.len() * 95 / 100]);
+    println!(
+        "{SCRAPES} scrapes in {took:?}: {} changes took {median:?} (p95 {late:?}); alone {:?} (p95 {:?}); {grown} kB more",
+        among.len(),
+        alone[20],
+        alone[38]
+    );
+    assert!(median < alone[20] + Duration::from_millis(50), "{alone:?} {among:?}");
+    assert!(grown < 8 << 10, "{grown} kB");
 }
