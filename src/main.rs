@@ -1,7 +1,7 @@
 //! The `proxymgr` command.
 
 use proxymgr::cli::args::{Command, parse};
-use proxymgr::cli::{Exit, accept_handover, check, operate, render, replace, run, status, why};
+use proxymgr::cli::{Exit, accept_handover, check, events, operate, render, replace, run, status, why};
 
 fn main() -> Exit {
     match parse(std::env::args_os()) {
@@ -12,6 +12,7 @@ fn main() -> Exit {
         Ok(Command::Upgrade(args)) => replace::upgrade(&args),
         Ok(Command::Status(args)) => status::status(&args),
         Ok(Command::Why(args)) => why::why(&args),
+        Ok(Command::Events(args)) => events::events(&args),
         Ok(Command::Drain(args)) => operate::drain(&args),
         Ok(Command::Undrain(args)) => operate::undrain(&args),
         Ok(Command::Confirm(args)) => operate::confirm(&args),

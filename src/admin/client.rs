@@ -1,6 +1,7 @@
 //! The other end of the control socket, for commands.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -113,7 +114,7 @@ impl Client {
         match read(&mut stream)? {
             Reply::Hello(hello) => Ok(Self { stream, hello }),
             Reply::Error(failure) => Err(failure.into()),
-            Reply::WaitingFor(_) | Reply::Result(_) => Err(ClientError::Closed),
+            Reply::WaitingFor(_) | Reply::Result(_) | Reply::Event(_) => Err(ClientError::Closed),
         }
     }
 
@@ -134,7 +135,32 @@ impl Client {
                 Reply::WaitingFor(what) => waiting(&what),
                 Reply::Result(result) => return Ok(result),
                 Reply::Error(failure) => return Err(failure.into()),
-                Reply::Hello(_) => {}
+                Reply::Hello(_) | Reply::Event(_) => {}
+            }
+        }
+    }
+
+    /// Asks a command that goes on, and hands on what it tells until `each` has had enough.
+    ///
+    /// # Errors
+    /// Why it does not go on.
+    pub fn follow(
+        &mut self,
+        command: &Command,
+        each: &mut dyn FnMut(Value) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let line = command.to_line() + "\n";
+        self.stream.get_mut().write_all(line.as_bytes()).map_err(|error| ended(&error))?;
+        loop {
+            match read(&mut self.stream)? {
+                Reply::Event(event) => {
+                    if each(event).is_break() {
+                        return Ok(());
+                    }
+                }
+                Reply::Error(failure) => return Err(failure.into()),
+                Reply::Result(_) => return Err(ClientError::Closed),
+                Reply::Hello(_) | Reply::WaitingFor(_) => {}
             }
         }
     }

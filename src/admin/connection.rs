@@ -10,8 +10,9 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use super::history::{EventsAnswer, EventsQuery, Reader};
 use super::protocol::{Command, Failure, FailureCode, Hello, Reply};
 use super::request::{Answer, Asked, Asker, StatusAnswer, Told};
 
@@ -26,6 +27,9 @@ const WRITE_LIMIT: Duration = Duration::from_secs(10);
 const REMIND_EVERY: Duration = Duration::from_secs(10);
 /// What is waited for as long as the loop has said nothing.
 const BUSY: &str = "ProxyMgr, which is busy";
+
+/// What one that follows waits for.
+const NEWS: &str = "the next change";
 
 /// A client that is served.
 #[derive(Debug)]
@@ -91,7 +95,7 @@ impl Connection {
         };
         let (asker, mut hearing) = Asker::new();
         // Of a loop that has ended the asker, which comes back and is dropped, tells.
-        drop(self.requests.send(Asked { command, asker }).await);
+        drop(self.requests.send(Asked { command: command.clone(), asker }).await);
         let mut waits_for = BUSY.to_owned();
         loop {
             match timeout(REMIND_EVERY, hearing.next()).await.unwrap_or(Told::Nothing) {
@@ -102,6 +106,9 @@ impl Connection {
                 }
                 Told::Answered(Ok(Answer::Said(said))) => return self.say(&Reply::Result(said)).await,
                 Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
+                Told::Answered(Ok(Answer::Events(events))) => {
+                    return self.say_events(&command, &events).await;
+                }
                 Told::Answered(Err(failure)) => return self.say(&Reply::<()>::Error(failure)).await,
             }
         }
@@ -115,6 +122,39 @@ impl Connection {
         });
         let (line, _turn) = line.await.map_err(io::Error::other)??;
         self.write(&line).await
+    }
+
+    async fn say_events(&mut self, command: &Command, events: &Reader) -> io::Result<()> {
+        let Command::Events(query) = command else { return Ok(()) };
+        if query.follow {
+            return self.follow(query, events).await;
+        }
+        let (query, events) = (query.clone(), events.clone());
+        let line = spawn_blocking(move || line_of(&Reply::Result(&EventsAnswer::of(&events.select(&query)))));
+        let line = line.await.map_err(io::Error::other)??;
+        self.write(&line).await
+    }
+
+    /// Tells each change as it comes until the client leaves, or asks something else.
+    async fn follow(&mut self, query: &EventsQuery, events: &Reader) -> io::Result<()> {
+        let mut news = events.watch();
+        let mut query = query.clone();
+        loop {
+            let mut seen = *news.borrow_and_update();
+            for change in events.select(&query) {
+                seen = seen.max(change.number);
+                self.say(&Reply::Event(&*change)).await?;
+            }
+            (query.after, query.last) = (Some(seen), None);
+            tokio::select! {
+                changed = news.changed() => if changed.is_err() {
+                    return Ok(());
+                },
+                // Nothing comes at the end of the connection, which the next look for a line finds.
+                _more = self.reader.fill_buf() => return Ok(()),
+                () = sleep(REMIND_EVERY) => self.say(&Reply::<()>::WaitingFor(NEWS.to_owned())).await?,
+            }
+        }
     }
 
     async fn say<R: Serialize>(&mut self, reply: &Reply<R>) -> io::Result<()> {

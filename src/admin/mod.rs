@@ -10,6 +10,9 @@
 //!           {"result": {...}}  or  {"error": {"code": "refused", "message": "..."}}
 //! ```
 //!
+//! `{"command": "events", "follow": true}` is answered by a line `{"event": {...}}` for each change, until the client leaves or
+//! sends another line.
+//!
 //! A `reload` or `upgrade` that succeeds has no answer: the connection ends with the program that took it, and its successor
 //! answers at the same place, with the same pid and another incarnation.
 //!
@@ -20,6 +23,7 @@
 
 pub mod client;
 mod connection;
+pub mod history;
 pub mod protocol;
 pub mod request;
 pub mod server;

@@ -6,6 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::history::EventsQuery;
 use super::status::StatusQuery;
 use crate::engine::printable::printable;
 
@@ -20,6 +21,8 @@ pub enum Reply<R> {
     Hello(Hello),
     /// The answer follows once this has come.
     WaitingFor(String),
+    /// One of many, of a command that goes on.
+    Event(R),
     /// It is done.
     Result(R),
     /// It isn't.
@@ -115,6 +118,8 @@ pub enum Command {
     Upgrade,
     /// Tell what runs.
     Status(StatusQuery),
+    /// Tell the last changes.
+    Events(EventsQuery),
     /// Believe a loss of servers that is held, or an empty answer.
     Confirm {
         /// Whose servers.
@@ -142,7 +147,7 @@ impl fmt::Display for ServerAddress {
 }
 
 impl Command {
-    const NAMES: &[&str] = &["confirm", "drain", "ping", "reload", "status", "undrain", "upgrade"];
+    const NAMES: &[&str] = &["confirm", "drain", "events", "ping", "reload", "status", "undrain", "upgrade"];
 
     fn name(&self) -> &'static str {
         match self {
@@ -150,6 +155,7 @@ impl Command {
             Self::Reload => "reload",
             Self::Upgrade => "upgrade",
             Self::Status(_) => "status",
+            Self::Events(_) => "events",
             Self::Confirm { .. } => "confirm",
             Self::Drain(_) => "drain",
             Self::Undrain(_) => "undrain",
@@ -158,18 +164,16 @@ impl Command {
 
     /// The line that asks for it, without its end.
     pub fn to_line(&self) -> String {
-        let mut request = Request {
-            version: VERSION,
-            command: self.name().to_owned(),
-            service: None,
-            server: None,
-            servers: false,
-        };
+        let mut request = Request { version: VERSION, command: self.name().to_owned(), ..Request::default() };
         match self {
             Self::Ping | Self::Reload | Self::Upgrade => {}
             Self::Status(query) => {
                 request.service.clone_from(&query.service);
                 request.servers = query.servers;
+            }
+            Self::Events(query) => {
+                request.service.clone_from(&query.service);
+                (request.last, request.after, request.follow) = (query.last, query.after, query.follow);
             }
             Self::Confirm { service } => request.service = Some(service.clone()),
             Self::Drain(of) | Self::Undrain(of) => {
@@ -196,11 +200,12 @@ impl Command {
             );
             return Err(Failure::new(FailureCode::Version, message));
         }
-        let Request { version: _, command, service, server, servers } = request;
+        let Request { version: _, command, service, server, servers, last, after, follow } = request;
         match command.as_str() {
             "ping" => Ok(Self::Ping),
             "reload" => Ok(Self::Reload),
             "status" => Ok(Self::Status(StatusQuery { service, servers })),
+            "events" => Ok(Self::Events(EventsQuery { service, last, after, follow })),
             "upgrade" => Ok(Self::Upgrade),
             "confirm" => Ok(Self::Confirm { service: needed(service, "service")? }),
             "drain" => Ok(Self::Drain(ServerAddress::of(service, server)?)),
@@ -224,7 +229,7 @@ fn needed(value: Option<String>, key: &str) -> Result<String, Failure> {
     value.ok_or_else(|| Failure::new(FailureCode::Malformed, format!("the request lacks \"{key}\"")))
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Request {
     /// Left out by people.
     #[serde(default = "this_version")]
@@ -236,6 +241,12 @@ struct Request {
     server: Option<String>,
     #[serde(default)]
     servers: bool,
+    #[serde(default)]
+    last: Option<usize>,
+    #[serde(default)]
+    after: Option<u64>,
+    #[serde(default)]
+    follow: bool,
 }
 
 fn this_version() -> u32 {
@@ -258,9 +269,11 @@ mod tests {
     fn every_command_is_read_as_it_is_written() {
         let query = StatusQuery { service: Some("web".into()), servers: true };
         let server = ServerAddress { service: "web".into(), server: "1.1.1.1:1".into() };
+        let events = EventsQuery { service: Some("web".into()), last: Some(3), after: Some(7), follow: true };
         let all = [
             Command::Confirm { service: "web".into() },
             Command::Drain(server.clone()),
+            Command::Events(events),
             Command::Ping,
             Command::Reload,
             Command::Status(query),
@@ -305,7 +318,7 @@ mod tests {
         assert_eq!(code, FailureCode::UnknownCommand);
         assert_eq!(
             message,
-            "there is no command 'fly\\n' here; there are confirm, drain, ping, reload, status, undrain, upgrade"
+            "there is no command 'fly\\n' here; there are confirm, drain, events, ping, reload, status, undrain, upgrade"
         );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }

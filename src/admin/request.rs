@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::history::Reader;
 use super::protocol::{Command, Failure, FailureCode};
 use super::status::Status;
 
@@ -24,6 +25,8 @@ pub enum Answer {
     Said(Value),
     /// To [`Command::Status`].
     Status(Arc<StatusAnswer>),
+    /// To [`Command::Events`]: where they are read.
+    Events(Reader),
 }
 
 /// A status on its way.

@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::history::Change;
+
 /// What is asked of `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StatusQuery {
@@ -163,6 +165,8 @@ pub struct ServiceStatus {
     pub servers_changed: Option<TimeStatus>,
     /// What `HAProxy` was last told of it without a reload.
     pub last_command: Option<CommandStatus>,
+    /// The last change of it that is known of, as `events` tells it; null unless this service is asked for alone.
+    pub last_change: Option<Change>,
     /// A loss of servers that is not believed yet.
     pub held: Option<HeldStatus>,
     /// What is wrong, and what plays no part, in words.

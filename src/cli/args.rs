@@ -7,7 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::Exit;
 use super::help::{
-    AFTER_CHECK, AFTER_CONFIRM, AFTER_DRAIN, AFTER_HELP, AFTER_RENDER, AFTER_REPLACE, AFTER_STATUS, AFTER_WHY,
+    AFTER_CHECK, AFTER_CONFIRM, AFTER_DRAIN, AFTER_EVENTS, AFTER_HELP, AFTER_RENDER, AFTER_REPLACE,
+    AFTER_STATUS, AFTER_WHY,
 };
 use crate::admin::protocol::ServerAddress;
 use crate::supervisor::handover::probe::COMMAND;
@@ -51,6 +52,9 @@ pub enum Command {
     /// `why`. Exit codes: 0 told, 1 no such service or server or not running, 78.
     #[command(about = "Tell where a service or a server is from, and why it gets traffic or none", after_help = AFTER_WHY)]
     Why(WhyArgs),
+    /// `events`. Exit codes: 0 told, 1 not running, 78.
+    #[command(about = "Show the last changes: when, why, what was done, how long it took", after_help = AFTER_EVENTS)]
+    Events(EventsArgs),
     /// `drain`. Exit codes: 0 done, 1 no such server or not running, 78.
     #[command(about = "Give a server no new connections", after_help = AFTER_DRAIN)]
     Drain(DrainArgs),
@@ -144,6 +148,25 @@ pub struct WhyArgs {
     #[command(flatten)]
     pub running: RunningArgs,
     /// Print JSON for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `events`.
+#[derive(Args, Clone, Debug, PartialEq, Eq)]
+pub struct EventsArgs {
+    /// Changes that concern this service
+    pub service: Option<String>,
+    /// Which `ProxyMgr` is asked.
+    #[command(flatten)]
+    pub running: RunningArgs,
+    /// How many of the last ones; 1000 are kept
+    #[arg(short, long, value_name = "N", default_value_t = 20)]
+    pub number: usize,
+    /// Go on with those that come, until it is interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Print JSON for programs, an object a line
     #[arg(long)]
     pub json: bool,
 }

@@ -97,8 +97,34 @@ With --json one object, whose keys stay as they are:
   servers  how many servers leave; null when not done
   error    {code, message}; null when done";
 
+pub(super) const AFTER_EVENTS: &str = "\
+One line for each change, oldest first: when it began (UTC), what it was (runtime: commands through HAProxy's socket; reload: a \
+new process; failed, either of them; trouble and news, which are no changes), how long it took until HAProxy had it, the service, \
+what changed, and in brackets what led to it. They are kept over reloads and upgrades of ProxyMgr, not over its end. With SERVICE \
+those that concern it, among them reloads of all services and changes of more services than are named.
+
+Exit codes:
+  0   told
+  1   no ProxyMgr answers
+  78  proxymgr.yml does not even tell its runtime_dir
+
+With --json one object a line, whose keys stay as they are; first holds at most some of total:
+  number     counted from 1
+  at         UTC, RFC 3339
+  kind       \"runtime\", \"reload\" or \"notice\"
+  result     \"done\" or \"failed\"; of a notice \"trouble\" or \"told\"
+  services   {total, first: [name]}; none when it concerns all
+  servers    {added, removed, changed}: how many, without a reload
+  causes     {total, first: [{event, service, origin}]}; event: \"defined\", \"removed\", \"servers\", \"loss_lasted\", \"confirmed\", \
+\"drained\", \"undrained\", \"includes\"
+  reasons    {total, first: [text]} of a reload
+  commands   {total, first: [text]}, those before a reload too
+  waited_ms  from the first cause to the order; null without any
+  took_ms    from the order to HAProxy's answer; null of a notice
+  message    why it failed, or the notice; null without any";
+
 pub(super) const AFTER_WHY: &str = "\
-Times of what was taken, changed and done are known since this program began.
+Times of what was taken and told are known since this program began; the last change is one of the last 1000 of `proxymgr events`.
 
 Exit codes:
   0   told

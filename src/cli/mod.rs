@@ -3,6 +3,8 @@
 pub mod accept_handover;
 pub mod args;
 pub mod check;
+pub mod events;
+mod events_text;
 mod help;
 pub mod operate;
 mod output;

@@ -147,10 +147,10 @@ fn servers_table(service: &ServiceStatus) -> Vec<Line> {
 }
 
 /// One line, with the state that it tells.
-struct Line {
-    before: String,
-    state: String,
-    after: String,
+pub(super) struct Line {
+    pub(super) before: String,
+    pub(super) state: String,
+    pub(super) after: String,
 }
 
 impl Line {
@@ -159,7 +159,7 @@ impl Line {
     }
 
     /// No more than fits; the state in its colour (ECMA-48).
-    fn shown(&self, screen: Screen) -> String {
+    pub(super) fn shown(&self, screen: Screen) -> String {
         let Self { before, state, after } = self;
         let whole = format!("{before}{state}{after}");
         if let Some(width) = screen.width.filter(|width| whole.chars().count() > *width) {
@@ -177,8 +177,8 @@ impl Line {
 fn colour_of(state: &str) -> Option<u8> {
     match state {
         "" => None,
-        "serving" | "up" => Some(32),
-        "refused" | "down" => Some(31),
+        "serving" | "up" | "runtime" | "reload" | "news" => Some(32),
+        "refused" | "down" | "failed" => Some(31),
         _ => Some(33),
     }
 }
@@ -194,7 +194,7 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
-fn counted(number: u64, what: &str) -> String {
+pub(super) fn counted(number: u64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
@@ -215,6 +215,7 @@ mod tests {
             servers_from: ServersFrom::Registry,
             servers_changed: None,
             last_command: None,
+            last_change: None,
             held: None,
             problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
             skipped: 0,

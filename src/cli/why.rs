@@ -4,11 +4,13 @@ use serde::{Deserialize as _, Serialize};
 
 use super::Exit;
 use super::args::WhyArgs;
+use super::events_text::what;
 use super::output::{answer, answer_json};
 use super::report_text::one_line;
 use super::running::{ask, socket_of, tell_failure};
 use super::status_text::{reload_line, span};
 use crate::admin::client::ClientError;
+use crate::admin::history::ChangeResult;
 use crate::admin::protocol::Command;
 use crate::admin::status::{ReloadStatus, ServerStatus, ServiceStatus, Status, StatusQuery};
 
@@ -80,6 +82,11 @@ fn text(why: &Why<'_>) -> String {
         let changed = service.servers_changed.as_ref().map(|changed| when(changed.ago_s, &changed.at));
         let changed = changed.map_or("not heard yet".to_owned(), |changed| format!("changed {changed}"));
         tell("servers from", format!("{}; {changed}", one_line(&definition.registry)));
+    }
+    if let Some(change) = &service.last_change {
+        let took = change.took_ms.map_or(String::new(), |took| format!("took {took} ms, "));
+        let failed = if change.result == ChangeResult::Failed { "failed, " } else { "" };
+        tell("last change", format!("{}; {failed}{took}{}", one_line(&change.at), what(change)));
     }
     if let Some(last) = &service.last_command {
         let commands = one_line(&last.commands.join("; "));

@@ -128,6 +128,16 @@ impl RuntimeCommand {
         Self::Server { service: service.clone(), server: server.clone(), action }
     }
 
+    /// The service that it is about.
+    pub fn service(&self) -> &ServiceName {
+        match self {
+            Self::AddServer(new) => &new.service,
+            Self::EnableCheck { service, .. }
+            | Self::Server { service, .. }
+            | Self::ShutdownFrontend(service) => service,
+        }
+    }
+
     /// The server that it changes, if it changes one.
     pub fn changed_server(&self) -> Option<(&ServiceName, &ServerName)> {
         match self {

@@ -8,6 +8,12 @@ pub fn utc_text(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
+/// The same with milliseconds, `2026-11-21T07:33:12.345Z`, for milliseconds since then.
+pub fn utc_text_of_millis(millis: u64) -> String {
+    let whole = utc_text(millis / 1000);
+    format!("{}.{:03}Z", whole.trim_end_matches('Z'), millis % 1000)
+}
+
 /// Year, month and day, so many days after 1970-01-01, in the Gregorian calendar: its days repeat every 400 years. The year
 /// is counted from March, so that a leap day is its last.
 fn date_of(days: u64) -> (u64, u64, u64) {
@@ -39,5 +45,6 @@ mod tests {
         ] {
             assert_eq!(utc_text(seconds), text);
         }
+        assert_eq!(utc_text_of_millis(951_782_400_007), "2000-02-29T00:00:00.007Z");
     }
 }

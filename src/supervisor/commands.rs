@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use super::Supervisor;
 use super::replacement::Why;
+use crate::admin::history::CauseEvent;
 use crate::admin::protocol::{Command, Failure, FailureCode, ServerAddress};
 use crate::admin::request::{Answer, Asked, Asker};
 use crate::admin::server::{self, Listener};
@@ -47,6 +48,7 @@ impl Supervisor {
                 let generations = self.haproxy.generations.borrow().clone();
                 self.status_desk.answer(query, &self.reconciler, generations, self.clock.now(), asker);
             }
+            Command::Events(_) => asker.answer(Answer::Events(self.historian.reader())),
             Command::Confirm { service } => {
                 self.confirm(&service, asker);
                 return Some(Input::Tick);
@@ -59,8 +61,10 @@ impl Supervisor {
 
     fn confirm(&mut self, service: &str, asker: Asker) {
         let parsed = ServiceName::parse(service).map_err(|_no_name| Unconfirmed::NoSuchService);
-        match parsed.and_then(|name| self.reconciler.confirm(&name, self.clock.now())) {
-            Ok(servers) => {
+        let now = self.clock.now();
+        match parsed.and_then(|name| self.reconciler.confirm(&name, now).map(|servers| (name, servers))) {
+            Ok((name, servers)) => {
+                self.historian.note_cause(Some(&name), CauseEvent::Confirmed, None, now);
                 warn!(service, servers, "an operator confirmed a loss of servers; they leave");
                 self.recorder.changed();
                 asker.answer(Answer::Said(json!({"servers": servers})));
@@ -89,6 +93,8 @@ impl Supervisor {
             return None;
         };
         let now = self.clock.now();
+        let event = if drains { CauseEvent::Drained } else { CauseEvent::Undrained };
+        self.historian.note_cause(Some(&service), event, Some(server.to_string()), now);
         if drains {
             info!(%service, %server, "an operator drains a server");
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

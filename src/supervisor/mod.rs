@@ -1,10 +1,12 @@
 //! Joins the registries, the engine and `HAProxy`: the only loop that waits for all of them.
 
+mod clock;
 mod commands;
 pub mod dry_run;
 mod end;
 mod feeds;
 pub mod handover;
+mod history;
 mod operator_drains;
 pub mod prepare;
 mod remember;
@@ -15,6 +17,7 @@ pub mod signals;
 mod snapshot;
 mod start;
 mod status;
+mod telling;
 #[cfg(test)]
 mod tests;
 
@@ -25,21 +28,23 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
+use crate::admin::history::CauseEvent;
 use crate::admin::request::Asked;
 use crate::config::Config;
-use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
-use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Ending, Event, Handle};
 use crate::haproxy::handover::HandedOver;
 use crate::panics::{Restarts, caught};
 use crate::service_config::SourceSettings;
+use crate::service_manager::RegistryEvent;
 use crate::systemd::{self, State, Watchdog};
 
+use clock::Clock;
 use end::end_haproxy;
 use feeds::{Feeds, registry_input};
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
+use history::Historian;
 use operator_drains::OperatorDrains;
 use prepare::{Locked, StartError};
 use remember::Recorder;
@@ -47,6 +52,7 @@ use replacement::{Replacement, Why};
 use signals::{Request, Signals, let_through};
 use start::{Started, start};
 use status::StatusDesk;
+use telling::{log, serving_text};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
@@ -69,15 +75,6 @@ pub async fn run(config: Config, config_file: PathBuf, received: Received) -> Re
     Ok(())
 }
 
-#[derive(Debug)]
-struct Clock(Instant);
-
-impl Clock {
-    fn now(&self) -> Moment {
-        Moment::after_start(self.0.elapsed())
-    }
-}
-
 struct Supervisor {
     config: Config,
     sources: Vec<SourceSettings>,
@@ -89,6 +86,7 @@ struct Supervisor {
     feeds: Feeds,
     commands: mpsc::Receiver<Asked>,
     status_desk: StatusDesk,
+    historian: Historian,
     drains: OperatorDrains,
     recorder: Recorder,
     crash_record: CrashRecord,
@@ -119,8 +117,10 @@ impl Supervisor {
             reaper,
             sources,
             program,
+            history,
             locked,
         } = started;
+        let historian = Historian::new(history);
         let drains = OperatorDrains::new(config.state_dir.clone());
         drains.recall(&mut reconciler, clock.now());
         Self {
@@ -131,7 +131,8 @@ impl Supervisor {
             feeds: Feeds::none(),
             sources,
             commands: commands::listen(&config.runtime_dir),
-            status_desk: StatusDesk::new(version, config.haproxy.socket_path.clone()),
+            status_desk: StatusDesk::new(version, config.haproxy.socket_path.clone(), historian.reader()),
+            historian,
             drains,
             recorder: Recorder::new(config.state_dir.clone()),
             crash_record: CrashRecord::new(&config.runtime_dir),
@@ -177,6 +178,7 @@ impl Supervisor {
         }
         self.reconciler.begin_anew(self.ordered, self.clock.now());
         self.status_desk.begin_anew();
+        self.historian.begin_anew();
         let (feeds, includes) = Feeds::start(&self.config, self.sources.clone());
         self.feeds = feeds;
         if let Some(includes) = includes {
@@ -206,13 +208,15 @@ impl Supervisor {
                 },
                 event = self.feeds.registry.recv() => match event {
                     Some(event) => {
-                        self.recorder.note(&event);
-                        self.status_desk.note_event(&event, self.clock.now());
+                        self.take_note(&event);
                         registry_input(event)
                     }
                     None => return Flow::BeginAnew,
                 },
-                Some(files) = self.feeds.includes.recv() => Some(Input::Includes(files)),
+                Some(files) = self.feeds.includes.recv() => {
+                    self.historian.note_cause(None, CauseEvent::Includes, None, self.clock.now());
+                    Some(Input::Includes(files))
+                }
                 asked = self.commands.recv() => match asked {
                     Some(asked) => self.carry_out(asked).await,
                     None => return Flow::BeginAnew,
@@ -284,20 +288,37 @@ impl Supervisor {
             return;
         }
         match handed.await {
-            Ok(handed) => self.haproxy = self.replacement.replace(handed, self.reconciler.applied()),
+            Ok(handed) => {
+                let history = self.historian.reader().to_lines();
+                self.haproxy = self.replacement.replace(handed, self.reconciler.applied(), history);
+            }
             Err(error) => debug!(%error, "the HAProxy task is gone"),
         }
     }
 
+    fn take_note(&mut self, event: &RegistryEvent) {
+        let now = self.clock.now();
+        self.recorder.note(event);
+        let origin = self.status_desk.origin_of(event);
+        self.historian.note_event(event, origin, now);
+        self.status_desk.note_event(event, now);
+    }
+
     async fn handle(&mut self, input: Input) {
-        let is_outcome = matches!(input, Input::Done(_));
-        if is_outcome {
-            self.status_desk.note_outcome(self.clock.now());
+        let now = self.clock.now();
+        let mut is_outcome = false;
+        if let Input::Done(outcome) = &input {
+            is_outcome = true;
+            self.status_desk.note_outcome(now);
+            if let Some(change) = self.historian.note_outcome(outcome, now) {
+                self.status_desk.note_change(change.number, &change.services);
+            }
         }
         for effect in self.reconciler.handle(input, self.clock.now()) {
             match effect {
                 Effect::Order(order) => {
                     self.status_desk.note_order(&order, self.clock.now());
+                    self.historian.note_order(&order, self.clock.now());
                     match self.haproxy.orders.send(order).await {
                         Ok(()) => self.ordered = true,
                         Err(error) => debug!(%error, "the HAProxy task is gone"),
@@ -306,6 +327,7 @@ impl Supervisor {
                 Effect::Notice(notice) => {
                     log(&notice);
                     self.status_desk.note_notice(&notice, self.clock.now());
+                    self.historian.note_notice(&notice, self.clock.now());
                     if let Notice::Died { .. } = notice {
                         self.status = notice.to_string();
                         systemd::tell_status(&self.status);
@@ -317,6 +339,9 @@ impl Supervisor {
                 }
             }
         }
+        if !self.reconciler.has_work() {
+            self.historian.settled();
+        }
         self.drains.tell(&self.reconciler);
         if is_outcome {
             self.crash_record.changed();
@@ -326,13 +351,7 @@ impl Supervisor {
 
     /// Tells systemd what is served, once it is something else.
     fn tell_status(&mut self) {
-        let serving = self.reconciler.applied().into_iter().flat_map(AppliedState::serving);
-        let (mut services, mut servers) = (0_usize, 0_usize);
-        for (_, service) in serving {
-            services += 1;
-            servers += service.servers.values().filter(|server| !server.standing.is_out()).count();
-        }
-        let status = format!("serving {services} services with {servers} servers");
+        let status = serving_text(self.reconciler.applied());
         if status != self.status {
             systemd::tell_status(&status);
             self.status = status;
@@ -356,22 +375,5 @@ impl Supervisor {
 fn stop_holding_back() {
     if let Err(error) = let_through() {
         error!(%error, "signals are held back; end it with SIGKILL");
-    }
-}
-
-impl Clock {
-    async fn sleep_until(&self, deadline: Option<Moment>) {
-        match deadline {
-            Some(deadline) => tokio::time::sleep(deadline - self.now()).await,
-            None => std::future::pending().await,
-        }
-    }
-}
-
-fn log(notice: &Notice) {
-    if notice.is_trouble() {
-        warn!("{notice}");
-    } else {
-        info!("{notice}");
     }
 }

@@ -173,12 +173,17 @@ impl Replacement {
     }
 
     /// Hands everything to the program. Returns only when it can't be executed: then this one goes on.
-    pub(super) fn replace(&mut self, handed: HandedOver, applied: Option<&AppliedState>) -> Handle {
+    pub(super) fn replace(
+        &mut self,
+        handed: HandedOver,
+        applied: Option<&AppliedState>,
+        history: String,
+    ) -> Handle {
         let State::Ready(question) = std::mem::replace(&mut self.state, State::None) else {
             return self.go_on(handed);
         };
         let (record, mut files) = Record::of(&self.program, handed, applied);
-        let record = record.with_config(question.config);
+        let record = record.with_config(question.config).with_history(history);
         info!("another program takes over");
         let error = with_causes(&replace_program(Path::new(&self.program(question.why)), &record, &files));
         let message = "no other program could take over; this one goes on";

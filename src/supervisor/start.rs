@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::time::sleep;
 use tracing::{error, info, warn};
 
-use super::Clock;
+use super::clock::Clock;
 use super::end::end_haproxy;
 use super::handover::after_crash::recover;
 use super::handover::exec::Received;
@@ -19,6 +19,7 @@ use super::prepare::{
 };
 use super::settings::{haproxy_settings, reconciler_settings, sources};
 use super::signals::Signals;
+use crate::admin::history::History;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -43,6 +44,8 @@ pub(super) struct Started {
     pub(super) sources: Vec<SourceSettings>,
     /// What a predecessor said that is to be executed at the next upgrade.
     pub(super) program: Option<PathBuf>,
+    /// What a predecessor did.
+    pub(super) history: History,
     pub(super) locked: Option<Locked>,
 }
 
@@ -68,8 +71,9 @@ pub(super) async fn start_with(
     signals: &mut Signals,
 ) -> Result<Option<Started>, StartError> {
     let inherited = match inherited {
-        Some(Inherited { applied: Some(applied), haproxy, program }) => {
-            return go_on(config, applied, haproxy, program, signals).await;
+        Some(Inherited { applied: Some(applied), haproxy, program, history }) => {
+            let started = go_on(config, applied, haproxy, program, signals).await?;
+            return Ok(started.map(|started| Started { history, ..started }));
         }
         other => other,
     };
@@ -77,7 +81,7 @@ pub(super) async fn start_with(
         began = begin(config) => began?,
         () = signals.end_is_asked() => return Ok(asked_too_early()),
     };
-    let Inherited { applied, haproxy: handed, program } = match inherited {
+    let Inherited { applied, haproxy: handed, program, history } = match inherited {
         Some(inherited) => inherited,
         None => recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await,
     };
@@ -107,6 +111,7 @@ pub(super) async fn start_with(
         reaper,
         sources,
         program,
+        history,
         locked,
     }))
 }
@@ -166,6 +171,7 @@ async fn go_on(
         reaper,
         sources,
         program,
+        history: History::default(),
         locked,
     }))
 }

@@ -21,6 +21,7 @@ mod dns_names;
 mod dns_service;
 mod ending;
 mod engine;
+mod events;
 mod frozen_haproxy;
 mod full_disk;
 mod generations;

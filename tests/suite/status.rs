@@ -84,7 +84,7 @@ fn it_tells_what_runs() {
         web,
         json!({
             "name": "web", "state": "serving", "serves": true, "listen": [format!("0.0.0.0:{port}")],
-            "definition": null, "servers_from": "registry", "servers_changed": null, "last_command": null, "held": null, "problems": [], "skipped": 0,
+            "definition": null, "servers_from": "registry", "servers_changed": null, "last_command": null, "last_change": null, "held": null, "problems": [], "skipped": 0,
             "servers_total": 2, "servers_in_rotation": 2, "servers": expected,
         })
     );

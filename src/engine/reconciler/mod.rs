@@ -195,6 +195,16 @@ impl Reconciler {
         self.under_way.is_none()
     }
 
+    /// Whether something that happened may still lead to an order by itself.
+    pub fn has_work(&self) -> bool {
+        let timing = &self.timing;
+        self.under_way.is_some()
+            || self.taken_over
+            || self.phase != Phase::Running
+            || timing.reload_wanted
+            || timing.changes.due().is_some()
+    }
+
     /// Takes in what happened and tells what to do.
     pub fn handle(&mut self, input: Input, now: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();

@@ -166,7 +166,7 @@ pub(in crate::supervisor) async fn recover(
         Ok((record, applied)) => {
             info!("ProxyMgr ended without being asked to; the HAProxy that it left is taken over");
             let haproxy = left.completing(record);
-            Inherited { applied: Some(applied), haproxy, program: None }
+            Inherited { applied: Some(applied), haproxy, ..Inherited::default() }
         }
         Err(doubt) => {
             warn!(

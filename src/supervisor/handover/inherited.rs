@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::record::{Files, Record, RecordError};
+use crate::admin::history::History;
 use crate::engine::state::AppliedState;
 use crate::haproxy::handover::HandedOver;
 
@@ -14,6 +15,7 @@ pub(in crate::supervisor) struct Inherited {
     pub(in crate::supervisor) haproxy: HandedOver,
     /// What is executed at the next upgrade, when a predecessor was told.
     pub(in crate::supervisor) program: Option<PathBuf>,
+    pub(in crate::supervisor) history: History,
 }
 
 impl Inherited {
@@ -24,6 +26,7 @@ impl Inherited {
     pub(super) fn of(record: &Record, mut files: Files) -> Result<Self, RecordError> {
         let applied = record.applied()?;
         let haproxy = record.handed_over(&mut files, applied.as_ref());
-        Ok(Self { applied, haproxy, program: Some(record.program().to_owned()) })
+        let (program, history) = (Some(record.program().to_owned()), History::from_lines(record.history()));
+        Ok(Self { applied, haproxy, program, history })
     }
 }

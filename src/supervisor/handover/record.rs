@@ -61,6 +61,10 @@ pub(in crate::supervisor) struct Record {
     strays: Vec<ProcessRecord>,
     #[serde(default)]
     applied: Option<AppliedRecord>,
+    /// A change a line, as [`Reader::to_lines`](crate::admin::history::Reader::to_lines) gives it: one that can't be understood
+    /// is no reason not to take over.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    history: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,6 +112,7 @@ impl Record {
             draining: processes(handed.draining, &mut files),
             strays: processes(handed.strays, &mut files),
             applied: applied.map(AppliedRecord::of),
+            history: String::new(),
         };
         (record, files)
     }
@@ -163,6 +168,16 @@ impl Record {
     /// The same, with proxymgr.yml.
     pub(in crate::supervisor) fn with_config(self, config: Option<Secret>) -> Self {
         Self { config, ..self }
+    }
+
+    /// The same, with the history.
+    pub(in crate::supervisor) fn with_history(self, history: String) -> Self {
+        Self { history, ..self }
+    }
+
+    /// The history, as lines.
+    pub(in crate::supervisor) fn history(&self) -> &str {
+        &self.history
     }
 
     /// The same for one that is only asked: it is told which operators' socket is held, but doesn't get it.

@@ -9,6 +9,7 @@ use super::last_reload::LastReload;
 use super::notes::{At, Commands, Note};
 use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
+use crate::admin::history::Change;
 use crate::admin::status::{
     CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, HaproxyStatus, HeldStatus,
     IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom, ServiceStatus,
@@ -33,6 +34,8 @@ pub(super) struct Facts {
     pub(super) remarks: Arc<Remarks>,
     pub(super) notes: BTreeMap<ServiceName, Note>,
     pub(super) last_reload: Option<LastReload>,
+    /// Of the service that is asked for.
+    pub(super) last_change: Option<Arc<Change>>,
 }
 
 /// The answer, with what `HAProxy` itself tells.
@@ -153,6 +156,7 @@ fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&Hapr
             TimeStatus { at, ago_s }
         }),
         last_command: note.and_then(|note| note.commands.as_ref()).map(|last| commands(last, facts.now)),
+        last_change: facts.last_change.as_deref().cloned(),
         servers_from: report.wanted.as_ref().map_or(ServersFrom::Nowhere, servers_from),
         held: held.map(|(missing, rest)| HeldStatus { missing, for_s: rest.as_secs() }),
         problems,
@@ -169,7 +173,7 @@ fn definition(note: &Note, now: Moment) -> DefinitionStatus {
 }
 
 /// Where servers are found, for people.
-fn registry(watcher: &WatcherSpec) -> String {
+pub(super) fn registry(watcher: &WatcherSpec) -> String {
     match watcher {
         WatcherSpec::Zookeeper { server, path, rules: _ } => format!("ZooKeeper {server}, {path}"),
         WatcherSpec::File { file, rules: _ } => format!("file {}", file.display()),

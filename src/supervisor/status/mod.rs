@@ -7,6 +7,7 @@ mod notes;
 mod remarks;
 mod servers;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -15,6 +16,7 @@ use strsim::jaro_winkler;
 use tokio::sync::Semaphore;
 use tracing::error;
 
+use crate::admin::history::{Change, Reader};
 use crate::admin::protocol::{Failure, FailureCode};
 use crate::admin::request::{Answer, Asker, StatusAnswer};
 use crate::admin::status::StatusQuery;
@@ -45,12 +47,13 @@ pub(super) struct StatusDesk {
     remarks: Arc<Remarks>,
     notes: Notes,
     last_reload: Option<LastReload>,
+    history: Reader,
     turns: Arc<Semaphore>,
 }
 
 impl StatusDesk {
     /// A desk that has heard nothing yet.
-    pub(super) fn new(installed: HaproxyVersion, operators_socket: PathBuf) -> Self {
+    pub(super) fn new(installed: HaproxyVersion, operators_socket: PathBuf, history: Reader) -> Self {
         Self {
             began: SystemTime::now(),
             installed,
@@ -58,6 +61,7 @@ impl StatusDesk {
             remarks: Arc::default(),
             notes: Notes::default(),
             last_reload: None,
+            history,
             turns: Arc::new(Semaphore::new(AT_A_TIME)),
         }
     }
@@ -74,6 +78,11 @@ impl StatusDesk {
         self.notes.note_event(event, now);
     }
 
+    /// Where that was found of which a registry speaks.
+    pub(super) fn origin_of(&self, event: &RegistryEvent) -> Option<String> {
+        self.notes.origin_of(event)
+    }
+
     /// Takes note of an order for `HAProxy`.
     pub(super) fn note_order(&mut self, order: &Order, now: Moment) {
         self.notes.ordered(order, now);
@@ -82,6 +91,11 @@ impl StatusDesk {
     /// Takes note of an order's end.
     pub(super) fn note_outcome(&mut self, now: Moment) {
         self.notes.done(now);
+    }
+
+    /// Takes note of a change of these services.
+    pub(super) fn note_change(&mut self, number: u64, services: &BTreeSet<ServiceName>) {
+        self.notes.changed(number, services);
     }
 
     /// Takes note of reloads.
@@ -107,6 +121,7 @@ impl StatusDesk {
             }
         }
         let notes = self.notes.of(query.service.as_deref());
+        let last_change = query.service.as_deref().and_then(|service| self.last_change(service));
         let facts = Facts {
             query,
             now,
@@ -117,6 +132,7 @@ impl StatusDesk {
             remarks: self.remarks.clone(),
             notes,
             last_reload: self.last_reload.clone(),
+            last_change,
         };
         let (turns, socket) = (self.turns.clone(), self.operators_socket.clone());
         tokio::spawn(async move {
@@ -132,6 +148,12 @@ impl StatusDesk {
                 }
             }
         });
+    }
+
+    /// The last change of a service; one of before this program if that names it.
+    fn last_change(&self, service: &str) -> Option<Arc<Change>> {
+        let number = self.notes.last_change(service);
+        number.map_or_else(|| self.history.last_of(service), |number| self.history.numbered(number))
     }
 }
 
@@ -153,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_registries_said_is_forgotten_when_they_are_heard_anew() {
-        let mut desk = StatusDesk::new(HaproxyVersion::new(2, 6, 0), "/s".into());
+        let mut desk = StatusDesk::new(HaproxyVersion::new(2, 6, 0), "/s".into(), Reader::default());
         let refused = RegistryEvent::Refused { name: "web".into(), reason: "bad".into() };
         desk.note_event(&refused, Moment::START);
         assert!(desk.remarks.is_refused("web"));

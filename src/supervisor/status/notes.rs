@@ -1,10 +1,10 @@
 //! Where each service is from, and when something was last heard of it or done for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::engine::command::RuntimeCommand;
+use super::compose::registry;
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::Order;
 use crate::engine::service::{ServiceName, ServiceSpec};
@@ -33,6 +33,8 @@ pub(super) struct Note {
     pub(super) servers_changed: Option<At>,
     /// What `HAProxy` was last told of it without a reload.
     pub(super) commands: Option<Commands>,
+    /// The number of the last change.
+    last_change: Option<u64>,
 }
 
 /// Commands that were carried out.
@@ -63,10 +65,11 @@ impl Notes {
         match event {
             RegistryEvent::Defined { name, spec, definition, unknown_keys: _ } => {
                 let before = self.services.remove(name);
-                let (servers_changed, commands) =
-                    before.map_or((None, None), |note| (note.servers_changed, note.commands));
-                let (origin, spec) = (definition.origin.clone(), Arc::clone(spec));
-                let note = Note { origin, spec, defined: At::now(now), servers_changed, commands };
+                let (servers_changed, commands, last_change) = before.map_or((None, None, None), |note| {
+                    (note.servers_changed, note.commands, note.last_change)
+                });
+                let (origin, spec, defined) = (definition.origin.clone(), Arc::clone(spec), At::now(now));
+                let note = Note { origin, spec, defined, servers_changed, commands, last_change };
                 self.services.insert(name.clone(), note);
             }
             RegistryEvent::Removed { name } => {
@@ -89,7 +92,7 @@ impl Notes {
         let Order::Apply { commands, .. } = order else { return };
         let mut texts: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for command in commands {
-            texts.entry(service_of(command).clone()).or_default().push(command.to_string());
+            texts.entry(command.service().clone()).or_default().push(command.to_string());
         }
         self.under_way = Some((now, texts));
     }
@@ -108,19 +111,39 @@ impl Notes {
         }
     }
 
+    /// These services were changed; all, when none are named.
+    pub(super) fn changed(&mut self, number: u64, services: &BTreeSet<ServiceName>) {
+        for service in services {
+            if let Some(note) = self.services.get_mut(service) {
+                note.last_change = Some(number);
+            }
+        }
+    }
+
+    /// The number of a service's last change.
+    pub(super) fn last_change(&self, service: &str) -> Option<u64> {
+        self.services.get(&ServiceName::parse(service).ok()?)?.last_change
+    }
+
+    /// Where that was found of which a registry speaks.
+    pub(super) fn origin_of(&self, event: &RegistryEvent) -> Option<String> {
+        match event {
+            RegistryEvent::Defined { definition, .. } => Some(definition.origin.clone()),
+            RegistryEvent::Removed { name } | RegistryEvent::FixedServers { name, .. } => {
+                Some(self.services.get(name)?.origin.clone())
+            }
+            RegistryEvent::Servers { name, .. } => Some(registry(&self.services.get(name)?.spec.watcher)),
+            RegistryEvent::Listed
+            | RegistryEvent::Remembered { .. }
+            | RegistryEvent::Refused { .. }
+            | RegistryEvent::Forgotten { .. } => None,
+        }
+    }
+
     /// Those of this service alone, or of all.
     pub(super) fn of(&self, service: Option<&str>) -> BTreeMap<ServiceName, Note> {
         let asked = |name: &ServiceName| service.is_none_or(|service| service == name.as_str());
         let asked = self.services.iter().filter(|(name, _)| asked(name));
         asked.map(|(name, note)| (name.clone(), note.clone())).collect()
-    }
-}
-
-fn service_of(command: &RuntimeCommand) -> &ServiceName {
-    match command {
-        RuntimeCommand::AddServer(new) => &new.service,
-        RuntimeCommand::EnableCheck { service, .. }
-        | RuntimeCommand::Server { service, .. }
-        | RuntimeCommand::ShutdownFrontend(service) => service,
     }
 }

@@ -1,0 +1,24 @@
+//! What is told to the log and to systemd.
+
+use tracing::{info, warn};
+
+use crate::engine::reconciler::Notice;
+use crate::engine::state::AppliedState;
+
+/// What systemd is told of what is served.
+pub(super) fn serving_text(applied: Option<&AppliedState>) -> String {
+    let (mut services, mut servers) = (0_usize, 0_usize);
+    for (_, service) in applied.into_iter().flat_map(AppliedState::serving) {
+        services += 1;
+        servers += service.servers.values().filter(|server| !server.standing.is_out()).count();
+    }
+    format!("serving {services} services with {servers} servers")
+}
+
+pub(super) fn log(notice: &Notice) {
+    if notice.is_trouble() {
+        warn!("{notice}");
+    } else {
+        info!("{notice}");
+    }
+}
