@@ -9,8 +9,8 @@
 //!
 //! # The layer rule
 //!
-//! Left may use right: `main`, `cli` -> `supervisor` -> `admin`, `service_manager`, `haproxy`, `watcher`,
-//! `service_config` -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
+//! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
+//! `watcher`, `service_config`; all of them -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
 //! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
@@ -22,6 +22,7 @@ pub mod dns;
 pub mod document;
 pub mod engine;
 pub mod haproxy;
+pub mod http;
 pub mod include_files;
 pub mod logging;
 pub mod panics;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -12,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
+use super::exposition::{Format, encode};
 use super::history::{EventsAnswer, EventsQuery, Reader};
 use super::protocol::{Command, Failure, FailureCode, Hello, Reply};
 use super::request::{Answer, Asked, Asker, StatusAnswer, Told};
@@ -108,6 +110,10 @@ impl Connection {
                 Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
                 Told::Answered(Ok(Answer::Events(events))) => {
                     return self.say_events(&command, &events).await;
+                }
+                Told::Answered(Ok(Answer::Metrics(families))) => {
+                    let text = encode(&families, Format::OpenMetrics);
+                    return self.say(&Reply::Result(json!({"text": text}))).await;
                 }
                 Told::Answered(Err(failure)) => return self.say(&Reply::<()>::Error(failure)).await,
             }

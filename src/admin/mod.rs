@@ -23,11 +23,13 @@
 
 pub mod client;
 mod connection;
+pub mod exposition;
 pub mod history;
 pub mod protocol;
 pub mod request;
 pub mod server;
 pub mod status;
+pub mod why;
 
 use std::path::{Path, PathBuf};
 

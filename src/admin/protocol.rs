@@ -120,6 +120,8 @@ pub enum Command {
     Status(StatusQuery),
     /// Tell the last changes.
     Events(EventsQuery),
+    /// Tell everything in numbers.
+    Metrics,
     /// Believe a loss of servers that is held, or an empty answer.
     Confirm {
         /// Whose servers.
@@ -147,7 +149,8 @@ impl fmt::Display for ServerAddress {
 }
 
 impl Command {
-    const NAMES: &[&str] = &["confirm", "drain", "events", "ping", "reload", "status", "undrain", "upgrade"];
+    const NAMES: &[&str] =
+        &["confirm", "drain", "events", "metrics", "ping", "reload", "status", "undrain", "upgrade"];
 
     fn name(&self) -> &'static str {
         match self {
@@ -156,6 +159,7 @@ impl Command {
             Self::Upgrade => "upgrade",
             Self::Status(_) => "status",
             Self::Events(_) => "events",
+            Self::Metrics => "metrics",
             Self::Confirm { .. } => "confirm",
             Self::Drain(_) => "drain",
             Self::Undrain(_) => "undrain",
@@ -166,7 +170,7 @@ impl Command {
     pub fn to_line(&self) -> String {
         let mut request = Request { version: VERSION, command: self.name().to_owned(), ..Request::default() };
         match self {
-            Self::Ping | Self::Reload | Self::Upgrade => {}
+            Self::Ping | Self::Reload | Self::Upgrade | Self::Metrics => {}
             Self::Status(query) => {
                 request.service.clone_from(&query.service);
                 request.servers = query.servers;
@@ -203,6 +207,7 @@ impl Command {
         let Request { version: _, command, service, server, servers, last, after, follow } = request;
         match command.as_str() {
             "ping" => Ok(Self::Ping),
+            "metrics" => Ok(Self::Metrics),
             "reload" => Ok(Self::Reload),
             "status" => Ok(Self::Status(StatusQuery { service, servers })),
             "events" => Ok(Self::Events(EventsQuery { service, last, after, follow })),
@@ -274,6 +279,7 @@ mod tests {
             Command::Confirm { service: "web".into() },
             Command::Drain(server.clone()),
             Command::Events(events),
+            Command::Metrics,
             Command::Ping,
             Command::Reload,
             Command::Status(query),
@@ -318,7 +324,7 @@ mod tests {
         assert_eq!(code, FailureCode::UnknownCommand);
         assert_eq!(
             message,
-            "there is no command 'fly\\n' here; there are confirm, drain, events, ping, reload, status, undrain, upgrade"
+            "there is no command 'fly\\n' here; there are confirm, drain, events, metrics, ping, reload, status, undrain, upgrade"
         );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use super::exposition::Family;
 use super::history::Reader;
 use super::protocol::{Command, Failure, FailureCode};
 use super::status::Status;
@@ -27,6 +28,8 @@ pub enum Answer {
     Status(Arc<StatusAnswer>),
     /// To [`Command::Events`]: where they are read.
     Events(Reader),
+    /// To [`Command::Metrics`].
+    Metrics(Arc<Vec<Family>>),
 }
 
 /// A status on its way.

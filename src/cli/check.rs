@@ -13,6 +13,7 @@ use crate::config::{Config, SourceConfig};
 use crate::engine::error_text::with_causes;
 use crate::supervisor::dry_run::DryRun;
 use crate::supervisor::prepare::{StartError, find_haproxy};
+use crate::supervisor::settings::http;
 use crate::zookeeper::check_tls_files;
 
 /// Reads proxymgr.yml and every service, asks `HAProxy` about the result, and tells what is wrong.
@@ -53,6 +54,9 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
         let mut report = Report::early(&args.config, Exit::BadConfig);
         report.config.errors = unusable;
         return report;
+    }
+    if let Err(error) = http(config) {
+        return not_started(args, &error);
     }
     let (troubles, _collecting) = Troubles::collect(!args.json);
     let found = match find_haproxy(config).await {

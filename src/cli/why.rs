@@ -1,6 +1,6 @@
 //! `proxymgr why`: where a service or a server is from, what was last done, and why it gets traffic or none.
 
-use serde::{Deserialize as _, Serialize};
+use serde::Deserialize as _;
 
 use super::Exit;
 use super::args::WhyArgs;
@@ -12,15 +12,8 @@ use super::status_text::{reload_line, span};
 use crate::admin::client::ClientError;
 use crate::admin::history::ChangeResult;
 use crate::admin::protocol::Command;
-use crate::admin::status::{ReloadStatus, ServerStatus, ServiceStatus, Status, StatusQuery};
-
-/// What `--json` prints: parts of what `status --json` does.
-#[derive(Debug, Serialize)]
-struct Why<'a> {
-    service: &'a ServiceStatus,
-    server: Option<&'a ServerStatus>,
-    last_reload: Option<&'a ReloadStatus>,
-}
+use crate::admin::status::{ServerStatus, ServiceStatus, Status, StatusQuery};
+use crate::admin::why::Why;
 
 /// Tells what is known of a service, or of one of its servers.
 pub fn why(args: &WhyArgs) -> Exit {
@@ -42,26 +35,13 @@ pub fn why(args: &WhyArgs) -> Exit {
             return Exit::Failure;
         }
     };
-    let Some(service) = status.services.first() else {
-        eprintln!("proxymgr: ProxyMgr told nothing of the service; its log tells more");
-        return Exit::Failure;
-    };
-    let found = server.map(|name| {
-        let mut servers = service.servers.iter().flatten();
-        servers.find(|server| server.name == name).ok_or(name)
-    });
-    let server = match found.transpose() {
-        Ok(server) => server,
-        Err(name) => {
-            let (service, name) = (one_line(&service.name), one_line(name));
-            eprintln!(
-                "proxymgr: {service} has no server {name}: its registry does not list it, or what it lists is skipped"
-            );
-            eprintln!("'proxymgr why {service}' tells where its servers are from and what is skipped");
+    let why = match Why::of(&status, server) {
+        Ok(why) => why,
+        Err(failure) => {
+            tell_failure(&failure);
             return Exit::Failure;
         }
     };
-    let why = Why { service, server, last_reload: status.last_reload.as_ref() };
     if args.json { answer_json(&why, Exit::Success) } else { answer(&text(&why), Exit::Success) }
 }
 

@@ -1,5 +1,6 @@
 //! proxymgr.yml: read, checked as a whole, with every mistake told at once and by its place.
 
+mod admin;
 mod environment;
 mod error;
 mod haproxy;
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use model::{
-    AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, ReloadConfig, SafetyConfig,
-    ShutdownConfig, SourceConfig,
+    AdminConfig, AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, ReloadConfig,
+    SafetyConfig, ShutdownConfig, SourceConfig,
 };
 
 use crate::engine::duration_text::duration;
@@ -105,6 +106,7 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
         service_config: service_config::read(reader, &mut top),
         reload: read_reload(reader, top.get("reload")),
         safety: read_safety(reader, top.get("safety")),
+        admin: admin::read(reader, top.get("admin")),
         shutdown: read_shutdown(reader, top.get("shutdown")),
         log: read_log(reader, top.get("log")),
         state_dir: reader
@@ -112,7 +114,7 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
             .unwrap_or_else(|| PathBuf::from("/var/lib/proxymgr")),
         runtime_dir,
     };
-    top.refuse_later(&["admin", "frontends"]);
+    top.refuse_later(&["frontends"]);
     reader.close(&top);
     config
 }

@@ -1,6 +1,6 @@
 //! What proxymgr.yml says, as plain typed values.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +23,8 @@ pub struct Config {
     pub reload: ReloadConfig,
     /// `safety`.
     pub safety: SafetyConfig,
+    /// `admin`; without it there is no HTTP.
+    pub admin: Option<AdminConfig>,
     /// `shutdown`.
     pub shutdown: ShutdownConfig,
     /// `log`.
@@ -104,6 +106,15 @@ pub struct SafetyConfig {
     pub startup_timeout: Duration,
     /// The risks that lines of definitions may hold.
     pub allow_options: Allowed,
+}
+
+/// HTTP, for reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminConfig {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The file with the token that clients have to send, absolute.
+    pub token_file: Option<PathBuf>,
 }
 
 /// The end.

@@ -46,6 +46,20 @@ pub enum ServerReason {
 }
 
 impl ReloadReason {
+    /// All that [`Self::kind`] gives.
+    pub const KINDS: [&str; 10] = [
+        "start",
+        "crash",
+        "base_changed",
+        "program_changed",
+        "include_changed",
+        "new_service",
+        "service_changed",
+        "service_gone",
+        "servers_changed",
+        "repair",
+    ];
+
     /// A fixed name for counters and logs.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -156,6 +156,11 @@ impl ServiceReport {
         Some((held.missing, held.until - now))
     }
 
+    /// Whether its registry lists no server any more, and the last ones stay.
+    pub fn is_kept(&self) -> bool {
+        self.wanted.as_ref().is_some_and(|wanted| wanted.heard == Heard::Emptiness)
+    }
+
     /// Its servers, in the order of their names.
     pub fn servers(&self, base: &Base) -> Vec<ServerReport> {
         let (none_wanted, none_run) = (Servers::new(), BTreeMap::new());
@@ -252,6 +257,9 @@ fn running(name: &ServerName, server: &AppliedServer, place: Place) -> ServerRep
 }
 
 impl ServiceState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Serving, Self::Refused, Self::Waiting, Self::Starting, Self::Leaving];
+
     /// One word for it.
     pub fn word(self) -> &'static str {
         match self {

@@ -66,6 +66,8 @@ pub enum Event {
     Died(Exit),
     /// Somebody else told the serving process to accept no more.
     Stopped,
+    /// Commands of the order under way were sent, and this long after it the last reply came, or none any more.
+    Commanded(Duration),
 }
 
 /// How the actor ends.
@@ -107,6 +109,8 @@ pub struct Actor {
     /// The last good configuration could not be kept in `state_dir`.
     pub(super) last_good_unwritten: bool,
     pub(super) last_state: Option<LastState>,
+    /// How long the commands of the order under way took.
+    pub(super) commanded: Option<Duration>,
     /// Processes of a predecessor that serve until the first one of ours does.
     pub(super) strays: Vec<HandedProcess>,
     pub(super) seen: watch::Sender<Generations>,
@@ -124,6 +128,7 @@ impl Actor {
             last_good: None,
             last_good_unwritten: false,
             last_state: None,
+            commanded: None,
             strays: Vec::new(),
             seen: watch::Sender::default(),
             settings,
@@ -180,6 +185,11 @@ impl Actor {
                     Some(order) => {
                         let if_it_panics = outcome_unknown(&order);
                         let outcome = caught("HAProxy order", self.carry_out(order, events)).await;
+                        if let Some(took) = self.commanded.take()
+                            && events.send(Event::Commanded(took)).await.is_err()
+                        {
+                            return;
+                        }
                         Some(Event::Done(outcome.unwrap_or_else(if_it_panics)))
                     }
                     None => return,

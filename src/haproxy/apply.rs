@@ -1,6 +1,7 @@
 //! Changes without a reload, and the comparison.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tracing::debug;
 
@@ -51,6 +52,7 @@ impl Actor {
                 last_state.note(command);
             }
         }
+        let began = Instant::now();
         let texts: Vec<_> = commands.iter().map(ToString::to_string).collect();
         let replies = match &mut self.serving {
             None => Vec::new(),
@@ -65,6 +67,7 @@ impl Actor {
                 }),
             },
         };
+        self.commanded = Some(began.elapsed());
         commands.iter().zip(replies).map(|(command, reply)| command.judge(&reply)).collect()
     }
 

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::Supervisor;
+use super::metrics::{Facts, seconds};
 use super::replacement::Why;
 use crate::admin::history::CauseEvent;
 use crate::admin::protocol::{Command, Failure, FailureCode, ServerAddress};
@@ -49,6 +50,7 @@ impl Supervisor {
                 self.status_desk.answer(query, &self.reconciler, generations, self.clock.now(), asker);
             }
             Command::Events(_) => asker.answer(Answer::Events(self.historian.reader())),
+            Command::Metrics => self.answer_metrics(asker),
             Command::Confirm { service } => {
                 self.confirm(&service, asker);
                 return Some(Input::Tick);
@@ -57,6 +59,22 @@ impl Supervisor {
             Command::Undrain(of) => return self.drain(of, false, asker).await,
         }
         None
+    }
+
+    fn answer_metrics(&self, asker: Asker) {
+        let (refused, skipped) = self.status_desk.refused_and_skipped();
+        let facts = Facts {
+            now: self.clock.now(),
+            began: seconds(self.status_desk.began()),
+            ready: self.http.ready(),
+            installed: self.status_desk.installed(),
+            report: self.reconciler.report(),
+            generations: self.haproxy.generations.borrow().clone(),
+            refused,
+            skipped,
+            totals: self.totals.clone(),
+        };
+        self.metrics_desk.answer(facts, asker);
     }
 
     fn confirm(&mut self, service: &str, asker: Asker) {

@@ -7,10 +7,13 @@ mod end;
 mod feeds;
 pub mod handover;
 mod history;
+mod http_desk;
+mod metrics;
 mod operator_drains;
 pub mod prepare;
 mod remember;
 mod replacement;
+mod replacing;
 mod sealed;
 pub mod settings;
 pub mod signals;
@@ -24,7 +27,7 @@ mod tests;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tracing::{debug, error, info, warn};
 
@@ -32,7 +35,7 @@ use crate::admin::history::CauseEvent;
 use crate::admin::request::Asked;
 use crate::config::Config;
 use crate::engine::reconciler::{Effect, Input, Notice, Reconciler};
-use crate::haproxy::actor::{Ending, Event, Handle};
+use crate::haproxy::actor::{Event, Handle};
 use crate::haproxy::handover::HandedOver;
 use crate::panics::{Restarts, caught};
 use crate::service_config::SourceSettings;
@@ -45,11 +48,14 @@ use feeds::{Feeds, registry_input};
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
 use history::Historian;
+use http_desk::HttpDesk;
+use metrics::{MetricsDesk, Totals};
 use operator_drains::OperatorDrains;
 use prepare::{Locked, StartError};
 use remember::Recorder;
-use replacement::{Replacement, Why};
-use signals::{Request, Signals, let_through};
+use replacement::Replacement;
+use replacing::stop_holding_back;
+use signals::Signals;
 use start::{Started, start};
 use status::StatusDesk;
 use telling::{log, serving_text};
@@ -87,6 +93,9 @@ struct Supervisor {
     commands: mpsc::Receiver<Asked>,
     status_desk: StatusDesk,
     historian: Historian,
+    totals: Totals,
+    metrics_desk: MetricsDesk,
+    http: HttpDesk,
     drains: OperatorDrains,
     recorder: Recorder,
     crash_record: CrashRecord,
@@ -117,10 +126,14 @@ impl Supervisor {
             reaper,
             sources,
             program,
-            history,
+            legacy,
+            http,
             locked,
         } = started;
-        let historian = Historian::new(history);
+        let historian = Historian::new(legacy.history);
+        // What is taken over serves already.
+        let is_ready = reconciler.applied().is_some();
+        let http = HttpDesk::new(http, legacy.http, is_ready, historian.reader());
         let drains = OperatorDrains::new(config.state_dir.clone());
         drains.recall(&mut reconciler, clock.now());
         Self {
@@ -133,6 +146,12 @@ impl Supervisor {
             commands: commands::listen(&config.runtime_dir),
             status_desk: StatusDesk::new(version, config.haproxy.socket_path.clone(), historian.reader()),
             historian,
+            totals: legacy.totals,
+            metrics_desk: MetricsDesk::new(
+                config.haproxy.config_path.clone(),
+                snapshot::path_in(&config.state_dir),
+            ),
+            http,
             drains,
             recorder: Recorder::new(config.state_dir.clone()),
             crash_record: CrashRecord::new(&config.runtime_dir),
@@ -204,6 +223,10 @@ impl Supervisor {
                     }
                     Some(Event::Died(exit)) => Some(Input::Died { how: exit.to_string() }),
                     Some(Event::Stopped) => Some(Input::Died { how: STOPPED.to_owned() }),
+                    Some(Event::Commanded(took)) => {
+                        self.totals.note_commands(took);
+                        None
+                    }
                     None => return Flow::BeginAnew,
                 },
                 event = self.feeds.registry.recv() => match event {
@@ -221,6 +244,7 @@ impl Supervisor {
                     Some(asked) => self.carry_out(asked).await,
                     None => return Flow::BeginAnew,
                 },
+                asked = self.http.asked() => self.carry_out(asked).await,
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -250,55 +274,10 @@ impl Supervisor {
         self.crash_record.write(&generations, self.reconciler.applied()).await;
     }
 
-    fn take_request(&mut self, request: Request) -> Flow {
-        let why = match request {
-            Request::End => return Flow::End,
-            Request::Reread => Why::Reread,
-            Request::Upgrade => Why::Upgrade,
-        };
-        self.replacement.begin(why, None, self.reconciler.applied());
-        Flow::GoOn
-    }
-
-    /// Becomes another program, if one is to take over and nothing is under way.
-    async fn replace_when_idle(&mut self, signals: &mut Signals) -> Option<Request> {
-        if !self.replacement.is_ready() || !self.reconciler.is_idle() {
-            return None;
-        }
-        if self.recorder.is_behind() {
-            self.recorder.write(&self.reconciler).await;
-        }
-        let request = signals.hold_back().await.unwrap_or_else(|error| {
-            warn!(%error, "a signal that comes just now may be lost");
-            None
-        });
-        if request.is_none() {
-            self.replace().await;
-        }
-        // Nobody took over.
-        stop_holding_back();
-        request
-    }
-
-    async fn replace(&mut self) {
-        let (successor, handed) = oneshot::channel();
-        let ending = std::mem::replace(&mut self.haproxy.ending, oneshot::channel().0);
-        if ending.send(Ending::HandOver(successor)).is_err() {
-            debug!("the HAProxy task is gone");
-            return;
-        }
-        match handed.await {
-            Ok(handed) => {
-                let history = self.historian.reader().to_lines();
-                self.haproxy = self.replacement.replace(handed, self.reconciler.applied(), history);
-            }
-            Err(error) => debug!(%error, "the HAProxy task is gone"),
-        }
-    }
-
     fn take_note(&mut self, event: &RegistryEvent) {
         let now = self.clock.now();
         self.recorder.note(event);
+        self.totals.note_event(event);
         let origin = self.status_desk.origin_of(event);
         self.historian.note_event(event, origin, now);
         self.status_desk.note_event(event, now);
@@ -312,6 +291,7 @@ impl Supervisor {
             self.status_desk.note_outcome(now);
             if let Some(change) = self.historian.note_outcome(outcome, now) {
                 self.status_desk.note_change(change.number, &change.services);
+                self.totals.note_change(&change, outcome);
             }
         }
         for effect in self.reconciler.handle(input, self.clock.now()) {
@@ -328,6 +308,7 @@ impl Supervisor {
                     log(&notice);
                     self.status_desk.note_notice(&notice, self.clock.now());
                     self.historian.note_notice(&notice, self.clock.now());
+                    self.totals.note_notice(&notice);
                     if let Notice::Died { .. } = notice {
                         self.status = notice.to_string();
                         systemd::tell_status(&self.status);
@@ -335,6 +316,7 @@ impl Supervisor {
                 }
                 Effect::Ready => {
                     info!("ready");
+                    self.http.is_ready(true);
                     systemd::tell(State::Ready);
                 }
             }
@@ -359,6 +341,7 @@ impl Supervisor {
     }
 
     async fn end(mut self, signals: &mut Signals) {
+        self.http.is_ready(false);
         if self.recorder.is_behind() {
             let written = timeout(LAST_WRITE_LIMIT, self.recorder.write(&self.reconciler)).await;
             if written.is_err() {
@@ -369,11 +352,5 @@ impl Supervisor {
         drop((self.commands, self.replacement, self.drains));
         end_haproxy(self.haproxy, self.config.shutdown.grace, signals).await;
         self.crash_record.remove();
-    }
-}
-
-fn stop_holding_back() {
-    if let Err(error) = let_through() {
-        error!(%error, "signals are held back; end it with SIGKILL");
     }
 }

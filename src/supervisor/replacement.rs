@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::future::pending;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +60,17 @@ impl Why {
             Self::Upgrade => "an upgrade takes its place, which was asked for later",
         }
     }
+}
+
+/// What is handed over besides `HAProxy`.
+#[derive(Debug)]
+pub(super) struct Ours {
+    /// As [`Reader::to_lines`](crate::admin::history::Reader::to_lines) gives it.
+    pub(super) history: String,
+    /// As [`Totals::to_text`](super::metrics::Totals::to_text) gives it.
+    pub(super) totals: String,
+    /// The socket of HTTP.
+    pub(super) http: Option<(SocketAddr, OwnedFd)>,
 }
 
 /// The way from one program to the next.
@@ -177,13 +190,13 @@ impl Replacement {
         &mut self,
         handed: HandedOver,
         applied: Option<&AppliedState>,
-        history: String,
+        ours: Ours,
     ) -> Handle {
         let State::Ready(question) = std::mem::replace(&mut self.state, State::None) else {
             return self.go_on(handed);
         };
         let (record, mut files) = Record::of(&self.program, handed, applied);
-        let record = record.with_config(question.config).with_history(history);
+        let record = record.with_config(question.config).with_ours(ours, &mut files);
         info!("another program takes over");
         let error = with_causes(&replace_program(Path::new(&self.program(question.why)), &record, &files));
         let message = "no other program could take over; this one goes on";

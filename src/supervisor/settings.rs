@@ -5,20 +5,27 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::http_desk::HttpSettings;
 use super::prepare::StartError;
 use crate::config::Config;
+use crate::directory_watch::bounded_read;
 use crate::dns::Names;
 use crate::engine::capability::Capability;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::reconciler;
+use crate::engine::secret::Secret;
 use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
+use crate::http::Access;
 use crate::service_config::SourceSettings;
 use crate::watcher::HostNames;
 
 /// After the sources' time is up, what is remembered of their services takes a moment to arrive.
 const RECALL_TIME: Duration = Duration::from_millis(250);
+
+/// More than any token, in bytes.
+const LONGEST_TOKEN: u64 = 4096;
 
 /// What decides.
 ///
@@ -59,6 +66,31 @@ pub fn haproxy_settings(config: &Config) -> Result<actor::Settings, StartError> 
         max_draining: config.reload.max_draining.get(),
         start_limit: actor::START_LIMIT,
     })
+}
+
+/// HTTP; `None` where it is not asked for.
+///
+/// # Errors
+/// When the token can't be read.
+pub fn http(config: &Config) -> Result<Option<HttpSettings>, StartError> {
+    let Some(admin) = &config.admin else { return Ok(None) };
+    let access = match &admin.token_file {
+        None => Access::Anyone,
+        Some(file) => Access::Bearer(token(file)?),
+    };
+    Ok(Some(HttpSettings { listen: admin.listen, access }))
+}
+
+fn token(file: &Path) -> Result<Secret, StartError> {
+    let refuse =
+        |problem: String| StartError::value("admin.token_file", &format!("'{}' {problem}", file.display()));
+    let bytes =
+        bounded_read(file, LONGEST_TOKEN).map_err(|error| refuse(format!("can't be read: {error}")))?;
+    let token = bytes.trim_ascii();
+    if token.is_empty() || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(refuse("must hold one line of printable characters without blanks".to_owned()));
+    }
+    Ok(Secret::new(String::from_utf8_lossy(token)))
 }
 
 /// Where services come from.

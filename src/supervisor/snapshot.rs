@@ -69,6 +69,11 @@ struct SavedServer {
 /// What is to be remembered: each service's definition with the servers that are believed.
 pub(super) type Topology = Vec<(String, RawDefinition, Arc<Servers>)>;
 
+/// Where it is written.
+pub(super) fn path_in(state_dir: &Path) -> PathBuf {
+    state_dir.join(NAME)
+}
+
 /// Writes `topology`, so that a crash leaves the old one or the new one whole.
 ///
 /// # Errors

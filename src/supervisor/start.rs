@@ -12,14 +12,14 @@ use super::clock::Clock;
 use super::end::end_haproxy;
 use super::handover::after_crash::recover;
 use super::handover::exec::Received;
-use super::handover::inherited::Inherited;
+use super::handover::inherited::{Inherited, Legacy};
+use super::http_desk::HttpSettings;
 use super::prepare::{
     Locked, Prepared, StartError, check_base, find_haproxy, find_version, lock, make_directories,
     start_reaper, tidy_up,
 };
-use super::settings::{haproxy_settings, reconciler_settings, sources};
+use super::settings::{haproxy_settings, http, reconciler_settings, sources};
 use super::signals::Signals;
-use crate::admin::history::History;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -29,6 +29,7 @@ use crate::engine::state::AppliedState;
 use crate::haproxy::actor::{Actor, Handle, Settings};
 use crate::haproxy::handover::HandedOver;
 use crate::haproxy::listen_sockets::ListenError;
+use crate::http::Access;
 use crate::panics::Restarts;
 use crate::process::reaper::Reaper;
 use crate::service_config::SourceSettings;
@@ -45,7 +46,8 @@ pub(super) struct Started {
     /// What a predecessor said that is to be executed at the next upgrade.
     pub(super) program: Option<PathBuf>,
     /// What a predecessor did.
-    pub(super) history: History,
+    pub(super) legacy: Legacy,
+    pub(super) http: Option<HttpSettings>,
     pub(super) locked: Option<Locked>,
 }
 
@@ -71,17 +73,17 @@ pub(super) async fn start_with(
     signals: &mut Signals,
 ) -> Result<Option<Started>, StartError> {
     let inherited = match inherited {
-        Some(Inherited { applied: Some(applied), haproxy, program, history }) => {
+        Some(Inherited { applied: Some(applied), haproxy, program, legacy }) => {
             let started = go_on(config, applied, haproxy, program, signals).await?;
-            return Ok(started.map(|started| Started { history, ..started }));
+            return Ok(started.map(|started| Started { legacy, ..started }));
         }
         other => other,
     };
-    let (Prepared { reaper, version }, locked, sources) = tokio::select! {
+    let (Prepared { reaper, version }, locked, sources, http_settings) = tokio::select! {
         began = begin(config) => began?,
         () = signals.end_is_asked() => return Ok(asked_too_early()),
     };
-    let Inherited { applied, haproxy: handed, program, history } = match inherited {
+    let Inherited { applied, haproxy: handed, program, legacy } = match inherited {
         Some(inherited) => inherited,
         None => recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await,
     };
@@ -111,19 +113,24 @@ pub(super) async fn start_with(
         reaper,
         sources,
         program,
-        history,
+        legacy,
+        http: http_settings,
         locked,
     }))
 }
 
-async fn begin(config: &Config) -> Result<(Prepared, Locked, Vec<SourceSettings>), StartError> {
+/// What a start from nothing begins with.
+type Beginning = (Prepared, Locked, Vec<SourceSettings>, Option<HttpSettings>);
+
+async fn begin(config: &Config) -> Result<Beginning, StartError> {
+    let http = http(config)?;
     let found = find_haproxy(config).await?;
     make_directories(config)?;
     let locked = lock(&config.runtime_dir).await?;
     tidy_up(config);
     let sources = sources(config)?;
     tell_start(found.version);
-    Ok((found, locked, sources))
+    Ok((found, locked, sources, http))
 }
 
 fn asked_too_early() -> Option<Started> {
@@ -145,6 +152,10 @@ async fn go_on(
 ) -> Result<Option<Started>, StartError> {
     let haproxy_settings = haproxy_settings(config)?;
     let sources = sources(config)?;
+    let http = http(config).unwrap_or_else(|error| {
+        error!(error = with_causes(&error), "HAProxy serves on, and nobody may read by HTTP");
+        config.admin.as_ref().map(|admin| HttpSettings { listen: admin.listen, access: Access::Nobody })
+    });
     let reaper = start_reaper(config)?;
     let (haproxy, no_socket) = Actor::take_over(haproxy_settings.clone(), reaper.clone(), handed);
     if let Err(error) = make_directories(config) {
@@ -171,7 +182,8 @@ async fn go_on(
         reaper,
         sources,
         program,
-        history: History::default(),
+        legacy: Legacy::default(),
+        http,
         locked,
     }))
 }

@@ -14,6 +14,7 @@
 //! No other module names the `ZooKeeper` crate.
 
 mod access;
+mod census;
 mod children;
 mod connect_string;
 mod ensembles;
@@ -27,6 +28,7 @@ mod tls;
 mod tree;
 
 pub use access::{Access, Auth};
+pub use census::{SessionCount, sessions};
 pub use children::{Children, ChildrenWatch, Node};
 pub use connect_string::{ConnectString, ConnectStringError};
 pub use ensembles::Ensembles;

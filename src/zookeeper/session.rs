@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use zookeeper_client::{Client, SessionState};
 
 use super::access::Access;
+use super::census::Counted;
 use super::children::ChildrenWatch;
 use super::error::ZookeeperError;
 use super::handshake;
@@ -79,7 +80,8 @@ impl Session {
         let hosts: Arc<str> = hosts.into();
         let (publish, link) = watch::channel(None);
         let (suspects, suspected) = mpsc::channel(16);
-        let keeper = Keeper { hosts: Arc::clone(&hosts), access, publish, suspected, epoch: 0 };
+        let counted = Counted::new(&hosts);
+        let keeper = Keeper { hosts: Arc::clone(&hosts), access, publish, suspected, counted, epoch: 0 };
         let keeper = tokio::spawn(keeper.run()).abort_handle();
         Self { handle: SessionHandle { hosts, link, suspects }, trees: Mutex::default(), keeper }
     }
@@ -133,6 +135,7 @@ struct Keeper {
     access: Access,
     publish: watch::Sender<Option<Link>>,
     suspected: mpsc::Receiver<u64>,
+    counted: Counted,
     epoch: u64,
 }
 
@@ -161,6 +164,7 @@ impl Keeper {
                 Err(panicked) => Ended { reason: panicked.to_string(), lasted: Duration::ZERO },
             };
             self.publish.send_replace(None);
+            self.counted.is_connected(false);
             warn!(ensemble = %self.hosts, reason = ended.reason, "ZooKeeper session ended; a new one follows, the last known answers stay");
             told = None;
             if ended.lasted > SESSION_TIMEOUT {
@@ -205,6 +209,7 @@ impl Keeper {
             match state {
                 SessionState::SyncConnected | SessionState::ConnectedReadOnly => {
                     self.epoch += 1;
+                    self.counted.is_connected(true);
                     self.publish.send_replace(Some(Link { client: client.clone(), epoch: self.epoch }));
                     if lost {
                         info!(ensemble = %self.hosts, "ZooKeeper answers again, in the same session");
@@ -213,6 +218,7 @@ impl Keeper {
                 }
                 SessionState::Disconnected => {
                     self.publish.send_replace(None);
+                    self.counted.is_connected(false);
                     lost = true;
                     warn!(ensemble = %self.hosts, "connection to ZooKeeper lost; the last known answers stay");
                 }

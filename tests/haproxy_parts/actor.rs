@@ -147,7 +147,12 @@ impl Bench {
     }
 
     async fn event(&mut self) -> Event {
-        timeout(LIMIT, self.actor.events.recv()).await.expect("an event comes").unwrap()
+        loop {
+            let event = timeout(LIMIT, self.actor.events.recv()).await.expect("an event comes").unwrap();
+            if !matches!(event, Event::Commanded(_)) {
+                return event;
+            }
+        }
     }
 
     async fn reload(&mut self) {

@@ -15,7 +15,7 @@ use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
 use crate::process::spawn::{ChildSignal, SpawnError};
 use crate::supervisor::prepare::{StartError, check_base, find_haproxy, make_directories};
-use crate::supervisor::settings::{haproxy_settings, reconciler_settings, sources};
+use crate::supervisor::settings::{haproxy_settings, http, reconciler_settings, sources};
 
 /// The command that a program is asked by; it is no user's.
 pub const COMMAND: &str = "accept-handover";
@@ -122,6 +122,7 @@ pub async fn accept(config: &Config, question: &Question) -> Result<(), AcceptEr
         try_operators_socket(&address).map_err(StartError::OperatorsSocket)?;
     }
     sources(config)?;
+    http(config)?;
     check_base(config, settings.base, &found.reaper).await?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +19,13 @@ use crate::engine::state::AppliedState;
 use crate::haproxy::generations::{Generation, Generations};
 use crate::haproxy::handover::{HandedOver, HandedProcess};
 use crate::process::adopt::Birth;
+use crate::supervisor::replacement::Ours;
 use crate::supervisor::sealed::{SealError, seal, seal_to, unseal};
 
 /// Changes only when an older or newer version would misread the rest; fields come and go without it.
 const FORMAT: u32 = 1;
+/// The file of the socket of HTTP.
+const HTTP: &str = "http";
 
 /// Why a record can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +69,18 @@ pub(in crate::supervisor) struct Record {
     /// is no reason not to take over.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     history: String,
+    /// The same for what is counted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    totals: String,
+    /// Where HTTP is served.
+    #[serde(default)]
+    http: Option<HttpRecord>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct HttpRecord {
+    address: String,
+    file: String,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -113,6 +129,8 @@ impl Record {
             strays: processes(handed.strays, &mut files),
             applied: applied.map(AppliedRecord::of),
             history: String::new(),
+            totals: String::new(),
+            http: None,
         };
         (record, files)
     }
@@ -170,9 +188,25 @@ impl Record {
         Self { config, ..self }
     }
 
-    /// The same, with the history.
-    pub(in crate::supervisor) fn with_history(self, history: String) -> Self {
-        Self { history, ..self }
+    /// The same, with what is no part of `HAProxy`; the socket goes to `files`.
+    pub(in crate::supervisor) fn with_ours(self, ours: Ours, files: &mut Files) -> Self {
+        let Ours { history, totals, http } = ours;
+        let http = http.map(|(address, socket)| {
+            files.insert(HTTP.to_owned(), socket);
+            HttpRecord { address: address.to_string(), file: HTTP.to_owned() }
+        });
+        Self { history, totals, http, ..self }
+    }
+
+    /// What was counted, as a text.
+    pub(in crate::supervisor) fn totals(&self) -> &str {
+        &self.totals
+    }
+
+    /// The socket of HTTP.
+    pub(in crate::supervisor) fn http(&self, files: &mut Files) -> Option<(SocketAddr, OwnedFd)> {
+        let record = self.http.as_ref()?;
+        Some((record.address.parse().ok()?, files.remove(&record.file)?))
     }
 
     /// The history, as lines.

@@ -75,6 +75,7 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         ReloadReason::NewService(service)
         | ReloadReason::ServiceChanged(service)
         | ReloadReason::ServiceGone(service)
+        | ReloadReason::NeededServiceGone(service)
         | ReloadReason::Servers(
             service,
             ServerReason::New(_)

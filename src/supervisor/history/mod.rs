@@ -11,6 +11,7 @@ use crate::admin::history::{
 };
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::{Notice, Order, Outcome};
+use crate::engine::reload_reason::ReloadReason;
 use crate::engine::service::ServiceName;
 use crate::engine::utc_text::utc_text_of_millis;
 use crate::service_manager::RegistryEvent;
@@ -45,6 +46,18 @@ pub(super) struct Finished {
     pub(super) number: u64,
     /// Those that it concerns; none when all.
     pub(super) services: BTreeSet<ServiceName>,
+    /// What it was.
+    pub(super) kind: ChangeKind,
+    /// What came of it.
+    pub(super) result: ChangeResult,
+    /// Servers changed without a reload.
+    pub(super) servers: ServersChanged,
+    /// How many commands were sent.
+    pub(super) commands: usize,
+    /// How long it took.
+    pub(super) took: Duration,
+    /// How long each of its causes has waited for it, all in all; none of a start.
+    pub(super) waits: Vec<Duration>,
 }
 
 impl Historian {
@@ -144,12 +157,17 @@ impl Historian {
             Outcome::ReloadFailed(failure) => Some(failed_reload(failure)),
             Outcome::Compared(_) | Outcome::CompareFailed(_) => None,
         };
+        let starts = change.reasons.first == [ReloadReason::Start.to_string()];
+        let waits = if starts { Vec::new() } else { causes.waits(now).collect() };
         if failure.is_some() {
             change.result = ChangeResult::Failed;
             change.message = failure;
             self.causes.put_back(causes);
         }
-        Some(Finished { number: self.history.add(change), services })
+        let (kind, result, servers) = (change.kind, change.result, change.servers);
+        let (commands, took) = (change.commands.total, now - began);
+        let number = self.history.add(change);
+        Some(Finished { number, services, kind, result, servers, commands, took, waits })
     }
 
     /// Something that an operator should know.

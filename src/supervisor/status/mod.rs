@@ -83,6 +83,21 @@ impl StatusDesk {
         self.notes.origin_of(event)
     }
 
+    /// When this program began.
+    pub(super) fn began(&self) -> SystemTime {
+        self.began
+    }
+
+    /// The version that is installed.
+    pub(super) fn installed(&self) -> HaproxyVersion {
+        self.installed
+    }
+
+    /// The services whose definition is refused as it stands, and how many entries name no server.
+    pub(super) fn refused_and_skipped(&self) -> (BTreeSet<String>, usize) {
+        (self.remarks.refused().map(str::to_owned).collect(), self.remarks.skipped())
+    }
+
     /// Takes note of an order for `HAProxy`.
     pub(super) fn note_order(&mut self, order: &Order, now: Moment) {
         self.notes.ordered(order, now);

@@ -85,6 +85,11 @@ impl Remarks {
         self.of(service).is_some_and(|remark| remark.refusal.is_some())
     }
 
+    /// How many entries of all registries name no server.
+    pub(super) fn skipped(&self) -> usize {
+        self.0.values().map(Remark::skipped).sum()
+    }
+
     /// The services whose definition is refused.
     pub(super) fn refused(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter(|(_, remark)| remark.refusal.is_some()).map(|(name, _)| name.as_str())

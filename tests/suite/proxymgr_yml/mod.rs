@@ -117,6 +117,18 @@ fn the_commented_include_of_the_example_works_too() {
 }
 
 #[test]
+fn the_commented_admin_of_the_example_works_too() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let config = load(
+        &text.replace("# admin:", "admin:").replace("#   listen", "  listen").replace("#   token", "  token"),
+    );
+    let admin = config.unwrap().admin.unwrap();
+    assert_eq!(admin.listen, "127.0.0.1:7070".parse().unwrap());
+    assert_eq!(admin.token_file.as_deref(), Some(Path::new("/etc/proxymgr/admin.token")));
+}
+
+#[test]
 fn the_example_services_are_understood() {
     for name in ["web.json", "database.yml", "names.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);

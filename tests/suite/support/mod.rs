@@ -1,5 +1,6 @@
 //! What the tests share: real servers, ports, deadlines, a load client that counts every error.
 
+pub mod admin_http;
 pub mod backend;
 pub mod certificates;
 pub mod control;
