@@ -58,6 +58,7 @@ use replacing::stop_holding_back;
 use signals::Signals;
 use start::{Started, start};
 use status::StatusDesk;
+use status::live::LiveDesk;
 use telling::{log, serving_text};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -96,6 +97,7 @@ struct Supervisor {
     totals: Totals,
     metrics_desk: MetricsDesk,
     http: HttpDesk,
+    live: LiveDesk,
     drains: OperatorDrains,
     recorder: Recorder,
     crash_record: CrashRecord,
@@ -133,7 +135,8 @@ impl Supervisor {
         let historian = Historian::new(legacy.history);
         // What is taken over serves already.
         let is_ready = reconciler.applied().is_some();
-        let http = HttpDesk::new(http, legacy.http, is_ready, historian.reader());
+        let (live, keeper) = LiveDesk::new(config.haproxy.socket_path.clone());
+        let http = HttpDesk::new(http, legacy.http, is_ready, historian.reader(), keeper);
         let drains = OperatorDrains::new(config.state_dir.clone());
         drains.recall(&mut reconciler, clock.now());
         Self {
@@ -152,6 +155,7 @@ impl Supervisor {
                 snapshot::path_in(&config.state_dir),
             ),
             http,
+            live,
             drains,
             recorder: Recorder::new(config.state_dir.clone()),
             crash_record: CrashRecord::new(&config.runtime_dir),
@@ -245,6 +249,11 @@ impl Supervisor {
                     None => return Flow::BeginAnew,
                 },
                 asked = self.http.asked() => self.carry_out(asked).await,
+                look = self.live.look() => {
+                    let generations = self.haproxy.generations.borrow().clone();
+                    self.status_desk.show(look, &self.reconciler, generations, self.clock.now());
+                    continue;
+                }
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -281,6 +290,7 @@ impl Supervisor {
         let origin = self.status_desk.origin_of(event);
         self.historian.note_event(event, origin, now);
         self.status_desk.note_event(event, now);
+        self.live.changed();
     }
 
     async fn handle(&mut self, input: Input) {
@@ -321,6 +331,7 @@ impl Supervisor {
                 }
             }
         }
+        self.live.changed();
         if !self.reconciler.has_work() {
             self.historian.settled();
         }

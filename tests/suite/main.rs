@@ -40,6 +40,7 @@ mod not_ended;
 mod open_files;
 mod operate;
 mod original_readme;
+mod page;
 mod proxymgr_yml;
 mod referring_services;
 mod registry_zookeeper;
