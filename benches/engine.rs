@@ -16,22 +16,25 @@ use criterion::{BatchSize, Criterion, SamplingMode};
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::limits::Resources;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::reconciler::{Effect, Input, Order, Outcome, Reconciler, Settings};
 use proxymgr::engine::render::Renderer;
+use proxymgr::engine::risk::Allowed;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::Server;
 use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
 use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState};
+use proxymgr::service_config::{Format, RawDefinition, parse};
 
 const CAPABILITY: Capability = Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates: true };
 /// Of its service, the server that changes.
-const CHANGED: u16 = 25;
+const CHANGED: u16 = 3;
 
 /// How many services, and how many servers each has.
 #[derive(Clone, Copy)]
@@ -41,6 +44,7 @@ struct Size {
 }
 
 const LARGE: Size = Size { services: 1000, servers: 50 };
+const COMMON: Size = Size { services: 1000, servers: 5 };
 const ONE_BACKEND: Size = Size { services: 1, servers: 10_000 };
 
 fn main() {
@@ -49,9 +53,11 @@ fn main() {
         .warm_up_time(Duration::from_millis(500))
         .measurement_time(Duration::from_secs(3))
         .sample_size(30);
+    checking(&mut criterion);
     planning(&mut criterion, "1000 services x 50 servers", LARGE);
     planning(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
     rendering(&mut criterion);
+    reconciling(&mut criterion, "1000 services x 5 servers", COMMON);
     reconciling(&mut criterion, "1000 services x 50 servers", LARGE);
     reconciling(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
     criterion.final_summary();
@@ -96,6 +102,14 @@ fn rendering(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Reading one definition and all its checks.
+fn checking(criterion: &mut Criterion) {
+    let (service, raw) = (service_name(0), definition(0));
+    criterion.bench_function("service_config::parse(), one definition", |bencher| {
+        bencher.iter(|| parse(black_box(&service), black_box(&raw), &Allowed::new()));
+    });
+}
+
 /// From a watcher's answer to the order for `HAProxy`, without the waits for more changes.
 fn reconciling(criterion: &mut Criterion, size_name: &str, size: Size) {
     let mut group = criterion.benchmark_group(format!("Reconciler, {size_name}"));
@@ -103,6 +117,9 @@ fn reconciling(criterion: &mut Criterion, size_name: &str, size: Size) {
     let mut running = Running::start(size);
     group.bench_function("one server replaced", |bencher| {
         bencher.iter_custom(|rounds| (0..rounds).map(|_| running.replace_one()).sum());
+    });
+    group.bench_function("one definition changed, JSON and all its checks included", |bencher| {
+        bencher.iter_custom(|rounds| (0..rounds).map(|_| running.redefine_one()).sum());
     });
     group.finish();
 }
@@ -122,6 +139,7 @@ impl Running {
             capability: CAPABILITY,
             min_interval: Duration::ZERO,
             startup_timeout: Duration::from_secs(10),
+            resources: Resources::PLENTY,
             outage: OutageRules {
                 on_empty: OnEmpty::Keep,
                 max_shrink: Percent::THREE_QUARTERS,
@@ -151,6 +169,21 @@ impl Running {
         let servers = self.size.servers_of(0, self.rounds);
         let began = Instant::now();
         let mut effects = self.tell(Input::Servers(service_name(0), servers));
+        while order_in(&effects).is_none() {
+            effects = self.tick();
+        }
+        let took = began.elapsed();
+        self.settle(effects);
+        took
+    }
+
+    /// The same from the text of another definition to the order for a reload, with its haproxy.cfg.
+    fn redefine_one(&mut self) -> Duration {
+        self.rounds = self.rounds % 200 + 1;
+        let (service, raw) = (service_name(0), definition(self.rounds));
+        let began = Instant::now();
+        let spec = parse(&service, &raw, &Allowed::new()).expect("a good definition").spec;
+        let mut effects = self.tell(Input::Defined(service, Arc::new(spec)));
         while order_in(&effects).is_none() {
             effects = self.tick();
         }
@@ -270,6 +303,16 @@ fn base() -> Arc<Base> {
     })
 }
 
+/// A definition that differs with `version`.
+fn definition(version: u8) -> RawDefinition {
+    let text = format!(
+        r#"{{"type": "file", "file": "/servers", "port": 10000, "server_options": ["check inter 2s", "fall 3"],
+            "listen_options": ["mode http", "balance leastconn", "option httpchk GET /health", "timeout queue {version}s",
+                "acl api path_beg /api", "http-request set-header X-From %[src] if api"]}}"#
+    );
+    RawDefinition { data: text.into_bytes().into(), format: Format::Json, origin: "bench".to_owned() }
+}
+
 fn spec(service: u16) -> ServiceSpec {
     ServiceSpec {
         port: NonZeroU16::new(10_000 + service).expect("not zero"),
@@ -277,7 +320,7 @@ fn spec(service: u16) -> ServiceSpec {
         bind_options: None,
         own_binds: Vec::new(),
         listen_options: vec![line("balance leastconn"), line("option httpchk GET /health")],
-        server_options: vec![line("check inter 2s fall 3")],
+        server_options: vec![LineEnd::parse("check inter 2s fall 3").expect("a good end")],
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
         fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),

@@ -1,5 +1,7 @@
 //! JSON and YAML as plain values, without what both parsers let through: a key that is there twice.
 
+use std::fmt;
+
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
@@ -15,15 +17,69 @@ pub enum Format {
 /// The deepest nesting read; definitions need two levels.
 const MAX_DEPTH: usize = 64;
 
+/// Why a document can't be read, for users.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DocumentError {
+    /// Beyond the bytes that are read.
+    #[error("it is {found} bytes long; at most {most} are read")]
+    TooLong {
+        /// Its bytes.
+        found: usize,
+        /// Those that are read.
+        most: usize,
+    },
+    /// Nothing but blanks.
+    #[error("it is empty")]
+    Empty,
+    /// Beyond [`MAX_DEPTH`].
+    #[error("it is nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// Its text is none of the format.
+    #[error("no valid {format}: {reason}")]
+    Syntax {
+        /// JSON or YAML.
+        format: Format,
+        /// What the parser says; it may quote the document.
+        reason: String,
+        /// Line and column.
+        place: Option<(usize, usize)>,
+    },
+    /// A list or a value.
+    #[error("its top level must be a map of keys and values")]
+    NoMap,
+}
+
+impl DocumentError {
+    /// What is wrong, without a word of the document.
+    pub fn without_contents(&self) -> String {
+        match self {
+            Self::Syntax { format, reason: _, place: Some((line, column)) } => {
+                format!("no valid {format}: see line {line} column {column}")
+            }
+            Self::Syntax { format, reason: _, place: None } => format!("no valid {format}"),
+            Self::TooLong { .. } | Self::Empty | Self::TooDeep | Self::NoMap => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Json => "JSON",
+            Self::Yaml => "YAML",
+        })
+    }
+}
+
 /// Reads a document of at most `max_bytes` bytes whose top level is a map.
 ///
 /// # Errors
-/// For users: what is wrong, with line and column where the parser tells them.
-pub fn read_map(data: &[u8], format: Format, max_bytes: usize) -> Result<Map<String, Value>, String> {
+/// What is wrong, with line and column where the parser tells them.
+pub fn read_map(data: &[u8], format: Format, max_bytes: usize) -> Result<Map<String, Value>, DocumentError> {
     match read(data, format, max_bytes)? {
         Value::Object(map) => Ok(map),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
-            Err("its top level must be a map of keys and values".to_owned())
+            Err(DocumentError::NoMap)
         }
     }
 }
@@ -32,19 +88,27 @@ pub fn read_map(data: &[u8], format: Format, max_bytes: usize) -> Result<Map<Str
 ///
 /// # Errors
 /// As for [`read_map`].
-pub fn read(data: &[u8], format: Format, max_bytes: usize) -> Result<Value, String> {
+pub fn read(data: &[u8], format: Format, max_bytes: usize) -> Result<Value, DocumentError> {
     if data.len() > max_bytes {
-        return Err(format!("it is {} bytes long; at most {max_bytes} are read", data.len()));
+        return Err(DocumentError::TooLong { found: data.len(), most: max_bytes });
     }
     if data.trim_ascii().is_empty() {
-        return Err("it is empty".to_owned());
+        return Err(DocumentError::Empty);
     }
     if flow_depth(data) > MAX_DEPTH {
-        return Err(format!("it is nested deeper than {MAX_DEPTH} levels"));
+        return Err(DocumentError::TooDeep);
     }
     let Unique(value) = match format {
-        Format::Json => serde_json::from_slice(data).map_err(|error| format!("no valid JSON: {error}"))?,
-        Format::Yaml => serde_yaml::from_slice(data).map_err(|error| format!("no valid YAML: {error}"))?,
+        Format::Json => serde_json::from_slice(data).map_err(|error| DocumentError::Syntax {
+            format,
+            reason: error.to_string(),
+            place: Some((error.line(), error.column())),
+        })?,
+        Format::Yaml => serde_yaml::from_slice(data).map_err(|error| DocumentError::Syntax {
+            format,
+            reason: error.to_string(),
+            place: error.location().map(|place| (place.line(), place.column())),
+        })?,
     };
     Ok(value)
 }
@@ -78,7 +142,7 @@ struct UniqueVisitor;
 impl<'de> Visitor<'de> for UniqueVisitor {
     type Value = Value;
 
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
@@ -141,7 +205,7 @@ mod tests {
 
     const MAX_BYTES: usize = 256 * 1024;
 
-    fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, String> {
+    fn read(data: &[u8], format: Format) -> Result<Map<String, Value>, DocumentError> {
         read_map(data, format, MAX_BYTES)
     }
 
@@ -163,7 +227,7 @@ mod tests {
             (" \n", Format::Json, "it is empty"),
             ("a: !tag x", Format::Yaml, "no valid YAML"),
         ] {
-            let error = read(data.as_bytes(), format).unwrap_err();
+            let error = read(data.as_bytes(), format).unwrap_err().to_string();
             assert!(error.contains(expected), "{data}: {error}");
         }
     }
@@ -173,13 +237,31 @@ mod tests {
         for format in [Format::Json, Format::Yaml] {
             for deep in ["[", "{\"a\":", "a: &a [*a,"] {
                 let text = deep.repeat(20_000);
-                assert_eq!(
-                    read(text.as_bytes(), format),
-                    Err("it is nested deeper than 64 levels".to_owned())
-                );
+                assert_eq!(read(text.as_bytes(), format), Err(DocumentError::TooDeep));
             }
         }
-        assert!(read("- ".repeat(100_000).as_bytes(), Format::Yaml).unwrap_err().contains("recursion limit"));
-        assert!(read(&vec![b' '; MAX_BYTES + 1], Format::Json).unwrap_err().contains("262145 bytes"));
+        assert!(
+            read("- ".repeat(100_000).as_bytes(), Format::Yaml)
+                .unwrap_err()
+                .to_string()
+                .contains("recursion limit")
+        );
+        assert!(
+            read(&vec![b' '; MAX_BYTES + 1], Format::Json).unwrap_err().to_string().contains("262145 bytes")
+        );
+    }
+
+    #[test]
+    fn an_error_can_be_told_without_the_documents_words() {
+        for (data, format, told) in [
+            ("{\"secret\": 1,\n \"secret\": 2}", Format::Json, "no valid JSON: see line 2 column"),
+            ("x:\n  secret: 1\n  secret: 2\n", Format::Yaml, "no valid YAML: see line"),
+            ("secret", Format::Json, "no valid JSON: see line 1 column"),
+            ("123456789012345678901234567", Format::Yaml, "no valid YAML"),
+        ] {
+            let error = read(data.as_bytes(), format).unwrap_err().without_contents();
+            assert!(error.starts_with(told), "{error}");
+            assert!(!error.contains("secret") && !error.contains("789"), "{error}");
+        }
     }
 }

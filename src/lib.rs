@@ -11,7 +11,7 @@
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
 //! `watcher`, `service_config`; all of them -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
-//! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener` -> `engine` -> `std`.
+//! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`, `own_files` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod admin;
@@ -25,6 +25,7 @@ pub mod haproxy;
 pub mod http;
 pub mod include_files;
 pub mod logging;
+pub mod own_files;
 pub mod panics;
 pub mod process;
 pub mod server_entry;

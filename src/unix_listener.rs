@@ -2,9 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use nix::sys::stat::{Mode, fchmod};
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::debug;
 
@@ -24,8 +25,8 @@ pub struct SocketFile {
 }
 
 impl UnixListener {
-    /// Listens at `path`. A file that a dead process left is replaced. The file gets `mode`, or what the umask leaves, before
-    /// the first client can connect.
+    /// Listens at `path`. A file that a dead process left is replaced. The file gets `mode`, or all, as far as the
+    /// umask leaves it, before the first client can connect.
     ///
     /// # Errors
     /// `AddrInUse` when somebody listens there, or when it is no socket; or whatever the kernel refuses.
@@ -33,12 +34,14 @@ impl UnixListener {
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
+        if let Some(mode) = mode {
+            // The file is made with the mode of its socket, unix(7): it needn't be found again by its path, where another could
+            // have put a link by then.
+            fchmod(&socket, Mode::from_bits_truncate(mode))?;
+        }
         socket.bind(&SockAddr::unix(path)?)?;
         let metadata = std::fs::symlink_metadata(path)?;
         let file = SocketFile { path: path.to_owned(), identity: Some((metadata.dev(), metadata.ino())) };
-        if let Some(mode) = mode {
-            std::fs::set_permissions(path, PermissionsExt::from_mode(mode))?;
-        }
         socket.listen(backlog)?;
         Ok(Self { socket: socket.into(), file })
     }

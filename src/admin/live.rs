@@ -31,6 +31,8 @@ pub struct Summary {
     pub counts: Counts,
     #[expect(missing_docs, reason = "as above")]
     pub includes: IncludesStatus,
+    #[expect(missing_docs, reason = "as above")]
+    pub limits: Vec<String>,
     /// The sessions with each ensemble of `ZooKeeper`.
     pub registries: Vec<RegistryStatus>,
 }

@@ -27,6 +27,7 @@ mod connection;
 pub mod exposition;
 pub mod history;
 pub mod live;
+pub mod origin;
 pub mod protocol;
 pub mod request;
 pub mod server;

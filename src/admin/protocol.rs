@@ -122,6 +122,13 @@ pub enum Command {
     Events(EventsQuery),
     /// Tell everything in numbers.
     Metrics,
+    /// Tell where a service, and one of its servers, is written.
+    Origin {
+        /// The service.
+        service: String,
+        /// The server's name in `HAProxy`.
+        server: Option<String>,
+    },
     /// Believe a loss of servers that is held, or an empty answer.
     Confirm {
         /// Whose servers.
@@ -149,8 +156,9 @@ impl fmt::Display for ServerAddress {
 }
 
 impl Command {
-    const NAMES: &[&str] =
-        &["confirm", "drain", "events", "metrics", "ping", "reload", "status", "undrain", "upgrade"];
+    const NAMES: &[&str] = &[
+        "confirm", "drain", "events", "metrics", "origin", "ping", "reload", "status", "undrain", "upgrade",
+    ];
 
     fn name(&self) -> &'static str {
         match self {
@@ -160,6 +168,7 @@ impl Command {
             Self::Status(_) => "status",
             Self::Events(_) => "events",
             Self::Metrics => "metrics",
+            Self::Origin { .. } => "origin",
             Self::Confirm { .. } => "confirm",
             Self::Drain(_) => "drain",
             Self::Undrain(_) => "undrain",
@@ -178,6 +187,10 @@ impl Command {
             Self::Events(query) => {
                 request.service.clone_from(&query.service);
                 (request.last, request.after, request.follow) = (query.last, query.after, query.follow);
+            }
+            Self::Origin { service, server } => {
+                request.service = Some(service.clone());
+                request.server.clone_from(server);
             }
             Self::Confirm { service } => request.service = Some(service.clone()),
             Self::Drain(of) | Self::Undrain(of) => {
@@ -211,6 +224,7 @@ impl Command {
             "reload" => Ok(Self::Reload),
             "status" => Ok(Self::Status(StatusQuery { service, servers })),
             "events" => Ok(Self::Events(EventsQuery { service, last, after, follow })),
+            "origin" => Ok(Self::Origin { service: needed(service, "service")?, server }),
             "upgrade" => Ok(Self::Upgrade),
             "confirm" => Ok(Self::Confirm { service: needed(service, "service")? }),
             "drain" => Ok(Self::Drain(ServerAddress::of(service, server)?)),
@@ -280,6 +294,7 @@ mod tests {
             Command::Drain(server.clone()),
             Command::Events(events),
             Command::Metrics,
+            Command::Origin { service: "web".into(), server: Some("1.1.1.1:1".into()) },
             Command::Ping,
             Command::Reload,
             Command::Status(query),
@@ -324,7 +339,7 @@ mod tests {
         assert_eq!(code, FailureCode::UnknownCommand);
         assert_eq!(
             message,
-            "there is no command 'fly\\n' here; there are confirm, drain, events, metrics, ping, reload, status, undrain, upgrade"
+            "there is no command 'fly\\n' here; there are confirm, drain, events, metrics, origin, ping, reload, status, undrain, upgrade"
         );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }

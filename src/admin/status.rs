@@ -27,6 +27,9 @@ pub struct Status {
     pub counts: Counts,
     /// The included files.
     pub includes: IncludesStatus,
+    /// What runs out, or is about to, and what to do.
+    #[serde(default)]
+    pub limits: Vec<String>,
     /// By name.
     pub services: Vec<ServiceStatus>,
 }

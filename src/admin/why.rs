@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::origin::Origins;
 use super::protocol::{Failure, FailureCode};
 use super::status::{ReloadStatus, ServerStatus, ServiceStatus, Status};
 use crate::engine::printable::printable;
@@ -15,6 +16,8 @@ pub struct Why<'a> {
     pub server: Option<&'a ServerStatus>,
     /// The last reload.
     pub last_reload: Option<&'a ReloadStatus>,
+    /// Where both are written; null where there is no definition.
+    pub origin: Option<Origins>,
 }
 
 impl<'a> Why<'a> {
@@ -38,6 +41,12 @@ impl<'a> Why<'a> {
                 return Err(Failure::new(FailureCode::NotFound, message));
             }
         };
-        Ok(Self { service, server, last_reload: status.last_reload.as_ref() })
+        Ok(Self { service, server, last_reload: status.last_reload.as_ref(), origin: None })
+    }
+
+    /// The same with where both are written.
+    #[must_use]
+    pub fn with(self, origin: Option<Origins>) -> Self {
+        Self { origin, ..self }
     }
 }

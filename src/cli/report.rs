@@ -26,6 +26,8 @@ pub(super) struct Report {
     /// In the order of haproxy.cfg, then those that can't be read.
     pub(super) includes: Vec<IncludeReport>,
     pub(super) haproxy: HaproxyReport,
+    /// What would run out of files or memory, or nearly, and what to do; all the same it would start.
+    pub(super) limits: Vec<String>,
     #[serde(skip)]
     pub(super) exit: Exit,
 }
@@ -106,6 +108,7 @@ impl Report {
             services: Vec::new(),
             includes: Vec::new(),
             haproxy: HaproxyReport::default(),
+            limits: Vec::new(),
             exit,
         }
     }
@@ -150,6 +153,7 @@ impl Report {
             accepted: Some(verdict.accepted),
             messages: verdict.shared.alerts.iter().cloned().chain(warnings).collect(),
         };
+        report.limits = dry_run.limits().map(str::to_owned).collect();
         let services_ok = report.services.iter().all(|service| service.status == Status::Ok);
         let includes_ok = report.includes.iter().all(|include| include.accepted);
         report.ok = services_ok && includes_ok && dry_run.listed && verdict.accepted;

@@ -35,6 +35,10 @@ pub(super) fn text(report: &Report, colour: bool) -> String {
         text.push_str("global and defaults\n");
         push_problems(&mut text, &report.haproxy.messages);
     }
+    if !report.limits.is_empty() {
+        text.push_str("limits\n");
+        push_problems(&mut text, &report.limits);
+    }
     let _ = writeln!(text, "{}", summary(report));
     text
 }

@@ -84,6 +84,7 @@ fn head(status: &Status) -> Vec<String> {
     let servers = counted(counts.servers as u64, "server");
     let _ = write!(line, "; {} of {servers} in rotation", counts.in_rotation);
     lines.push(line);
+    lines.extend(status.limits.iter().map(|limit| format!("Limit: {}", one_line(limit))));
     lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines
 }
@@ -257,6 +258,7 @@ mod tests {
                 in_rotation: 2,
             },
             includes: IncludesStatus::default(),
+            limits: Vec::new(),
             services,
         }
     }

@@ -11,6 +11,7 @@ use super::running::{ask, socket_of, tell_failure};
 use super::status_text::{reload_line, span};
 use crate::admin::client::ClientError;
 use crate::admin::history::ChangeResult;
+use crate::admin::origin::{OriginStatus, Origins};
 use crate::admin::protocol::Command;
 use crate::admin::status::{ServerStatus, ServiceStatus, Status, StatusQuery};
 use crate::admin::why::Why;
@@ -42,6 +43,11 @@ pub fn why(args: &WhyArgs) -> Exit {
             return Exit::Failure;
         }
     };
+    let server_name = why.server.map(|server| server.name.clone());
+    let command = Command::Origin { service: why.service.name.clone(), server: server_name };
+    // A service that was never defined, and one that has just gone, have none.
+    let origin = ask(&socket, &command, &mut |_| {}).ok();
+    let why = why.with(origin.and_then(|origin| Origins::deserialize(origin).ok()));
     if args.json { answer_json(&why, Exit::Success) } else { answer(&text(&why), Exit::Success) }
 }
 
@@ -58,10 +64,18 @@ fn text(why: &Why<'_>) -> String {
     }
     if let Some(definition) = &service.definition {
         let taken = when(definition.ago_s, &definition.at);
-        tell("definition", format!("{}; taken {taken}", one_line(&definition.origin)));
+        let place = why.origin.as_ref().and_then(|origin| origin.definition.as_ref());
+        let place = place.map_or_else(|| one_line(&definition.origin), place_text);
+        tell("definition", format!("{place}; taken {taken}"));
         let changed = service.servers_changed.as_ref().map(|changed| when(changed.ago_s, &changed.at));
         let changed = changed.map_or("not heard yet".to_owned(), |changed| format!("changed {changed}"));
         tell("servers from", format!("{}; {changed}", one_line(&definition.registry)));
+    }
+    if let Some(place) = why.origin.as_ref().and_then(|origin| origin.server.as_ref()) {
+        tell("listed in", place_text(place));
+    }
+    if let Some(problem) = why.origin.as_ref().and_then(|origin| origin.problem.as_ref()) {
+        tell("note", one_line(problem));
     }
     if let Some(change) = &service.last_change {
         let took = change.took_ms.map_or(String::new(), |took| format!("took {took} ms, "));
@@ -96,6 +110,14 @@ fn server_line(server: &ServerStatus, service: &ServiceStatus) -> String {
     let gets = if server.state.is_in_rotation() { "gets traffic" } else { "gets no traffic" };
     let why = server.why.as_ref().map_or(String::new(), |why| format!(": {}", one_line(why)));
     format!("{name} of {service} {gets} ({}){why}", server.state.word())
+}
+
+fn place_text(place: &OriginStatus) -> String {
+    let version = place.version.map(|version| format!("version {version}"));
+    let written = place.written.as_ref().map(|written| format!("written {}", one_line(written)));
+    let more: Vec<_> = version.into_iter().chain(written).collect();
+    let more = if more.is_empty() { String::new() } else { format!(" ({})", more.join(", ")) };
+    format!("{}{more}", one_line(&place.place))
 }
 
 fn when(ago_s: u64, at: &str) -> String {

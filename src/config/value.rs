@@ -98,6 +98,7 @@ pub(super) fn option_line(text: &str) -> Result<OptionLine, String> {
         error @ (OptionLineError::Empty
         | OptionLineError::ControlCharacter(_)
         | OptionLineError::SectionKeyword(_)
+        | OptionLineError::TooManyWords(_)
         | OptionLineError::TooLong(_)) => format!("can't stand here: {error}"),
     })
 }

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::listen_address::ListenAddress;
-use super::option_line::OptionLine;
+use super::option_line::{LineEnd, OptionLine};
 use super::service::BindAddress;
 
 /// One address with the options of its own.
@@ -13,7 +13,7 @@ pub struct OwnBind {
     /// Where the service listens.
     pub address: ListenAddress,
     /// What follows it.
-    pub options: Option<OptionLine>,
+    pub options: Option<LineEnd>,
 }
 
 /// Why a `bind` line can't be taken.
@@ -41,7 +41,7 @@ fn read(line: &OptionLine) -> Result<Vec<OwnBind>, BindLineError> {
     let addresses = line.words().nth(1).ok_or(BindLineError::Empty)?;
     let after = line.as_str().find(addresses).map(|at| at + addresses.len());
     let options = after.and_then(|at| line.as_str().get(at..)).unwrap_or_default();
-    let options = OptionLine::parse(options).ok();
+    let options = LineEnd::parse(options).ok();
     addresses
         .split(',')
         .map(|text| {

@@ -5,6 +5,7 @@
 use std::fmt;
 
 use super::haproxy_version::HaproxyVersion;
+use super::line_limits::{MAX_COMMAND_BYTES, fit_command};
 use super::section::{Base, Section};
 use super::server_options::ServerOptions;
 
@@ -30,6 +31,8 @@ pub enum CannotAdd {
     Option(String),
     /// A word that can't be written on the runtime socket as it stands in the file.
     Quoting(String),
+    /// More than a line of the runtime socket holds.
+    TooLong,
     /// `HAProxy` said no before, with this configuration.
     Refused,
 }
@@ -42,6 +45,7 @@ impl fmt::Display for CannotAdd {
             Self::StaticBalance(algorithm) => write!(f, "'balance {algorithm}' has a static table"),
             Self::Option(word) => write!(f, "dynamic servers don't take '{word}'"),
             Self::Quoting(word) => write!(f, "'{word}' can't be sent over the runtime socket"),
+            Self::TooLong => f.write_str("its options are too long for the runtime socket"),
             Self::Refused => f.write_str("HAProxy refused to add a server to this service"),
         }
     }
@@ -81,7 +85,8 @@ impl Capability {
         if let Balance::Static(algorithm) = Balance::of(base, section) {
             return Err(CannotAdd::StaticBalance(algorithm));
         }
-        self.check_words(server_words(base, section))
+        let room = base.command_bytes().saturating_sub(ServerOptions::MAX_BYTES);
+        self.check_words(server_words(base, section), room)
     }
 
     /// The same with a server's own options.
@@ -94,10 +99,16 @@ impl Capability {
         own: Option<&ServerOptions>,
     ) -> Result<DynamicServer, CannotAdd> {
         let Some(own) = own else { return Ok(service.clone()) };
-        self.check_words(service.options.iter().map(String::as_str).chain(own.words()))
+        // The service's own left room for the bytes.
+        self.check_words(service.options.iter().map(String::as_str).chain(own.words()), MAX_COMMAND_BYTES)
     }
 
-    fn check_words<'w>(self, words: impl Iterator<Item = &'w str>) -> Result<DynamicServer, CannotAdd> {
+    /// `most` is how long a line of the runtime socket may be.
+    fn check_words<'w>(
+        self,
+        words: impl Iterator<Item = &'w str>,
+        most: usize,
+    ) -> Result<DynamicServer, CannotAdd> {
         let mut options: Vec<&str> = words.collect();
         let switches = Switches::of_words(&options);
         // `add server` knows no word that takes another one back: both go.
@@ -109,6 +120,9 @@ impl Capability {
         });
         for word in &options {
             self.check_word(word)?;
+        }
+        if !fit_command(&options, most) {
+            return Err(CannotAdd::TooLong);
         }
         Ok(DynamicServer { options: options.into_iter().map(str::to_owned).collect(), switches })
     }
@@ -152,7 +166,7 @@ pub fn server_words<'a>(base: &'a Base, section: &'a Section) -> impl Iterator<I
     let defaults = defaults.filter(|line| line.words().next() == Some("default-server"));
     defaults
         .flat_map(|line| line.words().skip(1))
-        .chain(section.server_options.iter().flat_map(super::option_line::OptionLine::words))
+        .chain(section.server_options.iter().flat_map(super::option_line::LineEnd::words))
 }
 
 /// What a server's options switch on.
@@ -180,7 +194,7 @@ impl Switches {
     }
 
     /// Of a word and its opposite the last one counts.
-    fn of_words(words: &[&str]) -> Self {
+    pub(super) fn of_words(words: &[&str]) -> Self {
         let is_on =
             |on: &str, off: &str| words.iter().rfind(|word| **word == on || **word == off) == Some(&on);
         Self {
@@ -217,6 +231,7 @@ impl Balance {
 mod tests {
     use super::*;
     use crate::engine::fixtures::{base, line, spec};
+    use crate::engine::option_line::LineEnd;
     use crate::engine::server_options::NodeWords;
 
     fn add(
@@ -229,7 +244,7 @@ mod tests {
         base.defaults = defaults.iter().map(|text| line(text)).collect();
         let mut spec = spec(80);
         spec.listen_options = listen.iter().map(|text| line(text)).collect();
-        spec.server_options = server.iter().map(|text| line(text)).collect();
+        spec.server_options = server.iter().map(|text| LineEnd::parse(text).unwrap()).collect();
         let capability =
             Capability { version: HaproxyVersion::parse(version).unwrap(), runtime_updates: true };
         capability.dynamic_server(&base, &Section::of(&spec, base.bind_address))
@@ -278,6 +293,11 @@ mod tests {
         assert_eq!(
             refusal("2.6.1", &[], &[], &["sni \"a;b\""]),
             "'\"a;b\"' can't be sent over the runtime socket"
+        );
+        let (half, rest) = (["check"; 30].join(" "), ["check"; 26].join(" "));
+        assert_eq!(
+            refusal("2.6.1", &[&format!("default-server {half}")], &[], &[&rest]),
+            "its options are too long for the runtime socket"
         );
     }
 

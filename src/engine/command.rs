@@ -91,6 +91,16 @@ pub enum Verdict {
     NoReply,
 }
 
+impl Verdict {
+    /// Whether it is unknown if the command was carried out.
+    pub fn leaves_doubt(&self) -> bool {
+        match self {
+            Self::Done | Self::StillInUse | Self::Pinned => false,
+            Self::CannotAdd(_) | Self::Unexpected(_) | Self::NoReply => true,
+        }
+    }
+}
+
 impl fmt::Display for RuntimeCommand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -255,7 +265,16 @@ impl AppliedState {
         }
     }
 
-    fn edit(&mut self, service: &ServiceName, change: impl FnOnce(&mut AppliedService)) {
+    /// Whether `service` still takes connections is unknown.
+    pub(super) fn doubt_frontend(&mut self, service: &ServiceName) {
+        self.edit(service, |service| {
+            if service.frontend == Frontend::Serving {
+                service.frontend = Frontend::InDoubt;
+            }
+        });
+    }
+
+    pub(super) fn edit(&mut self, service: &ServiceName, change: impl FnOnce(&mut AppliedService)) {
         if let Some(service) = self.services.get_mut(service) {
             change(Arc::make_mut(service));
         }
@@ -277,6 +296,8 @@ impl AppliedState {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::engine::fixtures::name;
 
@@ -322,5 +343,14 @@ mod tests {
         let ready = RuntimeCommand::server(&name("web"), &ServerName::reported("a"), ServerAction::Ready);
         assert_eq!(ready.judge("\n"), Verdict::Done);
         assert_eq!(ready.judge("No such server.\n"), Verdict::Unexpected("No such server.".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_reply_but_the_exact_text_is_no_success(reply in prop_oneof![any::<String>(), "(New server registered[.]|Server deleted[.]|\n|nothing changed| ){0,3}"]) {
+            let ready = RuntimeCommand::server(&name("web"), &ServerName::reported("a"), ServerAction::Ready);
+            prop_assert_eq!(ready.judge(&reply) == Verdict::Done, reply.trim().is_empty());
+            prop_assert_eq!(delete().judge(&reply) == Verdict::Done, reply.trim() == "Server deleted.");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use super::node_rules::NodeRules;
-use super::option_line::OptionLine;
+use super::option_line::{LineEnd, OptionLine};
 use super::outage_rules::OwnOutageRules;
 use super::section::{Base, Section};
 use super::server::Server;
@@ -55,7 +55,7 @@ pub(super) fn desired(services: &[(&str, u16, &str, &[&str])]) -> DesiredState {
         .iter()
         .map(|(service, port, options, servers)| {
             let mut spec = spec(*port);
-            spec.server_options = OptionLine::parse(options).into_iter().collect();
+            spec.server_options = LineEnd::parse(options).into_iter().collect();
             let section = Arc::new(Section::of(&spec, base.bind_address));
             let servers = servers.iter().map(|address| server(address));
             (name(service), Arc::new(DesiredService::new(section, servers)))

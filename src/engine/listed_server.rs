@@ -7,6 +7,10 @@ use super::host_name::HostName;
 use super::server::{Server, ServerName, Weight};
 use super::server_options::ServerOptions;
 
+/// The most servers of one service that a registry may list, and that a definition may name: with more a reload takes seconds,
+/// which all services would wait for.
+pub const MAX_SERVERS: usize = 10_000;
+
 /// Where a server is, as far as it is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Host {

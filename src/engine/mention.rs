@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::include::{IncludedFile, Includes};
-use super::option_line::OptionLine;
+use super::option_line::{LineEnd, OptionLine};
 use super::section::Section;
 
 /// All that may be a name in `text`: runs of the characters that names are made of. `track web/s1` holds `web`.
@@ -21,7 +21,8 @@ pub fn mentions(sentence: &str, name: &str) -> bool {
 pub fn names_of<'a>(sections: impl Iterator<Item = &'a Section>, includes: &'a Includes) -> HashSet<&'a str> {
     let lines = sections.flat_map(|section| {
         let binds = section.own_bind_options.values().flatten().chain(&section.bind_options);
-        section.listen_options.iter().chain(&section.server_options).chain(binds).map(OptionLine::as_str)
+        let ends = section.server_options.iter().chain(binds).map(LineEnd::as_str);
+        section.listen_options.iter().map(OptionLine::as_str).chain(ends)
     });
     let texts = includes.files().iter().map(IncludedFile::text);
     lines.chain(texts).flat_map(names_in).collect()

@@ -10,11 +10,14 @@ pub mod changeset;
 pub mod command;
 pub mod config_words;
 pub mod dns_spec;
+pub mod doubt;
 pub mod duration_text;
 pub mod error_text;
 pub mod haproxy_version;
 pub mod host_name;
 pub mod include;
+pub mod limits;
+pub mod line_limits;
 pub mod listed_server;
 pub mod listen_address;
 pub mod mention;
@@ -26,6 +29,7 @@ pub mod outage_rules;
 pub mod plan;
 pub mod policy;
 pub mod printable;
+pub mod quarantine;
 pub mod reconciler;
 pub mod reload_reason;
 pub mod render;
@@ -39,9 +43,14 @@ pub mod server_options;
 pub mod service;
 mod side_by_side;
 pub mod sink;
+pub mod size;
 pub mod state;
 pub mod tls_files;
 pub mod utc_text;
 
 #[cfg(test)]
+pub(crate) mod any_text;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+pub(crate) mod own_section;

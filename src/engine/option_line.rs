@@ -1,9 +1,10 @@
-//! One line of `HAProxy` configuration as users write it.
+//! One line of `HAProxy` configuration as users write it, and the end of one.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::config_words::config_words;
+use super::line_limits::MAX_WORDS;
 use super::printable::printable;
 
 /// Words that open a section or steer the parser: none may begin a line inside a section of ours.
@@ -37,13 +38,18 @@ pub(super) const SECTION_KEYWORDS: &[&str] = &[
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OptionLine(Arc<str>);
 
-/// Why a text is no [`OptionLine`].
+/// What ends a line that `ProxyMgr` begins, as the options of a `bind` or a `server` line do: it may begin with any word.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LineEnd(Arc<str>);
+
+/// Why a text is no [`OptionLine`] or no [`LineEnd`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionLineError {
     /// Nothing but blanks.
     #[error("the line is empty; remove it")]
     Empty,
-    /// A line feed, a tab in disguise, an escape: all below U+0020, and U+007F to U+009F.
+    /// A line feed, a tab in disguise, an escape: all below U+0020, and U+007F to U+009F. Or `\\x00`, at which each word ends for
+    /// `HAProxy`, though not for one who compares it.
     #[error("the line holds the control character {0}; a line is one line of printable text")]
     ControlCharacter(String),
     /// The line would open a section of its own.
@@ -52,13 +58,16 @@ pub enum OptionLineError {
     /// `.if`, `.else`, `.notice`...: the preprocessor's words.
     #[error("'{0}' is a word of HAProxy's preprocessor and can't stand inside a section")]
     Preprocessor(String),
-    /// `HAProxy` reads lines of at most 2047 characters safely.
+    /// `HAProxy` would refuse the whole file.
+    #[error("the line has {0} words; HAProxy takes at most {max}", max = MAX_WORDS)]
+    TooManyWords(usize),
+    /// Long lines are hard to read, and none needs to be so long.
     #[error("the line is {0} bytes long; HAProxy takes at most {max}", max = OptionLine::MAX_BYTES)]
     TooLong(usize),
 }
 
 impl OptionLine {
-    /// The longest line taken, in bytes. `HAProxy` itself reads `LINESIZE` = 2048 before it grows its buffer.
+    /// The longest line taken, in bytes. `HAProxy` itself takes any.
     pub const MAX_BYTES: usize = 2000;
 
     /// Checks and trims `text`.
@@ -66,17 +75,12 @@ impl OptionLine {
     /// # Errors
     /// When the text is empty, holds a control character, is too long or begins with a section's keyword.
     pub fn parse(text: &str) -> Result<Self, OptionLineError> {
-        let line = text.trim_matches(' ');
-        if let Some(control) = line.chars().find(|c| c.is_control()) {
-            return Err(OptionLineError::ControlCharacter(control.escape_default().to_string()));
+        let line = checked(text)?;
+        let words = config_words(line);
+        if words.len() > MAX_WORDS {
+            return Err(OptionLineError::TooManyWords(words.len()));
         }
-        if line.len() > Self::MAX_BYTES {
-            return Err(OptionLineError::TooLong(line.len()));
-        }
-        if line.is_empty() {
-            return Err(OptionLineError::Empty);
-        }
-        let mut words = config_words(line).into_iter().map(|word| word.text);
+        let mut words = words.into_iter().map(|word| word.text);
         let first = words.next().unwrap_or_default();
         if first.starts_with('.') {
             return Err(OptionLineError::Preprocessor(printable(&first)));
@@ -106,6 +110,49 @@ impl OptionLine {
     }
 }
 
+impl LineEnd {
+    /// Checks and trims `text`.
+    ///
+    /// # Errors
+    /// When the text is empty, holds a control character or is too long.
+    pub fn parse(text: &str) -> Result<Self, OptionLineError> {
+        checked(text).map(|text| Self(text.into()))
+    }
+
+    /// How many words `HAProxy` reads.
+    pub fn count_words(&self) -> usize {
+        config_words(&self.0).len()
+    }
+
+    /// The text without leading or trailing blanks.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Its words, split at blanks; quotes and escapes are left as they stand.
+    pub fn words(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
+    }
+}
+
+/// `text` without the blanks around it.
+fn checked(text: &str) -> Result<&str, OptionLineError> {
+    let text = text.trim_matches(' ');
+    if let Some(control) = text.chars().find(|c| c.is_control()) {
+        return Err(OptionLineError::ControlCharacter(control.escape_default().to_string()));
+    }
+    if text.len() > OptionLine::MAX_BYTES {
+        return Err(OptionLineError::TooLong(text.len()));
+    }
+    if text.is_empty() {
+        return Err(OptionLineError::Empty);
+    }
+    if config_words(text).iter().any(|word| word.text.contains('\0')) {
+        return Err(OptionLineError::ControlCharacter("\\x00".to_owned()));
+    }
+    Ok(text)
+}
+
 impl fmt::Debug for OptionLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", &*self.0)
@@ -113,6 +160,18 @@ impl fmt::Debug for OptionLine {
 }
 
 impl fmt::Display for OptionLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for LineEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+impl fmt::Display for LineEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -145,9 +204,23 @@ mod tests {
             ("no 'userlist' x", OptionLineError::SectionKeyword("userlist".into())),
             (".if true", OptionLineError::Preprocessor(".if".into())),
             ("\\x2eif true", OptionLineError::Preprocessor(".if".into())),
+            ("listen\\x00x evil", OptionLineError::ControlCharacter("\\x00".into())),
+            ("errorfile 503 \"/etc/\\x00\"", OptionLineError::ControlCharacter("\\x00".into())),
         ] {
             assert_eq!(OptionLine::parse(text), Err(refusal), "{text:?}");
         }
+        let words = |count| OptionLine::parse(&vec!["x"; count].join(" "));
+        assert!(words(64).is_ok());
+        assert_eq!(words(65), Err(OptionLineError::TooManyWords(65)));
         assert_eq!(OptionLine::parse(&"x".repeat(2001)), Err(OptionLineError::TooLong(2001)));
+    }
+    #[test]
+    fn the_end_of_a_line_may_begin_with_any_word() {
+        for text in ["resolvers dns check", "global", ".if", "check", "no-check # x"] {
+            assert_eq!(LineEnd::parse(text).unwrap().as_str(), text);
+        }
+        for text in ["", " ", "check\nlisten evil", "check \\x00", &"x".repeat(2001)] {
+            assert!(LineEnd::parse(text).is_err(), "{text:?}");
+        }
     }
 }

@@ -1,16 +1,13 @@
-//! Which services go ahead: conflicts over addresses, and quarantine.
+//! Which services go ahead: conflicts over addresses, and what is in quarantine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::backoff::Backoff;
 use super::include::Includes;
 use super::listen_address::ListenAddress;
-use super::mention::mentions;
-use super::moment::Moment;
+use super::quarantine::Quarantine;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName};
 use super::service::ServiceName;
@@ -70,100 +67,6 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Definitions that are refused until they change, or until a time.
-#[derive(Clone, Debug, Default)]
-pub struct Quarantine {
-    refused: BTreeMap<ServiceName, Vec<Refused>>,
-    /// How long a definition stays the next time, which another try did not help.
-    patience: BTreeMap<ServiceName, (Arc<Section>, Backoff)>,
-}
-
-/// A refused definition is tried again though it did not change: what it refers to may be there by then.
-const TRIED_AGAIN_FIRST: Duration = Duration::from_secs(60);
-const TRIED_AGAIN_LONGEST: Duration = Duration::from_secs(5 * 60);
-
-#[derive(Clone, Debug)]
-struct Refused {
-    section: Arc<Section>,
-    reason: String,
-    until: Option<Moment>,
-}
-
-impl Quarantine {
-    /// Refuses `section` of `service`: until the moment given, even if it changes to and fro, or else until it changes or is
-    /// forgiven.
-    pub fn refuse(
-        &mut self,
-        service: &ServiceName,
-        section: Arc<Section>,
-        reason: String,
-        until: Option<Moment>,
-    ) {
-        let refused = self.refused.entry(service.clone()).or_default();
-        refused.retain(|refused| refused.section != section);
-        refused.push(Refused { section, reason, until });
-    }
-
-    /// How long `section` of `service` is refused without a change; longer each time.
-    pub fn patience(&mut self, service: &ServiceName, section: &Arc<Section>) -> Duration {
-        let first = || Backoff::new(TRIED_AGAIN_FIRST, TRIED_AGAIN_LONGEST);
-        let known = self.patience.remove(service).filter(|(known, _)| known == section);
-        let (section, mut backoff) = known.unwrap_or_else(|| (section.clone(), first()));
-        let wait = backoff.next_wait();
-        self.patience.insert(service.clone(), (section, backoff));
-        wait
-    }
-
-    /// Lets go of what changed, of what is due for another try, and of services that are no more.
-    pub fn release(&mut self, current: impl Fn(&ServiceName) -> Option<Arc<Section>>, now: Moment) {
-        self.patience.retain(|service, _| current(service).is_some());
-        self.refused.retain(|service, refused| {
-            let Some(section) = current(service) else { return false };
-            refused.retain(|refused| refused.until.map_or(refused.section == section, |until| until > now));
-            !refused.is_empty()
-        });
-    }
-
-    /// Whether a definition of `service` is refused for this very reason.
-    pub fn waits(&self, service: &ServiceName, reason: &str) -> bool {
-        self.refused
-            .get(service)
-            .is_some_and(|refused| refused.iter().any(|refused| refused.reason == reason))
-    }
-
-    /// Lets go of what is refused for this very reason.
-    pub fn forgive(&mut self, services: &[ServiceName], reason: &str) {
-        for service in services {
-            if let Some(refused) = self.refused.get_mut(service) {
-                refused.retain(|refused| refused.reason != reason);
-            }
-        }
-        self.refused.retain(|_, refused| !refused.is_empty());
-    }
-
-    /// Lets go of what is refused for a reason in which one of `services` is named: they have just come.
-    pub fn forgive_for(&mut self, services: &[&ServiceName]) {
-        if services.is_empty() {
-            return;
-        }
-        for refused in self.refused.values_mut() {
-            refused.retain(|refused| !services.iter().any(|name| mentions(&refused.reason, name.as_str())));
-        }
-        self.refused.retain(|_, refused| !refused.is_empty());
-    }
-
-    /// When the next refused definition is due for another try.
-    pub fn next_try(&self) -> Option<Moment> {
-        self.refused.values().flatten().filter_map(|refused| refused.until).min()
-    }
-
-    /// Why `section` of `service` is refused.
-    pub fn reason(&self, service: &ServiceName, section: &Section) -> Option<&str> {
-        let refused = self.refused.get(service)?.iter().find(|refused| *refused.section == *section)?;
-        Some(refused.reason.as_str())
-    }
-}
-
 /// What a service goes on with when its definition does not go ahead.
 #[derive(Clone, Copy, Debug)]
 pub struct LastGood<'a> {
@@ -177,7 +80,7 @@ impl<'a> LastGood<'a> {
     /// The section of `service` that is not refused.
     pub fn section(&self, service: &ServiceName, quarantine: &Quarantine) -> Option<&'a Arc<Section>> {
         let running = self.running.and_then(|running| running.services.get(service));
-        let running = running.filter(|service| service.frontend == Frontend::Serving);
+        let running = running.filter(|service| service.frontend != Frontend::ShutDown);
         let proved = self.proved.and_then(|proved| proved.get(service));
         let mut sections = running.map(|service| &service.section).into_iter().chain(proved);
         sections.find(|section| quarantine.reason(service, section).is_none())
@@ -288,7 +191,8 @@ impl<'a> Admission<'a> {
         for address in &section.listen {
             self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
         }
-        let service = DesiredService { section: section.clone(), servers: candidate.servers.clone() };
+        let servers = section.with_room(&candidate.servers);
+        let service = DesiredService { section: section.clone(), servers };
         self.services.insert(candidate.name.clone(), Arc::new(service));
         Ok(())
     }
@@ -380,19 +284,5 @@ mod tests {
         let (desired, obstacles) = admitted(&[("a", 90, 3), ("b", 80, 4)], &none, Some(&running));
         assert_eq!(ports(&desired), ["a 0.0.0.0:90", "b 0.0.0.0:80"]);
         assert!(obstacles.is_empty());
-    }
-
-    #[test]
-    fn quarantine_holds_a_definition_until_it_changes_or_its_time_comes() {
-        let mut quarantine = Quarantine::default();
-        let section = |port| Arc::new(Section::of(&spec(port), base().bind_address));
-        let later = Moment::after_start(Duration::from_secs(5));
-        quarantine.refuse(&name("a"), section(80), "bad".into(), Some(later));
-        assert_eq!(admitted(&[("a", 80, 1)], &quarantine, None).1, ["a: bad"]);
-        assert!(admitted(&[("a", 81, 1)], &quarantine, None).1.is_empty());
-        quarantine.release(|_| Some(section(80)), Moment::START);
-        assert_eq!(quarantine.next_try(), Some(later));
-        quarantine.release(|_| Some(section(80)), later);
-        assert_eq!(quarantine.next_try(), None);
     }
 }

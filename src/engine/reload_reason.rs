@@ -28,6 +28,8 @@ pub enum ReloadReason {
     NeededServiceGone(ServiceName),
     /// A service's servers changed in a way that this `HAProxy` can't do at run time.
     Servers(ServiceName, ServerReason),
+    /// So many more servers are checked than when the process counted the files that it needs.
+    Checks(u64),
     /// What runs isn't what was applied, and commands didn't mend it.
     Repair(String),
 }
@@ -72,6 +74,7 @@ impl ReloadReason {
             Self::ServiceChanged(_) => "service_changed",
             Self::ServiceGone(_) | Self::NeededServiceGone(_) => "service_gone",
             Self::Servers(..) => "servers_changed",
+            Self::Checks(_) => "room_for_checks",
             Self::Repair(_) => "repair",
         }
     }
@@ -92,6 +95,9 @@ impl fmt::Display for ReloadReason {
                 write!(f, "{service}: service gone, and others may refer to it")
             }
             Self::Servers(service, reason) => write!(f, "{service}: {reason}"),
+            Self::Checks(more) => {
+                write!(f, "open files for the checks of {more} servers that came since the last one")
+            }
             Self::Repair(what) => write!(f, "repair: {what}"),
         }
     }

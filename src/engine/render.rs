@@ -12,6 +12,7 @@ use super::include::{IncludedFile, Includes};
 use super::listen_address::ListenAddress;
 use super::section::Base;
 use super::service::ServiceName;
+use super::size::Size;
 use super::state::{AppliedServer, AppliedService, AppliedState};
 
 /// Names the generation's own runtime socket in the environment of a `HAProxy` that `ProxyMgr` starts.
@@ -26,6 +27,8 @@ pub struct Rendered {
     pub text: Arc<str>,
     /// The first line of each part, ascending; lines count from 1.
     parts: Vec<(usize, Part)>,
+    /// How much it holds, and the process with it, servers that leave among them.
+    pub size: Size,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,6 +90,7 @@ impl Rendered {
 /// Renders states; keeps the text of services that did not change since.
 #[derive(Debug, Default)]
 pub struct Renderer {
+    base: Option<Arc<Base>>,
     blocks: BTreeMap<ServiceName, Block>,
 }
 
@@ -95,24 +99,32 @@ struct Block {
     service: Arc<AppliedService>,
     text: Arc<str>,
     lines: usize,
+    size: Size,
 }
 
 impl Renderer {
     /// The haproxy.cfg that holds what `applied` serves: servers in rotation of services that take connections, and the
     /// included files.
     pub fn render(&mut self, applied: &AppliedState) -> Rendered {
+        if self.base.as_ref() != Some(&applied.base) {
+            self.blocks.clear();
+            self.base = Some(applied.base.clone());
+        }
         self.blocks.retain(|name, _| applied.services.contains_key(name));
         let mut text = preamble(&applied.base, &applied.includes);
         let mut line = text.lines().count() + 1;
         let mut parts = Vec::new();
+        let mut size = Size::default();
         for (name, service) in applied.serving() {
-            let block = self.blocks.entry(name.clone()).or_insert_with(|| Block::of(name, service));
+            let block =
+                self.blocks.entry(name.clone()).or_insert_with(|| Block::of(&applied.base, name, service));
             if !Arc::ptr_eq(&block.service, service) && block.service != *service {
-                *block = Block::of(name, service);
+                *block = Block::of(&applied.base, name, service);
             }
             text.push_str(&block.text);
             parts.push((line, Part::Service(name.clone())));
             line += block.lines;
+            size = size + block.size;
         }
         for file in applied.includes.files() {
             let _ = write!(
@@ -123,8 +135,9 @@ impl Renderer {
             );
             parts.push((line + 1, Part::Include(file.clone())));
             line += 2 + file.text().lines().count();
+            size = size + Size::of_text(file.text());
         }
-        Rendered { text: text.into(), parts }
+        Rendered { text: text.into(), parts, size }
     }
 }
 
@@ -170,7 +183,7 @@ fn push_lines(text: &mut String, lines: &[super::option_line::OptionLine]) {
 }
 
 impl Block {
-    fn of(name: &ServiceName, service: &Arc<AppliedService>) -> Self {
+    fn of(base: &Base, name: &ServiceName, service: &Arc<AppliedService>) -> Self {
         let section = &service.section;
         let mut text = format!("\nlisten {name}\n");
         for address in &section.listen {
@@ -192,7 +205,7 @@ impl Block {
             let _ = writeln!(text, " weight {weight}{}", if applied.backup { " backup" } else { "" });
         }
         let lines = text.lines().count();
-        Self { service: service.clone(), text: text.into(), lines }
+        Self { service: service.clone(), text: text.into(), lines, size: Size::of_service(base, service) }
     }
 }
 

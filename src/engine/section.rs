@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::listen_address::ListenAddress;
-use super::option_line::OptionLine;
+use super::option_line::{LineEnd, OptionLine};
 use super::service::{BindAddress, ServiceSpec, UnixPath};
 
 /// The installed `HAProxy`, as it is told from another: by its file and its version. Equal texts, same program.
@@ -44,13 +44,13 @@ pub struct Section {
     /// Where it listens, sorted, each once.
     pub listen: Vec<ListenAddress>,
     /// What follows the address on each `bind` line.
-    pub bind_options: Option<OptionLine>,
+    pub bind_options: Option<LineEnd>,
     /// The same for addresses that have options of their own, or expressly none.
-    pub own_bind_options: BTreeMap<ListenAddress, Option<OptionLine>>,
+    pub own_bind_options: BTreeMap<ListenAddress, Option<LineEnd>>,
     /// The section's lines.
     pub listen_options: Vec<OptionLine>,
     /// What follows the address on each `server` line.
-    pub server_options: Vec<OptionLine>,
+    pub server_options: Vec<LineEnd>,
 }
 
 impl Section {
@@ -75,7 +75,7 @@ impl Section {
     }
 
     /// What follows `address` on its `bind` line.
-    pub fn options_of(&self, address: &ListenAddress) -> Option<&OptionLine> {
+    pub fn options_of(&self, address: &ListenAddress) -> Option<&LineEnd> {
         self.own_bind_options.get(address).unwrap_or(&self.bind_options).as_ref()
     }
 
@@ -103,16 +103,14 @@ mod tests {
     #[test]
     fn a_bind_line_has_options_of_its_own() {
         let mut spec = spec(80);
-        spec.bind_options = Some(line("accept-proxy"));
+        spec.bind_options = LineEnd::parse("accept-proxy").ok();
         spec.own_binds = own_binds(&line("bind :81,:82 ssl crt /p.pem")).unwrap().unwrap();
         spec.own_binds.extend(own_binds(&line("bind :83")).unwrap().unwrap());
         let section = Section::of(&spec, IpAddr::from([10, 0, 0, 1]));
         let options: Vec<_> = section
             .listen
             .iter()
-            .map(|address| {
-                format!("{address} {}", section.options_of(address).map_or("", OptionLine::as_str))
-            })
+            .map(|address| format!("{address} {}", section.options_of(address).map_or("", LineEnd::as_str)))
             .collect();
         assert_eq!(
             options,

@@ -47,6 +47,20 @@ pub enum ServerOptionsError {
     },
 }
 
+impl ServerOptionsError {
+    /// What is wrong, without the words themselves.
+    pub fn without_contents(&self) -> String {
+        match self {
+            Self::TooLong(_) => self.to_string(),
+            Self::Unknown(_) => {
+                "one of the options can't be set by a node; write it into the service's server_options"
+                    .to_owned()
+            }
+            Self::Value { word, found: _, expected } => format!("the option '{word}': {expected}"),
+        }
+    }
+}
+
 #[derive(Clone, Copy)]
 enum Argument {
     None,
@@ -88,6 +102,8 @@ const KEYWORDS: [(&str, Argument); 21] = [
 impl ServerOptions {
     /// The longest text taken, in bytes.
     pub const MAX_BYTES: usize = 1000;
+    /// The most words there can be, each option once.
+    pub const MAX_WORDS: usize = 31;
 
     /// The words, free of quotes, escapes, comments and variables.
     pub fn words(&self) -> impl Iterator<Item = &str> {

@@ -10,7 +10,7 @@ use super::bind_line::OwnBind;
 use super::dns_spec::DnsSpec;
 use super::listed_server::ListedServer;
 use super::node_rules::NodeRules;
-use super::option_line::OptionLine;
+use super::option_line::{LineEnd, OptionLine};
 use super::outage_rules::OwnOutageRules;
 
 /// The name of a service, and of its `listen` section.
@@ -160,13 +160,13 @@ pub struct ServiceSpec {
     /// The addresses to listen on; none means `haproxy.bind_address`.
     pub bind: Vec<BindAddress>,
     /// What follows the address on each `bind` line.
-    pub bind_options: Option<OptionLine>,
+    pub bind_options: Option<LineEnd>,
     /// Further addresses to listen on, with options of their own.
     pub own_binds: Vec<OwnBind>,
     /// Lines of the `listen` section, without `bind` lines.
     pub listen_options: Vec<OptionLine>,
     /// Words that follow the address on each `server` line, in one line.
-    pub server_options: Vec<OptionLine>,
+    pub server_options: Vec<LineEnd>,
     /// Where its servers come from.
     pub watcher: WatcherSpec,
     /// Servers that the definition itself names, whatever the registry says; of an address that both name the registry's counts.

@@ -66,6 +66,8 @@ pub struct AppliedService {
 pub enum Frontend {
     /// It listens.
     Serving,
+    /// It was told to shut down, and whether it did is unknown: it is told again, or a reload brings it back.
+    InDoubt,
     /// Shut down through the runtime socket; only a reload brings it back.
     ShutDown,
 }
@@ -126,14 +128,17 @@ impl AppliedState {
     pub fn loaded(desired: &DesiredState, before: Option<&Self>) -> Self {
         let services = desired.services.iter().map(|(name, service)| {
             let known = before.and_then(|before| before.services.get(name));
-            (name.clone(), Arc::new(AppliedService::loaded(&desired.base, service, known.map(Arc::as_ref))))
+            // Most are as they were, and there may be thousands.
+            let as_it_was = known.filter(|known| known.is_loaded_with(&desired.base, service)).cloned();
+            let loaded = || Arc::new(AppliedService::loaded(&desired.base, service, known.map(Arc::as_ref)));
+            (name.clone(), as_it_was.unwrap_or_else(loaded))
         });
         Self { base: desired.base.clone(), services: services.collect(), includes: desired.includes.clone() }
     }
 
-    /// The services that take connections.
+    /// The services that take connections, or may do so.
     pub fn serving(&self) -> impl Iterator<Item = (&ServiceName, &Arc<AppliedService>)> {
-        self.services.iter().filter(|(_, service)| service.frontend == Frontend::Serving)
+        self.services.iter().filter(|(_, service)| service.frontend != Frontend::ShutDown)
     }
 
     /// Whether clients see exactly what `desired` says: every field, nothing missing, nothing more.
@@ -189,6 +194,17 @@ impl AppliedService {
         });
         let servers = servers.collect();
         Self { section: service.section.clone(), frontend: Frontend::Serving, servers }
+    }
+
+    /// Whether a process that is loaded with `wanted` holds just this.
+    fn is_loaded_with(&self, base: &Base, wanted: &DesiredService) -> bool {
+        let as_loaded = |server: &AppliedServer| {
+            server.standing == Standing::InRotation && server.loaded_weight == server.weight
+        };
+        self.frontend == Frontend::Serving
+            && self.servers.len() == wanted.servers.len()
+            && self.servers.values().all(as_loaded)
+            && self.serves(base, wanted)
     }
 
     pub(super) fn as_desired(&self) -> DesiredService {

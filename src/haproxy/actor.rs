@@ -1,5 +1,6 @@
 //! The one that acts on `HAProxy`: an order in, its outcome out, one at a time.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +16,11 @@ use super::last_state::LastState;
 use super::listen_sockets::ListenSockets;
 use super::meanwhile::{death_of, publish};
 use super::reload::Reloaded;
-use crate::engine::command::Verdict;
+use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::reconciler::{Order, Outcome, ReloadFailure};
-use crate::engine::service::UnixPath;
+use crate::engine::service::{ServiceName, UnixPath};
 use crate::panics::{Panicked, caught, supervised};
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
@@ -203,7 +204,10 @@ impl Actor {
                     None
                 }
                 _ = count.tick() => {
-                    self.look_at_the_serving().await
+                    let stopped = self.look_at_the_serving().await;
+                    // One that hangs must leave time for orders.
+                    count.reset();
+                    stopped
                 }
             };
             self.publish();
@@ -231,8 +235,8 @@ impl Actor {
 
     async fn carry_out(&mut self, order: Order, events: &mpsc::Sender<Event>) -> Outcome {
         match order {
-            Order::Reload { reasons: _, first, config, before, after } => {
-                match self.reload(&first, &config, before.as_ref(), &after, events).await {
+            Order::Reload { reasons: _, first, config, maxconn, before, after } => {
+                match self.reload(&first, (&config, maxconn), before.as_ref(), &after, events).await {
                     Ok(Reloaded { took, config_error }) => Outcome::Reloaded {
                         took,
                         config_error: config_error.as_ref().map(|error| with_causes(error)),
@@ -240,18 +244,15 @@ impl Actor {
                     Err(failure) => Outcome::ReloadFailed(failure),
                 }
             }
-            Order::Apply { config, commands, listen } => {
+            Order::Apply { config, commands, closes } => {
                 let config_error = match config {
                     Some(config) => self.update_config(config.text).await.err(),
                     None => None,
                 };
                 let verdicts = self.execute(&commands).await;
-                if let Some(still_needed) = listen {
-                    let all_done = verdicts.len() == commands.len()
-                        && verdicts.iter().all(|verdict| *verdict == Verdict::Done);
-                    self.close_sockets(Closing::of_frontends(all_done), |address| {
-                        still_needed.contains(address)
-                    });
+                for address in closed(&closes, &commands, &verdicts) {
+                    self.sockets.shut(address);
+                    info!(%address, "no longer listening");
                 }
                 Outcome::Applied { verdicts, config_error: config_error.map(|error| with_causes(&error)) }
             }
@@ -262,16 +263,11 @@ impl Actor {
         }
     }
 
-    /// Closes the listen sockets that aren't needed any more: from now on clients are refused there.
-    pub(super) fn close_sockets(&mut self, closing: Closing, needed: impl Fn(&ListenAddress) -> bool) {
+    /// Closes the listen sockets that aren't needed any more; processes that inherited them close theirs themselves.
+    pub(super) fn close_sockets(&mut self, needed: impl Fn(&ListenAddress) -> bool) {
         let unneeded: Vec<_> = self.sockets.addresses().filter(|address| !needed(address)).cloned().collect();
         for address in unneeded {
-            match closing {
-                Closing::Here => {
-                    self.sockets.close(&address);
-                }
-                Closing::Everywhere => self.sockets.shut(&address),
-            }
+            self.sockets.close(&address);
             info!(%address, "no longer listening");
         }
     }
@@ -304,20 +300,20 @@ impl Actor {
     }
 }
 
-/// Who is to close a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Closing {
-    /// This process; those that inherited it close it themselves.
-    Here,
-    /// All at once.
-    Everywhere,
-}
-
-impl Closing {
-    /// Sockets of frontends that were shut down; one that still serves, against its order, is not cut.
-    fn of_frontends(shut_down: bool) -> Self {
-        if shut_down { Self::Everywhere } else { Self::Here }
-    }
+/// The addresses of the frontends that were certainly shut down: nobody accepts there any more.
+fn closed<'a>(
+    closes: &'a BTreeMap<ServiceName, Vec<ListenAddress>>,
+    commands: &[RuntimeCommand],
+    verdicts: &[Verdict],
+) -> Vec<&'a ListenAddress> {
+    let done = commands.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Done);
+    let frontends = done.filter_map(|(command, _)| match command {
+        RuntimeCommand::ShutdownFrontend(name) => closes.get(name),
+        RuntimeCommand::AddServer(_) | RuntimeCommand::EnableCheck { .. } | RuntimeCommand::Server { .. } => {
+            None
+        }
+    });
+    frontends.flatten().collect()
 }
 
 /// What is told when an order panics half way: a failure, after which what runs is compared with what is wanted.

@@ -68,7 +68,15 @@ impl Actor {
             },
         };
         self.commanded = Some(began.elapsed());
-        commands.iter().zip(replies).map(|(command, reply)| command.judge(&reply)).collect()
+        let verdicts: Vec<_> =
+            commands.iter().zip(replies).map(|(command, reply)| command.judge(&reply)).collect();
+        if verdicts.iter().any(|verdict| matches!(verdict, Verdict::Unexpected(_)))
+            && let Some(serving) = &mut self.serving
+        {
+            // What comes over it may be out of step.
+            serving.distrust_connection();
+        }
+        verdicts
     }
 
     /// What the serving process holds.

@@ -1,9 +1,11 @@
 //! haproxy.cfg on disk: whole or not at all, and a copy of the last one that worked.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::own_files::{create, is_foreign, is_ours};
 
 /// For the owner and the group: the text may hold credentials.
 pub const CONFIG_MODE: u32 = 0o640;
@@ -52,8 +54,11 @@ pub enum Written {
 /// When it can't be; the old file is then untouched.
 pub fn write_atomically(path: &Path, text: &str, mode: u32) -> Result<Written, ConfigFileError> {
     let target = resolve(path);
-    let has_its_length = || fs::metadata(&target).is_ok_and(|old| old.len() == text.len() as u64);
-    if has_its_length() && fs::read(&target).is_ok_and(|old| old == text.as_bytes()) {
+    let could_be_it = || {
+        let open = |old: &fs::Metadata| old.permissions().mode() & 0o777 & !mode != 0;
+        fs::metadata(&target).is_ok_and(|old| old.len() == text.len() as u64 && is_ours(&old) && !open(&old))
+    };
+    if could_be_it() && fs::read(&target).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(Written::Unchanged);
     }
     let write = |file: &mut dyn io::Write| file.write_all(text.as_bytes());
@@ -81,8 +86,12 @@ pub fn keep_last_good(state_dir: &Path, text: &str) -> Result<Written, ConfigFil
     write_atomically(&state_dir.join(LAST_GOOD), text, CONFIG_MODE)
 }
 
-/// The file that `path` names, through symlinks, even when the last one points to nothing yet.
+/// The file that `path` names, through symlinks, even when the last one points to nothing yet. A link of another user is not
+/// followed.
 fn resolve(path: &Path) -> PathBuf {
+    if is_foreign(path) {
+        return path.to_owned();
+    }
     if let Ok(target) = fs::canonicalize(path) {
         return target;
     }
@@ -101,7 +110,6 @@ fn replace(target: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::R
     hidden.push(name);
     hidden.push(".new");
     let temporary = directory.join(hidden);
-    remove_if_there(&temporary)?;
     let written = write_new(&temporary, mode, write).and_then(|()| fs::rename(&temporary, target));
     if let Err(error) = written {
         remove_if_there(&temporary)?;
@@ -111,9 +119,7 @@ fn replace(target: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::R
 }
 
 fn write_new(path: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    // Whatever the umask took.
-    file.set_permissions(Permissions::from_mode(mode))?;
+    let mut file = create(path, mode)?;
     let mut buffered = io::BufWriter::new(&mut file);
     write(&mut buffered)?;
     buffered.flush()?;
@@ -188,6 +194,36 @@ mod tests {
             assert!(link.is_symlink());
             assert_eq!(fs::read_to_string(&real).unwrap(), text);
         }
+    }
+
+    #[test]
+    fn a_link_or_file_of_another_user_is_replaced() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("topology.json"), dir.path().join("precious"));
+        fs::write(&other, "precious").unwrap();
+        symlink(&other, &path).unwrap();
+        std::os::unix::fs::lchown(&path, Some(12_345), None).unwrap();
+        write_atomically(&path, "text", CONFIG_MODE).unwrap();
+        assert!(!path.is_symlink());
+        assert_eq!(fs::read_to_string(&other).unwrap(), "precious");
+        std::os::unix::fs::chown(&path, Some(12_345), None).unwrap();
+        assert_eq!(write_atomically(&path, "text", CONFIG_MODE).unwrap(), Written::Changed);
+        assert_eq!(path.metadata().unwrap().uid(), 0);
+    }
+
+    #[test]
+    fn a_file_that_is_open_to_others_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("haproxy.cfg");
+        fs::write(&path, "a\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(write_atomically(&path, "a\n", CONFIG_MODE).unwrap(), Written::Changed);
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(write_atomically(&path, "a\n", CONFIG_MODE).unwrap(), Written::Unchanged);
     }
 
     #[test]

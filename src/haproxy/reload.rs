@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::actor::{Actor, Closing, Event};
+use super::actor::{Actor, Event};
 use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, ConfigFileError, keep_last_good, write_atomically};
@@ -40,10 +40,11 @@ pub(super) struct Reloaded {
 }
 
 impl Actor {
+    /// `config` comes with the `maxconn` that takes the place of its own.
     pub(super) async fn reload(
         &mut self,
         first: &[RuntimeCommand],
-        config: &Rendered,
+        config: (&Rendered, Option<u32>),
         before: Option<&AppliedState>,
         after: &AppliedState,
         events: &mpsc::Sender<Event>,
@@ -54,14 +55,14 @@ impl Actor {
         let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
         let started = self.start_generation(config, before, after, &needed, events).await;
         let config_error = started.inspect_err(|_failure| self.close_sockets_among(&opened))?;
-        self.close_sockets(Closing::Here, |address| needed.contains(address));
+        self.close_sockets(|address| needed.contains(address));
         Ok(Reloaded { took: began.elapsed(), config_error })
     }
 
     /// Gives why haproxy.cfg could not be written, if so.
     async fn start_generation(
         &mut self,
-        config: &Rendered,
+        (config, maxconn): (&Rendered, Option<u32>),
         before: Option<&AppliedState>,
         after: &AppliedState,
         listen: &BTreeSet<&ListenAddress>,
@@ -102,6 +103,7 @@ impl Actor {
             listen,
             operators: &self.operators,
             listeners_of: listeners_of.as_deref(),
+            maxconn,
             limit: self.settings.start_limit,
         };
         let meanwhile = Meanwhile {

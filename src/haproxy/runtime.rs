@@ -6,16 +6,19 @@
 //! come, what is left over is noticed and the connection given up.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::libc::MSG_PEEK;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// A line holds at most `tune.bufsize` (16384) bytes; some are `HAProxy`'s own.
-pub const MAX_COMMAND_BYTES: usize = 16_000;
+use crate::engine::line_limits::{MAX_COMMAND_BYTES, MAX_WORDS};
+
 /// How long one reply may take.
 pub const REPLY_LIMIT: Duration = Duration::from_secs(2);
 const PROMPT: &[u8] = b"\n> ";
@@ -29,7 +32,7 @@ const IDLE_LIMIT: &str = "set timeout cli 24d";
 pub enum RuntimeError {
     /// The text isn't one command on one line.
     #[error(
-        "not one command on one line of at most {MAX_COMMAND_BYTES} bytes, without ';', '<<' and line feeds: {0:?}"
+        "not one command on one line of at most {MAX_COMMAND_BYTES} bytes and {MAX_WORDS} words, without ';', '<<' and line feeds: {0:?}"
     )]
     Unsendable(String),
     /// The socket can't be connected.
@@ -109,7 +112,7 @@ impl RuntimeConnection {
 
     /// Whether the connection is still of use.
     pub fn is_usable(&self) -> bool {
-        self.in_step
+        self.in_step && self.check_silence().is_ok()
     }
 
     /// Sends one command and gives its reply without the blank lines around it.
@@ -178,7 +181,18 @@ impl RuntimeConnection {
 
     /// Out of step until [`Self::finish`], so that an error or a dropped future leaves it so.
     fn begin(&mut self) -> Result<(), RuntimeError> {
-        std::mem::take(&mut self.in_step).then_some(()).ok_or(RuntimeError::Poisoned)
+        std::mem::take(&mut self.in_step).then_some(()).ok_or(RuntimeError::Poisoned)?;
+        self.check_silence()
+    }
+
+    /// What came unasked would be taken for the reply to the next command.
+    fn check_silence(&self) -> Result<(), RuntimeError> {
+        match SockRef::from(&self.stream).recv_with_flags(&mut [MaybeUninit::uninit()], MSG_PEEK) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Ok(0) => Err(RuntimeError::Closed),
+            Ok(_) => Err(RuntimeError::OutOfStep),
+            Err(error) => Err(broken(error)),
+        }
     }
 
     fn finish(&mut self) -> Result<(), RuntimeError> {
@@ -208,6 +222,8 @@ fn broken(error: io::Error) -> RuntimeError {
 fn check_sendable(command: &str) -> Result<(), RuntimeError> {
     let sendable = !command.trim().is_empty()
         && command.len() <= MAX_COMMAND_BYTES
+        // More end the process (2.6, 3.0).
+        && command.split_ascii_whitespace().count() <= MAX_WORDS
         && !command.contains([';', '\n', '\r', '\0'])
         && !command.contains("<<");
     if sendable { Ok(()) } else { Err(RuntimeError::Unsendable(command.chars().take(200).collect())) }
@@ -338,7 +354,9 @@ mod tests {
 
     #[test]
     fn what_would_be_two_commands_or_none_is_not_sent() {
-        for bad in ["", " ", "a;b", "a\nb", "add map x <<", &"x".repeat(MAX_COMMAND_BYTES + 1)] {
+        for bad in
+            ["", " ", "a;b", "a\nb", "add map x <<", &"x".repeat(MAX_COMMAND_BYTES + 1), &"x ".repeat(65)]
+        {
             assert!(matches!(check_sendable(bad), Err(RuntimeError::Unsendable(_))), "{bad:?}");
         }
         assert!(check_sendable("set server be/s1 weight 5").is_ok());

@@ -161,6 +161,8 @@ fn push_line(file: &mut String, columns: &StateColumns<'_>, line: &str, restored
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HEADER: &str = "# be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_status srv_check_result srv_check_health srv_check_state srv_agent_state bk_f_forced_id srv_f_forced_id srv_fqdn srv_port srvrecord srv_use_ssl srv_check_port srv_check_addr srv_agent_addr srv_agent_port";
@@ -256,6 +258,38 @@ mod tests {
             [CarriedServer { name: "s2", ..server() }, CarriedServer { backend: "other", ..server() }]
         {
             assert_eq!(carried("0 1 10 10", other), None);
+        }
+    }
+
+    proptest! {
+        /// Whatever an old process says, the file holds the servers that were asked for, with their own addresses, and no more columns.
+        #[test]
+        fn any_reply_carries_over_the_servers_asked_for_alone(
+            cuts in proptest::collection::vec(
+                (any::<prop::sample::Index>(), 0_usize..6, "([0-9]{1,4}|[ \n]|\\PC|be|s[12]|\u{0}){0,3}"), 0..4),
+        ) {
+            let mut reply: Vec<char> = format!(
+                "1\n{HEADER}\n2 be 1 s1 127.0.0.1 2 0 10 10 7 6 3 4 6 0 0 1 - 9001 - 1 77 - - 0\n\
+                 2 be 2 s2 127.0.0.2 2 0 10 10 7 6 3 4 6 0 0 1 - 9001 - 1 77 - - 0\n\n"
+            ).chars().collect();
+            for (at, removed, with) in cuts {
+                let at = at.index(reply.len());
+                let end = (at + removed).min(reply.len());
+                reply.splice(at..end, with.chars());
+            }
+            let reply: String = reply.into_iter().collect();
+            if let Ok(file) = carry_over(&reply, [server()]) {
+                let lines: Vec<_> = file.lines().collect();
+                prop_assert_eq!(lines[0], "1");
+                let columns: Vec<_> = lines[1].split_ascii_whitespace().skip(1).collect();
+                let place = |name| columns.iter().position(|column| *column == name).unwrap();
+                for line in &lines[2..] {
+                    let values: Vec<_> = line.split(' ').collect();
+                    prop_assert_eq!(values.len(), columns.len(), "{}", line);
+                    prop_assert_eq!((values[place("be_name")], values[place("srv_name")]), ("be", "s1"), "{}", line);
+                    prop_assert_eq!((values[place("srv_addr")], values[place("srv_port")]), ("127.0.0.1", "9001"), "{}", line);
+                }
+            }
         }
     }
 }

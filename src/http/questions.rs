@@ -8,6 +8,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::admin::exposition::Family;
+use crate::admin::origin::Origins;
 use crate::admin::protocol::{Command, Failure, FailureCode};
 use crate::admin::request::{Answer, Asked, Asker, StatusAnswer, Told};
 use crate::admin::status::StatusQuery;
@@ -74,6 +75,14 @@ impl Questions {
         match self.ask_in_turn(Command::Status(query)).await? {
             Answer::Status(answer) => Ok(answer),
             Answer::Said(_) | Answer::Events(_) | Answer::Metrics(_) => Err(odd()),
+        }
+    }
+
+    /// Where both are written; `None` where there is no definition.
+    pub(super) async fn origin(&self, service: String, server: Option<String>) -> Option<Origins> {
+        match self.ask_in_turn(Command::Origin { service, server }).await {
+            Ok(Answer::Said(origins)) => serde_json::from_value(origins).ok(),
+            Ok(Answer::Status(_) | Answer::Events(_) | Answer::Metrics(_)) | Err(_) => None,
         }
     }
 

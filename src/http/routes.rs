@@ -149,7 +149,11 @@ async fn why_server(
 async fn why(site: &Site, service: String, server: Option<&str>) -> Response {
     let answer = site.questions.status(StatusQuery { service: Some(service), servers: true }).await;
     match answer.as_ref().map_err(Failure::clone).and_then(|answer| Why::of(&answer.status, server)) {
-        Ok(why) => json_of(&why),
+        Ok(why) => {
+            let server = why.server.map(|server| server.name.clone());
+            let origin = site.questions.origin(why.service.name.clone(), server).await;
+            json_of(&why.with(origin))
+        }
         Err(failure) => refused(&failure),
     }
 }

@@ -11,5 +11,6 @@ pub mod file_parcel;
 pub mod found;
 pub mod output;
 pub mod reaper;
+pub mod resources;
 pub mod root;
 pub mod spawn;

@@ -53,4 +53,18 @@ impl EntryError {
     pub(super) fn address(text: &str, reason: &'static str) -> Self {
         Self::Address { text: printable(text), reason }
     }
+
+    /// What is wrong, without what the entry holds.
+    pub fn without_contents(&self) -> String {
+        match self {
+            Self::Missing(_) => self.to_string(),
+            Self::Value { key, found: _, expected } => format!("\"{key}\": {expected}"),
+            Self::Address { text: _, reason } => (*reason).to_owned(),
+            Self::Word(_) => {
+                "a word after the address is unknown; weight=N, backup and drain are taken".to_owned()
+            }
+            Self::Weight(_) => "a weight is 0 to 256".to_owned(),
+            Self::Options { key, source } => format!("\"{key}\": {}", source.without_contents()),
+        }
+    }
 }

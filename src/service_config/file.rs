@@ -103,7 +103,7 @@ fn read_single(file: &Path) -> Result<Listing, String> {
     let data = bounded_read(file, MAX_BYTES as u64).map_err(|error| error.to_string())?;
     // YAML takes JSON too, so it is the better guess for a file without a known ending.
     let map = document::read_map(&data, format_of(file).unwrap_or(Format::Yaml), MAX_BYTES)
-        .map_err(|error| printable(&error))?;
+        .map_err(|error| printable(&error.to_string()))?;
     let entry = |(name, definition): (String, Value)| {
         let origin = format!("{}, entry {}", printable(&file.to_string_lossy()), printable(&name));
         let data: Arc<[u8]> = definition.to_string().into_bytes().into();

@@ -68,6 +68,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_explains_each_key() {
+        let readme = include_str!("../../README.md");
+        let (_, table) = readme.split_once("### Keys of a service").unwrap();
+        let (table, _) = table.split_once("\n## ").unwrap();
+        let explained: Vec<_> = table.lines().filter_map(|line| line.split(" | ").next()).collect();
+        for key in KNOWN {
+            let quoted = format!("`{key}`");
+            assert!(explained.iter().any(|keys| keys.contains(&quoted)), "{key}");
+        }
+    }
+
+    #[test]
     fn a_slip_of_the_pen_is_recognised() {
         for (key, shown) in [
             ("prot", "\"prot\" (did you mean \"port\"?)"),

@@ -7,22 +7,33 @@ use serde_json::{Map, Value};
 
 use crate::engine::printable::printable;
 
+/// More are counted only: a list of 100,000 wrong entries is told as one.
+const MAX_ERRORS: usize = 20;
+
 pub(super) struct Reader<'a> {
     map: &'a Map<String, Value>,
     errors: Vec<String>,
+    more: usize,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(map: &'a Map<String, Value>) -> Self {
-        Self { map, errors: Vec::new() }
+        Self { map, errors: Vec::new(), more: 0 }
     }
 
-    pub(super) fn finish(self) -> Vec<String> {
+    pub(super) fn finish(mut self) -> Vec<String> {
+        if self.more > 0 {
+            self.errors.push(format!("and {} more", self.more));
+        }
         self.errors
     }
 
     pub(super) fn error(&mut self, text: String) {
-        self.errors.push(text);
+        if self.errors.len() < MAX_ERRORS {
+            self.errors.push(text);
+        } else {
+            self.more += 1;
+        }
     }
 
     /// The value of `key`; null is the same as none.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::SourceConfig;
 use crate::engine::printable::printable;
-use crate::zookeeper::{Access, Auth, ConnectString, NodePath, ZookeeperError};
+use crate::zookeeper::{Access, Auth, ConnectString, Ensembles, NodePath, NodeStat, ZookeeperError};
 
 /// One source of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,39 @@ pub enum SourceSettings {
         /// The directory or file, absolute.
         path: PathBuf,
     },
+}
+
+impl SourceSettings {
+    /// Who we are to an ensemble, where this source names one.
+    pub fn access(&self) -> Option<(ConnectString, Access)> {
+        match self {
+            Self::Zookeeper { servers, path: _, access } => Some((servers.clone(), access.clone())),
+            Self::File { path: _ } => None,
+        }
+    }
+
+    /// The place of the definition called `name`, as it is told.
+    pub(super) fn origin_of(servers: &ConnectString, path: &NodePath, name: &str) -> String {
+        format!("zookeeper {servers} {path}/{}", printable(name))
+    }
+
+    /// Asks `ensembles` for what is kept of the definition called `name`, where it is the one at `origin`.
+    ///
+    /// # Errors
+    /// When the ensemble can't be asked.
+    pub async fn stat(
+        &self,
+        ensembles: &Ensembles,
+        name: &str,
+        origin: &str,
+    ) -> Result<Option<NodeStat>, ZookeeperError> {
+        match self {
+            Self::Zookeeper { servers, path, access } if Self::origin_of(servers, path, name) == origin => {
+                ensembles.stat(servers, access, &path.below(name)?).await
+            }
+            Self::Zookeeper { .. } | Self::File { path: _ } => Ok(None),
+        }
+    }
 }
 
 impl fmt::Display for SourceSettings {

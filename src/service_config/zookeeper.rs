@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::listing::{Entry, Listing, RawDefinition};
+use super::settings::SourceSettings;
 use super::{Listings, SourceError, publish};
 use crate::document::Format;
-use crate::engine::printable::printable;
 use crate::zookeeper::{Access, Children, ConnectString, Ensembles, NodePath};
 
 pub(super) async fn follow(
@@ -33,7 +33,7 @@ pub(super) async fn follow(
 
 fn listing(children: &Children, servers: &ConnectString, path: &NodePath) -> Listing {
     let entry = |name: &str, data: &Arc<[u8]>| {
-        let origin = format!("zookeeper {servers} {path}/{}", printable(name));
+        let origin = SourceSettings::origin_of(servers, path, name);
         let definition = RawDefinition { data: Arc::clone(data), format: Format::Json, origin };
         (name.to_owned(), Entry::Definition(definition))
     };

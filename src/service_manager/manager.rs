@@ -18,10 +18,7 @@ use crate::engine::risk::Allowed;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::panics::{Panicked, caught};
 use crate::service_config::{self, Listing, SourceSettings};
-use crate::watcher::{
-    self, HostNames, LastAddresses, Registries, ServerList, ServerSet, last_addresses, publisher,
-};
-use crate::zookeeper::{Access, Ensembles};
+use crate::watcher::{self, LastAddresses, Registries, ServerList, ServerSet, last_addresses, publisher};
 
 /// How long a task that panicked stays down.
 const PANIC_WAIT: Duration = Duration::from_secs(5);
@@ -81,21 +78,15 @@ struct Closed;
 impl Manager {
     pub(super) fn new(
         sources: Vec<SourceSettings>,
-        host_names: HostNames,
+        registries: Registries,
         allowed: Allowed,
         memory: Memory,
         events: mpsc::Sender<RegistryEvent>,
     ) -> Self {
         let (messages, inbox) = mpsc::channel(64);
-        let access = sources.iter().filter_map(|source| match source {
-            SourceSettings::Zookeeper { servers, path: _, access } => {
-                (*access != Access::default()).then(|| (servers.clone(), access.clone()))
-            }
-            SourceSettings::File { path: _ } => None,
-        });
         Self {
             started: Instant::now(),
-            registries: Registries { ensembles: Ensembles::default(), access: access.collect(), host_names },
+            registries,
             catalog: Catalog::new(sources.len(), memory.listing(), allowed),
             recall_at: memory.recall_after.map(|wait| Instant::now() + wait),
             remembered: memory.services,
@@ -196,7 +187,7 @@ impl Manager {
                 let mut addresses = LastAddresses::new();
                 if let Some(remembered) = self.remembered.remove(name.as_str()) {
                     addresses = last_addresses(&remembered.servers);
-                    if let Some(servers) = remembered.watched(&spec) {
+                    if let Some(servers) = remembered.watched(&name, &spec) {
                         self.tell(RegistryEvent::Remembered { name: name.clone(), servers }).await?;
                     }
                 }

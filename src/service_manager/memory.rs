@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::engine::risk::Risk;
 use crate::engine::server::Server;
-use crate::engine::service::ServiceSpec;
+use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{Entry, Listing, RawDefinition, parse};
 
 /// The last good topology of an earlier run.
@@ -38,11 +38,11 @@ impl Memory {
 impl Remembered {
     /// Its servers that came from where `spec` looks for them, if it is still the same place. Those that `spec` names itself
     /// by their host are none of them.
-    pub(super) fn watched(mut self, spec: &ServiceSpec) -> Option<Vec<Server>> {
+    pub(super) fn watched(mut self, service: &ServiceName, spec: &ServiceSpec) -> Option<Vec<Server>> {
         // Whether it is still allowed is another's question.
         let all = Risk::WORDS.map(|(_, risk)| risk).into();
-        let same =
-            parse(&self.definition, &all).is_ok_and(|definition| definition.spec.watcher == spec.watcher);
+        let same = parse(service, &self.definition, &all)
+            .is_ok_and(|definition| definition.spec.watcher == spec.watcher);
         self.servers.retain(|server| {
             server.host().is_none() || spec.fixed_servers.iter().all(|fixed| fixed.name() != server.name())
         });

@@ -21,7 +21,7 @@ use crate::engine::risk::Allowed;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_config::{RawDefinition, SourceSettings, UnknownKey};
-use crate::watcher::{HostNames, ServerSet};
+use crate::watcher::{Registries, ServerSet};
 
 /// What the registries say, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,10 +84,10 @@ pub enum RegistryEvent {
 /// this is dropped, which stops everything.
 pub async fn run(
     sources: Vec<SourceSettings>,
-    host_names: HostNames,
+    registries: Registries,
     allowed: Allowed,
     memory: Memory,
     events: mpsc::Sender<RegistryEvent>,
 ) {
-    manager::Manager::new(sources, host_names, allowed, memory, events).run().await;
+    manager::Manager::new(sources, registries, allowed, memory, events).run().await;
 }

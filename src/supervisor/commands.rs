@@ -51,6 +51,7 @@ impl Supervisor {
             }
             Command::Events(_) => asker.answer(Answer::Events(self.historian.reader())),
             Command::Metrics => self.answer_metrics(asker),
+            Command::Origin { service, server } => self.tell_origin(&service, server, asker),
             Command::Confirm { service } => {
                 self.confirm(&service, asker);
                 return Some(Input::Tick);

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::feeds::registry_input;
 use super::prepare::StartError;
-use super::settings::{host_names, reconciler_settings, sources};
+use super::settings::{reconciler_settings, registries, sources};
 use super::{Clock, REGISTRY_QUEUE};
 use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -84,9 +84,11 @@ impl DryRun {
             drop(reconciler.handle(Input::Includes(files), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
+        let sources = sources(config)?;
+        let registries = registries(config, &sources);
         let registries = tokio::spawn(service_manager::run(
-            sources(config)?,
-            host_names(config),
+            sources,
+            registries,
             config.safety.allow_options.clone(),
             Memory::default(),
             events,
@@ -128,6 +130,11 @@ impl DryRun {
     /// Why services that were understood don't go ahead.
     pub fn obstacles(&self) -> &BTreeMap<ServiceName, Obstacle> {
         self.reconciler.obstacles()
+    }
+
+    /// What would run out, or nearly, and what to do.
+    pub fn limits(&self) -> impl Iterator<Item = &str> {
+        self.reconciler.limits().iter().map(|warning| warning.text.as_str())
     }
 
     /// Takes what `HAProxy` has against the configuration, and leaves the services out that are to blame. `false` when no

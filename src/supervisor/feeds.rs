@@ -5,7 +5,7 @@ use tokio::task::AbortHandle;
 
 use super::REGISTRY_QUEUE;
 use super::remember::recall;
-use super::settings::host_names;
+use super::settings::registries;
 use crate::config::Config;
 use crate::engine::include::Includes;
 use crate::engine::reconciler::Input;
@@ -13,28 +13,37 @@ use crate::include_files::Follower;
 use crate::panics::caught;
 use crate::service_config::SourceSettings;
 use crate::service_manager::{self, RegistryEvent};
+use crate::watcher::Registries;
 
 /// The tasks that follow all that is outside; they end with the value.
 pub(super) struct Feeds {
     /// Closed when the task behind it has panicked.
     pub(super) registry: mpsc::Receiver<RegistryEvent>,
     pub(super) includes: mpsc::Receiver<Includes>,
+    /// What is shared with those tasks, while there are any.
+    pub(super) registries: Option<Registries>,
     tasks: Vec<AbortHandle>,
 }
 
 impl Feeds {
     /// Nothing is followed.
     pub(super) fn none() -> Self {
-        Self { registry: mpsc::channel(1).1, includes: mpsc::channel(1).1, tasks: Vec::new() }
+        Self {
+            registry: mpsc::channel(1).1,
+            includes: mpsc::channel(1).1,
+            registries: None,
+            tasks: Vec::new(),
+        }
     }
 
     /// Follows everything from its beginning, with what is there of the included files.
     pub(super) fn start(config: &Config, sources: Vec<SourceSettings>) -> (Self, Option<Includes>) {
         let (events, registry) = mpsc::channel(REGISTRY_QUEUE);
         let memory = recall(&config.state_dir, config.safety.startup_timeout);
-        let registries = service_manager::run(
+        let registries = registries(config, &sources);
+        let following = service_manager::run(
             sources,
-            host_names(config),
+            registries.clone(),
             config.safety.allow_options.clone(),
             memory,
             events,
@@ -43,10 +52,10 @@ impl Feeds {
         let first = follower.look();
         let (out, includes) = mpsc::channel(1);
         let tasks = vec![
-            tokio::spawn(caught("registries", registries)).abort_handle(),
+            tokio::spawn(caught("registries", following)).abort_handle(),
             tokio::spawn(follower.follow(out)).abort_handle(),
         ];
-        (Self { registry, includes, tasks }, first)
+        (Self { registry, includes, registries: Some(registries), tasks }, first)
     }
 }
 

@@ -10,6 +10,7 @@ mod history;
 mod http_desk;
 mod metrics;
 mod operator_drains;
+mod origins;
 pub mod prepare;
 mod remember;
 mod replacement;
@@ -298,7 +299,7 @@ impl Supervisor {
         let mut is_outcome = false;
         if let Input::Done(outcome) = &input {
             is_outcome = true;
-            self.status_desk.note_outcome(now);
+            self.status_desk.note_outcome(outcome, now);
             if let Some(change) = self.historian.note_outcome(outcome, now) {
                 self.status_desk.note_change(change.number, &change.services);
                 self.totals.note_change(&change, outcome);

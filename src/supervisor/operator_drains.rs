@@ -17,6 +17,7 @@ use crate::engine::report::Drained;
 use crate::engine::server::ServerName;
 use crate::engine::service::ServiceName;
 use crate::haproxy::config_file::{ConfigFileError, write_atomically};
+use crate::own_files;
 
 const NAME: &str = "drains.json";
 const SET_ASIDE: &str = "drains.json.damaged";
@@ -131,7 +132,7 @@ fn write(state_dir: &Path, saved: &Saved) -> Result<(), DrainsError> {
 
 fn load(state_dir: &Path) -> Result<Saved, DrainsError> {
     let path = state_dir.join(NAME);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match own_files::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Saved::new()),
         Err(source) => return Err(DrainsError::Unreadable { path, source }),

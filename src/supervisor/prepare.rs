@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Display;
-use std::fs::{DirBuilder, File};
+use std::fs::{DirBuilder, File, Metadata};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,7 @@ use crate::haproxy::check::{CheckError, discover_version};
 use crate::haproxy::check_text::check_text;
 use crate::haproxy::control_socket::remove_stale_control_sockets;
 use crate::haproxy::listen_sockets::{ListenError, ListenSockets};
+use crate::own_files;
 use crate::process::reaper::{Reaper, ReaperError};
 use crate::supervisor::handover::exec::VARIABLE as HANDOVER_VARIABLE;
 use crate::systemd;
@@ -162,13 +163,7 @@ pub fn tidy_up(config: &Config) {
 pub async fn lock(runtime_dir: &Path) -> Result<Locked, StartError> {
     let path = runtime_dir.join(LOCK);
     let unavailable = |source| StartError::Lock { path: path.clone(), source };
-    let mut file = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(LOCK_MODE)
-        .open(&path)
-        .map_err(unavailable)?;
+    let mut file = own_files::open_or_create(&path, LOCK_MODE).map_err(unavailable)?;
     let began = Instant::now();
     loop {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -236,7 +231,20 @@ fn make_directory(key: &'static str, path: &Path) -> Result<(), StartError> {
         .recursive(true)
         .mode(DIRECTORY_MODE)
         .create(path)
-        .map_err(|source| StartError::Directory { key, path: path.to_owned(), source })
+        .map_err(|source| StartError::Directory { key, path: path.to_owned(), source })?;
+    if std::fs::metadata(path).is_ok_and(|metadata| is_others(&metadata)) {
+        warn!(
+            key,
+            directory = %path.display(),
+            "others may replace what is in this directory; give it to this user alone (chown, chmod 700)"
+        );
+    }
+    Ok(())
+}
+
+/// Whether others may rename and replace what is in a directory; where it is sticky, as /tmp is, they may not.
+fn is_others(directory: &Metadata) -> bool {
+    directory.permissions().mode() & 0o1002 == 0o0002 || !own_files::is_ours(directory)
 }
 
 /// Each listen socket takes up to three files here, each connection two in `HAProxy`, which inherits the limit.

@@ -18,8 +18,9 @@ use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::http::Access;
+use crate::process::resources::resources;
 use crate::service_config::SourceSettings;
-use crate::watcher::HostNames;
+use crate::watcher::{HostNames, Registries};
 
 /// After the sources' time is up, what is remembered of their services takes a moment to arrive.
 const RECALL_TIME: Duration = Duration::from_millis(250);
@@ -48,6 +49,7 @@ pub fn reconciler_settings(
         min_interval: config.reload.min_interval,
         startup_timeout: config.safety.startup_timeout + RECALL_TIME,
         outage: config.safety.outage,
+        resources: resources(),
     })
 }
 
@@ -104,10 +106,14 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
     config.service_config.iter().map(source).collect()
 }
 
-/// How host names of servers are looked up.
-pub fn host_names(config: &Config) -> HostNames {
+/// What watchers share.
+pub fn registries(config: &Config, sources: &[SourceSettings]) -> Registries {
     // The other half is for what follows: a first set must be there when the start goes on.
-    HostNames { names: Names::default(), first_wait: config.safety.startup_timeout / 2 }
+    let first_wait = config.safety.startup_timeout / 2;
+    Registries::new(
+        sources.iter().filter_map(SourceSettings::access),
+        HostNames { names: Names::default(), first_wait },
+    )
 }
 
 /// What tells the `HAProxy` at `path`, which may be a name on `PATH`, from one that is installed in its place; `None` when it can't
@@ -132,5 +138,78 @@ fn operators_socket(config: &Config) -> Result<UnixPath, StartError> {
         Ok(BindAddress::Unix(path)) => Ok(path),
         Ok(BindAddress::Ip(_)) => Err(StartError::value("haproxy.socket_path", &"it is no path")),
         Err(error) => Err(StartError::value("haproxy.socket_path", &error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::engine::any_text::any_line;
+    use crate::engine::own_section::assert_two_sections;
+
+    /// What is taken renders to the sections `global` and `defaults`.
+    fn check(yml: &str) -> Result<bool, TestCaseError> {
+        let password = |name: &str| (name == "ZK_AUTH").then(|| "me:s3cret".to_owned());
+        match Config::parse(yml.as_bytes(), &password) {
+            Ok(config) => {
+                let shown = format!("{config:?}");
+                prop_assert!(!shown.contains("s3cret"), "{shown}");
+                if let Ok(settings) = reconciler_settings(&config, HaproxyVersion::new(3, 0, 0)) {
+                    assert_two_sections(&settings.base);
+                }
+                Ok(true)
+            }
+            Err(errors) => {
+                prop_assert!(!errors.is_empty());
+                for error in errors {
+                    let text = error.to_string();
+                    prop_assert!(!text.chars().any(char::is_control) && !text.contains("s3cret"), "{text:?}");
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    const GOOD: &str = "haproxy: {path: /haproxy, global: [maxconn 4096], defaults: [\"mode http\"], socket_path: /run/s}\n\
+        service_config:\n- type: zookeeper\n  servers: zk:1,[::1]:2/c\n  path: /s # c\n  auth: &a {scheme: digest, credentials: ${ZK_AUTH}}\n\
+        - {type: file, path: \"/x${COUNT:-y}\"}\nreload:\n  min_interval: 1s\nlog: {level: info}\n";
+
+    #[test]
+    fn the_good_file_is_good() {
+        assert!(check(GOOD).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn any_lines_of_proxymgr_yml_stay_in_their_sections(
+            global in proptest::collection::vec(any_line(), 0..3),
+            defaults in proptest::collection::vec(any_line(), 0..3),
+            socket in "/[ -~]{0,9}",
+        ) {
+            let haproxy = json!({"path": "/haproxy", "global": global, "defaults": defaults, "socket_path": socket});
+            check(&json!({"haproxy": haproxy, "service_config": {"type": "file", "path": "/s"}}).to_string())?;
+        }
+
+        #[test]
+        fn any_damage_to_a_good_proxymgr_yml_is_taken_or_refused(
+            cuts in proptest::collection::vec(
+                (any::<prop::sample::Index>(), "[-\\[\\]{}:,#&*!|>'\"%@`$\\\\~ \t\n\u{0}\u{85}\u{feff}é<?0-9a-z]{0,4}"), 1..6),
+        ) {
+            let mut text: Vec<char> = GOOD.chars().collect();
+            for (at, with) in cuts {
+                let at = at.index(text.len());
+                let end = (at + with.chars().count() / 2).min(text.len());
+                text.splice(at..end, with.chars());
+            }
+            check(&text.into_iter().collect::<String>())?;
+        }
+
+        #[test]
+        fn any_bytes_are_a_proxymgr_yml_or_are_refused(bytes in ".{0,200}") {
+            check(&bytes)?;
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::engine::printable::printable;
 use crate::engine::server::{Server, Weight};
 use crate::engine::server_options::NodeWords;
 use crate::haproxy::config_file::{ConfigFileError, stream_atomically};
+use crate::own_files;
 use crate::service_config::{Format, RawDefinition};
 use crate::service_manager::Remembered;
 
@@ -101,7 +102,7 @@ pub(super) fn save(state_dir: &Path, topology: &Topology) -> Result<(), ConfigFi
 /// When it can't be used; it is then set aside for those who want to look at it.
 pub(super) fn load(state_dir: &Path) -> Result<BTreeMap<String, Remembered>, SnapshotError> {
     let path = state_dir.join(NAME);
-    let text = match std::fs::read_to_string(&path) {
+    let text = match own_files::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(source) => return Err(SnapshotError::Unreadable { path, source }),

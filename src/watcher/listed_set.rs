@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::server_set::SkippedEntry;
 use crate::engine::host_name::HostName;
-use crate::engine::listed_server::ListedServer;
+use crate::engine::listed_server::{ListedServer, MAX_SERVERS};
 
 /// The servers, and what couldn't be read as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,17 +14,14 @@ pub struct ListedSet {
 }
 
 impl ListedSet {
-    /// The most servers of one service: with more a reload takes seconds, which all services would wait for.
-    pub const MAX_SERVERS: usize = 10_000;
-
     /// A set in which neither order nor repetition makes a difference. Of too many servers the first are taken, as they are
     /// sorted.
     pub fn new(mut servers: Vec<ListedServer>, mut skipped: Vec<SkippedEntry>) -> Self {
         servers.sort_unstable();
         servers.dedup();
-        if let Some(more) = servers.len().checked_sub(Self::MAX_SERVERS).filter(|more| *more > 0) {
-            servers.truncate(Self::MAX_SERVERS);
-            let reason = format!("a service has at most {} servers; split it", Self::MAX_SERVERS);
+        if let Some(more) = servers.len().checked_sub(MAX_SERVERS).filter(|more| *more > 0) {
+            servers.truncate(MAX_SERVERS);
+            let reason = format!("a service has at most {MAX_SERVERS} servers; split it");
             skipped.push(SkippedEntry::new(&format!("the last {more} servers"), &reason));
         }
         skipped.sort_unstable();

@@ -17,6 +17,7 @@ mod listed_set;
 mod locate;
 mod lookups;
 mod node_format;
+mod origin;
 mod publisher;
 mod server_set;
 mod updates;
@@ -30,6 +31,7 @@ pub use drive::drive;
 pub use file::FileWatcher;
 pub use host_addresses::{LastAddresses, last_addresses};
 pub use listed_set::ListedSet;
+pub use origin::{Origin, origin_of};
 pub use publisher::{Publisher, publisher};
 pub use server_set::{ServerSet, SkippedEntry};
 pub use updates::{Updates, updates};
@@ -75,6 +77,12 @@ pub struct Registries {
 }
 
 impl Registries {
+    /// No session yet; credentials and TLS count for watchers of the same ensemble too.
+    pub fn new(access: impl Iterator<Item = (ConnectString, Access)>, host_names: HostNames) -> Self {
+        let access = access.filter(|(_, access)| *access != Access::default()).collect();
+        Self { ensembles: Ensembles::default(), access, host_names }
+    }
+
     /// How the ensemble of `servers` is spoken with.
     fn access_to(&self, servers: &ConnectString) -> Access {
         let same = |(known, _): &&(ConnectString, Access)| known.hosts() == servers.hosts();

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use zookeeper_client::Client;
+
 use super::access::Access;
 use super::children::ChildrenWatch;
 use super::connect_string::ConnectString;
@@ -23,6 +25,12 @@ struct SessionKey {
     access: Access,
 }
 
+impl SessionKey {
+    fn of(servers: &ConnectString, access: &Access) -> Self {
+        Self { hosts: servers.hosts().to_owned(), access: access.clone() }
+    }
+}
+
 impl Ensembles {
     /// No session yet.
     pub fn new() -> Self {
@@ -41,7 +49,7 @@ impl Ensembles {
         path: &NodePath,
         name_suffices: Option<NameSuffices>,
     ) -> ChildrenWatch {
-        let key = SessionKey { hosts: servers.hosts().to_owned(), access: access.clone() };
+        let key = SessionKey::of(servers, access);
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.retain(|_, same| {
             same.retain(|session| session.strong_count() > 0);
@@ -59,6 +67,13 @@ impl Ensembles {
         let watch = session.begin(&path, name_suffices);
         sessions.entry(key).or_default().push(Arc::downgrade(&session));
         watch
+    }
+
+    /// A client of a session that is connected.
+    pub(super) fn client(&self, servers: &ConnectString, access: &Access) -> Option<Client> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = sessions.get(&SessionKey::of(servers, access))?;
+        same.iter().filter_map(Weak::upgrade).find_map(|session| session.client())
     }
 }
 

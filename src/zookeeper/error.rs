@@ -34,6 +34,9 @@ pub enum ZookeeperError {
         /// Why, with what to do.
         reason: String,
     },
+    /// No server is connected to at this moment.
+    #[error("no server of the ensemble is connected to now; the log tells more")]
+    Disconnected,
     /// No answer in time.
     #[error("no answer within {} s", .0.as_secs())]
     NoAnswer(Duration),

@@ -54,6 +54,14 @@ impl NodePath {
         &*self.0 == "/"
     }
 
+    /// The path of the node `name` below this one.
+    ///
+    /// # Errors
+    /// When `name` holds what `ZooKeeper` doesn't take.
+    pub fn below(&self, name: &str) -> Result<Self, NodePathError> {
+        Self::parse(&self.child(name))
+    }
+
     /// The path of `below`, which is meant from here.
     pub(super) fn join(&self, below: &Self) -> Self {
         match (self.is_root(), below.is_root()) {

@@ -86,6 +86,11 @@ impl Session {
         Self { handle: SessionHandle { hosts, link, suspects }, trees: Mutex::default(), keeper }
     }
 
+    /// The client, while it is connected.
+    pub(super) fn client(&self) -> Option<Client> {
+        self.handle.link.borrow().as_ref().map(|link| link.client.clone())
+    }
+
     /// Joins those who follow `path` already, if any do.
     pub(super) fn join(&self, path: &NodePath, name_suffices: Option<NameSuffices>) -> Option<ChildrenWatch> {
         let trees = self.trees.lock().unwrap_or_else(PoisonError::into_inner);

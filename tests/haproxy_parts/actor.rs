@@ -139,6 +139,7 @@ impl Bench {
             reasons: BTreeSet::from([ReloadReason::Start]),
             first: Vec::new(),
             config: self.renderer.render(&after),
+            maxconn: None,
             before: self.applied.clone(),
             after: after.clone(),
         };

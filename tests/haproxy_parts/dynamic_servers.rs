@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use proxymgr::engine::capability::{CannotAdd, Capability};
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::LineEnd;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::haproxy::check::discover_version;
 
@@ -67,7 +67,7 @@ fn believed(capability: Capability, options: &str) -> bool {
         bind_options: None,
         own_bind_options: BTreeMap::new(),
         listen_options: Vec::new(),
-        server_options: vec![OptionLine::parse(options).unwrap()],
+        server_options: vec![LineEnd::parse(options).unwrap()],
     };
     match capability.dynamic_server(&base, &section) {
         Ok(_) => true,

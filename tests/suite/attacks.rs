@@ -219,6 +219,7 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
         ),
         ("return", lines(&["mode http\r\nlisten evil"]), Refused("control character \\r")),
         ("separator", lines(&["mode http\u{2028}listen evil"]), Quarantined("mode")),
+        ("ended", lines(&["listen\\x00x evil", "bind :1234"]), Refused("control character \\x00")),
         ("no", lines(&["no listen evil"]), Refused("'listen' begins a section")),
         ("if", lines(&["\\x2eif true"]), Refused("preprocessor")),
         (
@@ -243,6 +244,8 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
         ("filebind", with(json!({"bind": format!("unix@{root}/secret")})), used()),
         ("socketline", lines(&["stats socket /tmp/x level admin"]), Quarantined("stats")),
         ("reach", lines(&[&format!("server x unix@{stats}")]), Refused("local-socket")),
+        ("alias", lines(&[&format!("server x uxst@{stats}")]), Refused("local-socket")),
+        ("stream", lines(&[&format!("server x stream+{stats}")]), Refused("local-socket")),
         ("zero", with(json!({"port": 0})), Refused("it must be 1 to 65535")),
         ("many", with(json!({"port": 99_999})), Refused("it must be 1 to 65535")),
         // Files and secrets of others.
@@ -257,6 +260,19 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
             Refused("environment"),
         ),
         ("page", lines(&[&format!("err\\x6frfile 503 {root}/secret")]), Refused("error-file")),
+        ("pagex", lines(&[&format!("errorfile\\x00x 503 {root}/secret")]), Refused("control character")),
+        // HAProxy would quote the line that names no certificate.
+        (
+            "quoted",
+            with(json!({"bind_options": format!("ssl crt-list {root}/secret")})),
+            Refused("certificate-list"),
+        ),
+        ("list", with(json!({"type": "file", "file": format!("{root}/secret")})), Harmless),
+        // What another service counts and stores.
+        ("track", lines(&["http-request track-sc0 src table victim"]), Refused("other-section")),
+        ("store", lines(&["stick on src table victim"]), Refused("other-section")),
+        ("count", lines(&["acl a src_inc_gpc0(victim) gt 0"]), Refused("other-section")),
+        ("variable", lines(&["http-request set-var(proc.x) int(1)"]), Refused("shared-state")),
         (
             "certificate",
             with(json!({"bind_options": format!("ssl crt {root}/secret")})),

@@ -20,6 +20,7 @@ const GROUND: &[&str] = &[
     "systemd",
     "panics",
     "unix_listener",
+    "own_files",
     "engine",
 ];
 
@@ -50,6 +51,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("systemd", &[]),
     ("panics", &["engine"]),
     ("unix_listener", &[]),
+    ("own_files", &[]),
     ("engine", &[]),
 ];
 

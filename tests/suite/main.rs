@@ -8,6 +8,7 @@
     reason = "a test that can't go on has failed, and says where"
 )]
 
+mod accepted_definitions;
 mod accepted_lines;
 mod after_crash;
 mod attacks;
@@ -33,15 +34,19 @@ mod init_process;
 mod layers;
 mod lifecycle;
 mod load_client;
+mod long_lines;
 mod metrics;
+mod monitoring;
 mod no_change;
 mod node_formats;
 mod not_ended;
 mod open_files;
 mod operate;
 mod original_readme;
+mod other_sections;
 mod page;
 mod proxymgr_yml;
+mod readme_commands;
 mod referring_services;
 mod registry_zookeeper;
 mod reloads;
@@ -50,12 +55,14 @@ mod replacements;
 mod signals;
 mod snapshot;
 mod socket_activation;
+mod socket_under_fire;
 mod static_balance;
 mod status;
 mod support;
 mod systemd;
 mod upgrade;
 mod versions;
+mod why_origin;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;

@@ -6,7 +6,7 @@ use proxymgr::dns::Names;
 use proxymgr::engine::risk::Allowed;
 use proxymgr::service_config::SourceSettings;
 use proxymgr::service_manager::{self, Memory, RegistryEvent};
-use proxymgr::watcher::HostNames;
+use proxymgr::watcher::{HostNames, Registries};
 use proxymgr::zookeeper::{Access, Auth, Children, ChildrenWatch, ConnectString, Ensembles, NodePath};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -14,8 +14,9 @@ use zookeeper_client::{Acls, Client, CreateMode};
 
 use super::support::zookeeper::ZookeeperServer;
 
-fn host_names() -> HostNames {
-    HostNames { names: Names::default(), first_wait: Duration::from_secs(5) }
+fn registries() -> Registries {
+    let host_names = HostNames { names: Names::default(), first_wait: Duration::from_secs(5) };
+    Registries::new(std::iter::empty(), host_names)
 }
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -269,7 +270,7 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
     let manager = tokio::spawn(service_manager::run(
         vec![source],
-        host_names(),
+        registries(),
         Allowed::new(),
         Memory::default(),
         sender,
@@ -321,7 +322,7 @@ async fn an_ensemble_that_lost_its_data_removes_no_service() {
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
     let manager = tokio::spawn(service_manager::run(
         vec![source],
-        host_names(),
+        registries(),
         Allowed::new(),
         Memory::default(),
         sender,
@@ -357,7 +358,7 @@ async fn a_new_server_node_is_published_within_milliseconds() {
     let source = SourceSettings::Zookeeper { servers: servers(&server), path, access: Access::default() };
     let manager = tokio::spawn(service_manager::run(
         vec![source],
-        host_names(),
+        registries(),
         Allowed::new(),
         Memory::default(),
         sender,

@@ -240,7 +240,7 @@ fn why_tells_where_a_server_is_from_and_what_was_last_done() {
     for part in [
         "    address       ",
         "    definition    ",
-        "web.json; taken ",
+        "web.json (written 20",
         "    servers from  file ",
         "; changed ",
     ] {
@@ -326,7 +326,12 @@ fn a_dead_haproxy_is_told() {
     let asked = Instant::now();
     let hangs = status(&setup.paths);
     assert!(asked.elapsed() < SOON);
-    assert_eq!((&hangs["haproxy"]["pid"], hangs["haproxy"]["problem"].is_string()), (&Value::Null, true));
+    assert_eq!(
+        (&hangs["haproxy"]["pid"], hangs["haproxy"]["problem"].is_string()),
+        (&Value::Null, true),
+        "of {}: {hangs}",
+        haproxy.pid
+    );
     assert_eq!(servers(service(&hangs, "web")), [("unknown".to_owned(), String::new())]);
     assert!(said(&setup.paths, &["status"]).stdout.contains("it does not answer"));
     haproxy.signal(Signal::SIGKILL);

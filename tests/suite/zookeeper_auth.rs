@@ -6,9 +6,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::support::backend::Backends;
+use super::support::control::said_of;
 use super::support::deadline::eventually;
 use super::support::ports::free_port;
-use super::support::proxymgr::Proxymgr;
+use super::support::proxymgr::{Proxymgr, command};
 use super::support::proxymgr_setup::Setup;
 use super::support::requests::{local, wait_for_backends, wait_for_refusal};
 use super::support::zookeeper::ZookeeperServer;
@@ -22,7 +23,9 @@ fn start(zookeeper: &ZookeeperServer, credentials: &str) -> Proxymgr {
         "type": "zookeeper", "servers": zookeeper.address(), "path": "/service_config",
         "auth": {"scheme": "digest", "credentials": "${ZK_AUTH}"},
     });
-    let setup = Setup::new().section("service_config", source).variable("ZK_AUTH", credentials);
+    // Each packet to ZooKeeper and each step of each part is told.
+    let setup = Setup::new().section("service_config", source).variable("PROXYMGR_LOG", "trace");
+    let setup = setup.variable("ZK_AUTH", credentials);
     setup.section("safety", json!({"startup_timeout": "1s", "allow_options": ["environment"]})).start()
 }
 
@@ -50,7 +53,26 @@ fn nothing_tells_the_password(proxymgr: &Proxymgr) {
         assert!(!holds(&environment), "in the environment of {:?}", child.arguments());
     }
     assert!(read > 0, "the serving HAProxy is read");
-    assert!(!holds(&fs::read(&proxymgr.paths.haproxy_cfg).unwrap()));
+    // What it writes, and what its commands print.
+    for directory in [&proxymgr.paths.root, &proxymgr.paths.state_dir, &proxymgr.paths.runtime_dir] {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            let text = if path.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
+            assert!(!holds(&text), "{}", path.display());
+        }
+    }
+    let credentials = format!("proxymgr:{PASSWORD}");
+    for words in ["status", "status --json", "why web", "check", "check --json", "render", "render --diff"] {
+        let yml = &proxymgr.paths.proxymgr_yml;
+        let mut command = command();
+        command.args(words.split(' ')).arg("-c").arg(yml).env("ZK_AUTH", &credentials);
+        let said = said_of(command.env("PROXYMGR_LOG", "trace"));
+        assert!(!holds(said.stdout.as_bytes()) && !holds(said.stderr.as_bytes()), "{words}: {said:?}");
+        assert!(
+            !said.stdout.is_empty() || !said.stderr.is_empty() || words == "render --diff",
+            "{words}: {said:?}"
+        );
+    }
 }
 
 #[test]

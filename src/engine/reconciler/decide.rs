@@ -48,6 +48,12 @@ impl Reconciler {
             self.taken_over = false;
             self.recall(effects);
             self.timing.servers_changed(now);
+            if let Some(applied) = self.applied.clone() {
+                let runs = self.renderer.render(&applied);
+                self.note_limits(&runs, &applied.base, effects);
+                // What it was started with is not known any more.
+                self.loaded_size = self.size;
+            }
             effects.push(Effect::Ready);
         }
     }
@@ -93,6 +99,8 @@ impl Reconciler {
         } else if self.timing.compare_at <= now {
             self.under_way = Some(UnderWay::Compare);
             effects.push(Effect::Order(Order::Compare));
+        } else if self.doubts.await_comparison() {
+            // Nothing is sent again without a look in between.
         } else if due(self.timing.changes.due())
             || due(self.reload_due())
             || due(self.quarantine.next_try())
@@ -118,7 +126,7 @@ impl Reconciler {
             replay(&plan, applied, &desired).serves(&desired),
             "{plan:?} does not lead to {desired:?}"
         );
-        match plan {
+        match self.with_room_for_checks(plan) {
             Plan::Unchanged => {}
             Plan::Runtime(commands) => {
                 self.order_apply(commands, true, effects);
@@ -139,6 +147,9 @@ impl Reconciler {
 
     pub(super) fn running_deadline(&self) -> Option<Moment> {
         let timing = &self.timing;
+        if self.doubts.await_comparison() {
+            return timing.repair_at().into_iter().chain([timing.compare_at]).min();
+        }
         let retries = [self.quarantine.next_try(), self.includes.next_try()];
         let others = [timing.changes.due(), self.reload_due(), timing.repair_at()];
         let chores = [timing.rewrite_at, timing.sweep_at];
@@ -268,27 +279,42 @@ impl Reconciler {
         self.last_start = Start::AsWanted;
         let after = AppliedState::loaded(&desired, self.applied.as_ref());
         let config = self.renderer.render(&after);
-        let before = self.applied.clone();
+        self.note_limits(&config, &after.base, effects);
+        let maxconn = self.limits.maxconn;
+        // What such a server was told last may still come, and is no operator's doing.
+        let before = self.applied.as_ref().map(|applied| self.doubts.without_the_doubtful(applied));
         // Servers that are gone get nothing from now on; all else comes with the new process.
-        let first = meanwhile.into_iter().filter(RuntimeCommand::concerns_draining).collect();
+        let first: Vec<_> = meanwhile.into_iter().filter(RuntimeCommand::concerns_draining).collect();
         effects.push(Effect::Notice(Notice::Reloading(reasons.clone())));
-        self.under_way = Some(UnderWay::Reload { desired, config: config.clone() });
-        effects.push(Effect::Order(Order::Reload { reasons, first, config, before, after }));
+        self.under_way = Some(UnderWay::Reload { desired, config: config.clone(), first: first.clone() });
+        effects.push(Effect::Order(Order::Reload { reasons, first, config, maxconn, before, after }));
     }
 
     fn order_apply(&mut self, commands: Vec<RuntimeCommand>, writes_config: bool, effects: &mut Vec<Effect>) {
         let Some(applied) = &self.applied else { return };
         let after = replay_commands(&commands, applied);
+        let closes = commands.iter().filter_map(|command| match command {
+            RuntimeCommand::ShutdownFrontend(name) => {
+                Some((name.clone(), applied.services.get(name)?.section.listen.clone()))
+            }
+            RuntimeCommand::AddServer(_)
+            | RuntimeCommand::EnableCheck { .. }
+            | RuntimeCommand::Server { .. } => None,
+        });
+        let closes = closes.collect();
         let config = writes_config.then(|| self.renderer.render(&after));
-        let closes = commands.iter().any(|command| matches!(command, RuntimeCommand::ShutdownFrontend(_)));
-        let listen =
-            closes.then(|| after.serving().flat_map(|(_, service)| service.section.listen.clone()).collect());
+        if let Some(config) = &config {
+            self.note_limits(config, &after.base, effects);
+        }
+        if writes_config {
+            self.timing.rewrite_at = None;
+        }
         if !commands.is_empty() && writes_config {
             let texts = commands.iter().map(ToString::to_string).collect();
             effects.push(Effect::Notice(Notice::Applying(texts)));
         }
         self.under_way = Some(UnderWay::Apply { commands: commands.clone(), writes_config });
-        effects.push(Effect::Order(Order::Apply { config, commands, listen }));
+        effects.push(Effect::Order(Order::Apply { config, commands, closes }));
     }
 
     /// Tries to delete the servers that left; haproxy.cfg doesn't hold them any more.

@@ -13,7 +13,8 @@ use crate::engine::service::ServiceName;
 use crate::engine::state::DesiredState;
 
 /// The reason of those that wait for their turn.
-const WAITS: &str = "HAProxy takes no configuration with the new definitions; this one waits for its turn to be tried";
+const WAITS: &str =
+    "HAProxy takes no configuration with the new definitions; this one waits for its turn to be tried";
 
 /// The parts that wait, the next one last.
 #[derive(Debug, Default)]

@@ -16,16 +16,19 @@
 //! One order is under way at a time; meanwhile only what is wanted moves. Each input is followed by a look at everything
 //! that is due, so an order's end starts the next.
 
+mod death;
 mod decide;
 mod halving;
 mod includes;
 mod known;
 mod needed;
+mod notice;
 mod operator;
 mod order;
 mod outcome;
 mod refusal;
 mod report;
+mod room;
 mod timing;
 mod trials;
 
@@ -34,23 +37,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use known::Unconfirmed;
-pub use order::{Complaint, Effect, IncludesMeanwhile, Input, Notice, Order, Outcome, ReloadFailure};
+pub use notice::{IncludesMeanwhile, Notice};
+pub use order::{Complaint, Effect, Input, Order, Outcome, ReloadFailure};
 
 use halving::Halving;
 use includes::KnownIncludes;
 use known::KnownServices;
 use needed::Needed;
 use timing::Timing;
-use trials::{DEATHS, Part, Trials};
+use trials::Trials;
 
 use super::capability::Capability;
+use super::doubt::Doubts;
+use super::limits::{Limits, Resources, Warning};
 use super::moment::Moment;
 use super::outage_rules::{OutageRules, Servers};
-use super::policy::{Obstacle, Quarantine};
+use super::policy::Obstacle;
+use super::quarantine::Quarantine;
 use super::render::{Owner, Renderer};
 use super::section::Base;
 use super::server::Server;
 use super::service::{ServiceName, ServiceSpec};
+use super::size::Size;
 use super::state::{AppliedState, DesiredState};
 
 /// What the user configured.
@@ -66,6 +74,8 @@ pub struct Settings {
     pub startup_timeout: Duration,
     /// What a registry's answer may do, where a service has no rules of its own.
     pub outage: OutageRules,
+    /// What there is of files and memory.
+    pub resources: Resources,
 }
 
 /// The decider.
@@ -83,6 +93,14 @@ pub struct Reconciler {
     applied: Option<AppliedState>,
     /// Services to which the serving process refused to add a server.
     refuses_servers: BTreeSet<ServiceName>,
+    /// What the serving process was told without a reply.
+    doubts: Doubts,
+    /// What runs out with what was ordered last.
+    limits: Limits,
+    /// How much that was.
+    size: Size,
+    /// How much the serving process was started with.
+    loaded_size: Size,
     under_way: Option<UnderWay>,
     /// Why the configuration on disk doesn't say what runs.
     config_unwritten: Option<String>,
@@ -126,6 +144,8 @@ enum UnderWay {
     Reload {
         desired: DesiredState,
         config: super::render::Rendered,
+        /// What the old process is told first.
+        first: Vec<super::command::RuntimeCommand>,
     },
     Apply {
         commands: Vec<super::command::RuntimeCommand>,
@@ -148,6 +168,10 @@ impl Reconciler {
             obstacles: BTreeMap::new(),
             applied: None,
             refuses_servers: BTreeSet::new(),
+            doubts: Doubts::default(),
+            limits: Limits::default(),
+            size: Size::default(),
+            loaded_size: Size::default(),
             under_way: None,
             config_unwritten: None,
             trials: Trials::default(),
@@ -184,15 +208,18 @@ impl Reconciler {
             anew.phase = self.phase;
             anew.taken_over = true;
             anew.applied = Some(applied);
+            anew.doubts = std::mem::take(&mut self.doubts);
+            anew.limits = std::mem::take(&mut self.limits);
+            (anew.size, anew.loaded_size) = (self.size, self.loaded_size);
             anew.under_way = under_way;
         }
         anew.under_way = ordered.then(|| anew.under_way.take().unwrap_or(UnderWay::Forgotten));
         *self = anew;
     }
 
-    /// Whether no order is under way, so that what runs is known.
+    /// Whether no order is under way and every command had its reply, so that what runs is known.
     pub fn is_idle(&self) -> bool {
-        self.under_way.is_none()
+        self.under_way.is_none() && self.doubts.is_empty()
     }
 
     /// Whether something that happened may still lead to an order by itself.
@@ -268,6 +295,11 @@ impl Reconciler {
         self.known.believed()
     }
 
+    /// What runs out, or is about to.
+    pub fn limits(&self) -> &[Warning] {
+        &self.limits.warnings
+    }
+
     /// The definitions that do not go ahead.
     pub fn obstacles(&self) -> &BTreeMap<ServiceName, Obstacle> {
         &self.obstacles
@@ -328,47 +360,5 @@ impl Reconciler {
             self.timing.servers_changed(now);
             effects.push(Effect::Notice(Notice::LossTaken { service, missing }));
         }
-    }
-
-    fn take_death(&mut self, how: String, now: Moment, effects: &mut Vec<Effect>) {
-        if self.phase == Phase::Collecting {
-            // Nothing served yet; what is to be started is still being collected.
-            return;
-        }
-        self.give_up_halving();
-        let mut restart_in = self.timing.died(now);
-        let given_up = self.trials.death(now);
-        if !given_up.is_empty() {
-            self.timing.start_at = now;
-            restart_in = Duration::ZERO;
-        }
-        effects.push(Effect::Notice(Notice::Died { how: how.clone(), restart_in }));
-        self.go_back(&given_up, &how, now, effects);
-        self.timing.crash = Some(how);
-        self.phase = Phase::Down;
-        self.next_start = Start::AsBefore;
-    }
-
-    /// Refuses what was given up, so that the last good configuration is what is wanted.
-    fn go_back(&mut self, given_up: &[(Part, Duration)], how: &str, now: Moment, effects: &mut Vec<Effect>) {
-        let Some(loaded) = self.trials.loaded().filter(|_| !given_up.is_empty()) else { return };
-        for (part, wait) in given_up {
-            let until = now + *wait;
-            match part {
-                Part::Base => self.base_refused = true,
-                Part::Includes => self.includes.refuse_whole(&loaded.includes, until),
-                Part::Service(service) => {
-                    if let Some(section) = loaded.sections.get(service) {
-                        let minutes = wait.as_secs() / 60;
-                        let reason = format!(
-                            "HAProxy ended by itself {DEATHS} times soon after it came ({how}); it is tried again in {minutes} min, or when it changes"
-                        );
-                        self.quarantine.refuse(service, section.clone(), reason, Some(until));
-                    }
-                }
-            }
-        }
-        let without = given_up.iter().map(|(part, _)| part.to_string()).collect();
-        effects.push(Effect::Notice(Notice::BackToLastGood { how: how.to_owned(), without }));
     }
 }

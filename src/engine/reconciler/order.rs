@@ -1,16 +1,15 @@
 //! What goes into the reconciler and what comes out of it.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::notice::Notice;
 use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::include::Includes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::mention::mentions;
 use crate::engine::observed::Observed;
-use crate::engine::policy::Obstacle;
 use crate::engine::reload_reason::ReloadReason;
 use crate::engine::render::{Owner, Rendered};
 use crate::engine::server::Server;
@@ -68,6 +67,8 @@ pub enum Order {
         first: Vec<RuntimeCommand>,
         /// The new process's configuration.
         config: Rendered,
+        /// How many clients it may take at a time, when there are not enough files for `maxconn`.
+        maxconn: Option<u32>,
         /// What the serving process, or the last one, holds.
         before: Option<AppliedState>,
         /// What the new process is to hold.
@@ -79,8 +80,8 @@ pub enum Order {
         config: Option<Rendered>,
         /// The commands, in order.
         commands: Vec<RuntimeCommand>,
-        /// The listen sockets still needed afterwards, when some no longer are.
-        listen: Option<BTreeSet<ListenAddress>>,
+        /// The listen sockets of each frontend that is shut down; they stay open until that is certain.
+        closes: BTreeMap<ServiceName, Vec<ListenAddress>>,
     },
     /// Tell what the running process holds.
     Compare,
@@ -151,236 +152,4 @@ impl Complaint {
     pub fn mentions(&self, name: &str) -> bool {
         mentions(&self.text, name)
     }
-}
-
-/// Something to tell the operator.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Notice {
-    /// A service's definition does not go ahead.
-    Obstructed {
-        /// The service.
-        service: ServiceName,
-        /// Why.
-        obstacle: Obstacle,
-        /// Whether its last good definition serves on.
-        serves_on: bool,
-    },
-    /// A service's definition goes ahead again.
-    Cleared(ServiceName),
-    /// Included files do not go ahead.
-    IncludesRefused {
-        /// The guilty file.
-        file: String,
-        /// Why: the file, the line, and what is wrong there.
-        reason: String,
-        /// What becomes of the included files.
-        meanwhile: IncludesMeanwhile,
-    },
-    /// All included files go ahead again.
-    IncludesTaken,
-    /// A reload begins.
-    Reloading(BTreeSet<ReloadReason>),
-    /// The new process serves.
-    Reloaded(Duration),
-    /// A reload failed.
-    ReloadFailed {
-        /// Why.
-        why: String,
-        /// Whether the old process serves on.
-        serves_on: bool,
-    },
-    /// A command got an unexpected reply.
-    Unexpected {
-        /// The command's text.
-        command: String,
-        /// The reply.
-        reply: String,
-    },
-    /// The runtime commands to be sent.
-    Applying(Vec<String>),
-    /// The configuration could not be written. It is told once for each reason.
-    ConfigUnwritten(String),
-    /// The configuration is written again.
-    ConfigWritten,
-    /// The running process differs from what was applied.
-    Differs(Vec<String>),
-    /// The comparison failed.
-    CompareFailed(String),
-    /// `HAProxy` takes no configuration with the new definitions, and it is not clear which is the cause.
-    TriedInParts {
-        /// What it says.
-        why: String,
-        /// How many are new.
-        services: usize,
-    },
-    /// The serving process ended by itself.
-    Died {
-        /// How.
-        how: String,
-        /// When it is started again.
-        restart_in: Duration,
-    },
-    /// The last good configuration is gone back to, since what came after it kept killing the process.
-    BackToLastGood {
-        /// How the process ended last.
-        how: String,
-        /// What is left out, or as it was before.
-        without: Vec<String>,
-    },
-    /// A registry's answer is empty, and the last servers stay.
-    KeptThoughEmpty {
-        /// The service.
-        service: ServiceName,
-        /// How many servers stay.
-        servers: usize,
-    },
-    /// Most servers are missing in a registry's answer, and stay for now.
-    LossHeld {
-        /// The service.
-        service: ServiceName,
-        /// How many are missing.
-        missing: usize,
-        /// How long they stay.
-        hold: Duration,
-    },
-    /// The loss lasted, and the servers leave.
-    LossTaken {
-        /// The service.
-        service: ServiceName,
-        /// How many leave.
-        missing: usize,
-    },
-    /// These services start with the servers of an earlier run: their registries did not answer in time.
-    StartsFromMemory(Vec<ServiceName>),
-    /// Not every service has had its first answer in time.
-    StartsWithout(Vec<ServiceName>),
-}
-
-/// What becomes of the included files when they are refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IncludesMeanwhile {
-    /// All serve on as they were.
-    LastGood,
-    /// The guilty file is left out.
-    WithoutTheFile,
-}
-
-impl Notice {
-    /// Whether it tells of trouble.
-    pub fn is_trouble(&self) -> bool {
-        match self {
-            Self::Cleared(_)
-            | Self::IncludesTaken
-            | Self::Reloading(_)
-            | Self::Reloaded(_)
-            | Self::ConfigWritten
-            | Self::Applying(_) => false,
-            Self::Obstructed { .. }
-            | Self::IncludesRefused { .. }
-            | Self::ReloadFailed { .. }
-            | Self::Unexpected { .. }
-            | Self::ConfigUnwritten(_)
-            | Self::Differs(_)
-            | Self::CompareFailed(_)
-            | Self::TriedInParts { .. }
-            | Self::Died { .. }
-            | Self::BackToLastGood { .. }
-            | Self::KeptThoughEmpty { .. }
-            | Self::LossHeld { .. }
-            | Self::LossTaken { .. }
-            | Self::StartsFromMemory(_)
-            | Self::StartsWithout(_) => true,
-        }
-    }
-}
-
-impl fmt::Display for Notice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Obstructed { service, obstacle: obstacle @ Obstacle::StillNeeded { .. }, serves_on: _ } => {
-                write!(f, "service {service} {obstacle}")
-            }
-            Self::Obstructed { service, obstacle, serves_on } => {
-                let meanwhile =
-                    if *serves_on { "its last good definition serves on" } else { "it does not serve" };
-                write!(f, "service {service} is refused, {meanwhile}: {obstacle}")
-            }
-            Self::Cleared(service) => write!(f, "service {service} goes ahead"),
-            Self::IncludesRefused { file: _, reason, meanwhile } => {
-                let meanwhile = match meanwhile {
-                    IncludesMeanwhile::LastGood => "the last good ones serve on",
-                    IncludesMeanwhile::WithoutTheFile => "this file is left out",
-                };
-                write!(f, "the included files are refused, {meanwhile}: {reason}")
-            }
-            Self::IncludesTaken => f.write_str("all included files go ahead"),
-            Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
-            Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
-            Self::ReloadFailed { why, serves_on: true } => {
-                write!(f, "reload failed, what runs serves on: {why}")
-            }
-            Self::ReloadFailed { why, serves_on: false } => {
-                write!(f, "HAProxy can't be started, clients wait; trying again: {why}")
-            }
-            Self::Unexpected { command, reply } => {
-                write!(f, "unexpected reply of HAProxy to '{command}', comparing: {reply:?}")
-            }
-            Self::Applying(commands) => write!(f, "runtime change: {}", commands.join("; ")),
-            Self::ConfigUnwritten(why) => write!(
-                f,
-                "haproxy.cfg is not up to date; HAProxy serves on with all changes, and writing is tried again: {why}"
-            ),
-            Self::ConfigWritten => f.write_str("haproxy.cfg is up to date again"),
-            Self::Differs(differences) => {
-                write!(f, "HAProxy differs from what was applied: {}", differences.join(", "))
-            }
-            Self::CompareFailed(why) => write!(f, "HAProxy did not tell its state: {why}"),
-            Self::TriedInParts { why, services } => write!(
-                f,
-                "HAProxy takes no configuration with {services} new definitions; they are tried in parts: {why}"
-            ),
-            Self::Died { how, restart_in } => {
-                write!(
-                    f,
-                    "HAProxy ended by itself ({how}); starting it again in {} ms",
-                    restart_in.as_millis()
-                )
-            }
-            Self::BackToLastGood { how, without } => write!(
-                f,
-                "HAProxy keeps ending by itself ({how}) since these changed: {}; back to the last good configuration without what is new of them",
-                without.join(", ")
-            ),
-            Self::KeptThoughEmpty { service, servers } => write!(
-                f,
-                "service {service}: its registry lists no server any more; the last {servers} stay (on_empty: keep)"
-            ),
-            Self::LossHeld { service, missing, hold } => write!(
-                f,
-                "service {service}: {missing} servers are missing in its registry; they stay for {} s, and leave if the loss lasts (max_shrink, shrink_hold)",
-                hold.as_secs()
-            ),
-            Self::LossTaken { service, missing } => {
-                write!(
-                    f,
-                    "service {service}: the loss of {missing} servers has lasted for shrink_hold; they leave"
-                )
-            }
-            Self::StartsFromMemory(services) => write!(
-                f,
-                "starting with the servers of an earlier run, since there was no answer in time: {}",
-                join(services)
-            ),
-            Self::StartsWithout(services) if services.is_empty() => {
-                f.write_str("starting though not every source has told its services yet")
-            }
-            Self::StartsWithout(services) => {
-                write!(f, "starting though these services have had no answer yet: {}", join(services))
-            }
-        }
-    }
-}
-
-fn join<T: fmt::Display>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
 }

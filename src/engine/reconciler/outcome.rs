@@ -3,6 +3,7 @@
 use super::timing::RETRY;
 use super::{Effect, Notice, Outcome, Phase, Reconciler, UnderWay};
 use crate::engine::command::{RuntimeCommand, Verdict};
+use crate::engine::doubt::Doubts;
 use crate::engine::moment::Moment;
 use crate::engine::service::ServiceName;
 use crate::engine::state::AppliedState;
@@ -10,7 +11,8 @@ use crate::engine::state::AppliedState;
 impl Reconciler {
     pub(super) fn take_outcome(&mut self, outcome: Outcome, now: Moment, effects: &mut Vec<Effect>) {
         match (self.under_way.take(), outcome) {
-            (Some(UnderWay::Reload { desired, .. }), Outcome::Reloaded { took, config_error }) => {
+            (Some(UnderWay::Reload { desired, config, .. }), Outcome::Reloaded { took, config_error }) => {
+                self.loaded_size = config.size;
                 if self.applied.is_none() {
                     effects.push(Effect::Ready);
                 }
@@ -23,27 +25,37 @@ impl Reconciler {
                 self.blockers.clear();
                 self.needed.taken();
                 self.did_not_serve = false;
+                self.doubts = Doubts::default();
                 self.phase = Phase::Running;
                 self.timing.reloaded(now);
                 self.note_config(config_error, now, effects);
                 self.part_taken(now);
             }
-            (Some(UnderWay::Reload { desired, config }), Outcome::ReloadFailed(failure)) => {
+            (Some(UnderWay::Reload { desired, config, first }), Outcome::ReloadFailed(failure)) => {
+                self.doubt(&first);
                 self.take_reload_failure(failure, &desired, &config, now, effects);
             }
             (
                 Some(UnderWay::Apply { commands, writes_config }),
                 Outcome::Applied { verdicts, config_error },
             ) => {
-                self.take_verdicts(&commands, verdicts, now, effects);
+                self.take_verdicts(&commands, writes_config, verdicts, now, effects);
                 if writes_config {
                     self.note_config(config_error, now, effects);
                 }
             }
             (Some(UnderWay::Compare), Outcome::Compared(observed)) => {
-                self.timing.compared(now);
                 let Some(applied) = &mut self.applied else { return };
+                for service in self.doubts.settle(applied, &observed) {
+                    self.refuses_servers.remove(&service);
+                }
                 let differences = applied.learn(&observed);
+                let doubtful = !self.doubts.is_empty();
+                let again = self.doubts.compared();
+                self.timing.compared(again, now);
+                if doubtful {
+                    self.timing.servers_changed(now);
+                }
                 if !differences.is_empty() {
                     self.timing.servers_changed(now);
                     effects.push(Effect::Notice(Notice::Differs(differences)));
@@ -53,8 +65,7 @@ impl Reconciler {
                 }
             }
             (Some(UnderWay::Compare), Outcome::CompareFailed(why)) => {
-                self.timing.compared(now);
-                self.timing.strike(now + RETRY);
+                self.timing.compare_failed(now);
                 effects.push(Effect::Notice(Notice::CompareFailed(why)));
             }
             // An outcome without its order, or of another kind: what runs is unknown.
@@ -74,9 +85,18 @@ impl Reconciler {
         }
     }
 
+    /// What `commands` made of the process is unknown.
+    fn doubt(&mut self, commands: &[RuntimeCommand]) {
+        let Some(applied) = &mut self.applied else { return };
+        for command in commands {
+            self.doubts.note(command, applied);
+        }
+    }
+
     fn take_verdicts(
         &mut self,
         commands: &[RuntimeCommand],
+        writes_config: bool,
         verdicts: Vec<Verdict>,
         now: Moment,
         effects: &mut Vec<Effect>,
@@ -87,6 +107,9 @@ impl Reconciler {
         let mut in_use = false;
         for (command, verdict) in commands.iter().zip(verdicts.into_iter().chain(unanswered)) {
             applied.note(command, &verdict);
+            if verdict.leaves_doubt() {
+                self.doubts.note(command, applied);
+            }
             let reply = match verdict {
                 Verdict::Done | Verdict::Pinned => continue,
                 Verdict::StillInUse => {
@@ -109,6 +132,8 @@ impl Reconciler {
             Some((command, reply)) => {
                 effects.push(Effect::Notice(Notice::Unexpected { command, reply }));
                 self.timing.strike(now);
+                // It was written as if all went well.
+                self.timing.rewrite_at = self.timing.rewrite_at.or(writes_config.then_some(now));
             }
             None => self.timing.all_went_well(),
         }

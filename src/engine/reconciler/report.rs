@@ -30,6 +30,7 @@ impl Reconciler {
             Phase::Down => Stage::Down,
         };
         let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
-        Report { stage, base, services, refused_includes: includes }
+        let limits = self.limits().iter().map(|warning| warning.text.clone()).collect();
+        Report { stage, base, services, refused_includes: includes, limits }
     }
 }

@@ -27,7 +27,11 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 pub(super) const RETRY: Duration = Duration::from_secs(5);
 /// Another try of a definition that ran until `HAProxy` died, and that it refuses now, or that no process starts with.
 pub(super) const RETRY_REFUSED: Duration = Duration::from_secs(60);
-/// After this many failed attempts in a row to mend by commands, a reload mends.
+/// Another comparison after one that failed.
+const RETRY_COMPARE: Duration = Duration::from_secs(2);
+/// Another comparison after one that followed a command without reply: that one may have been carried out later.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After this many failed attempts in a row to mend by commands, or to compare, a reload mends.
 const STRIKES: u32 = 3;
 
 #[derive(Debug)]
@@ -52,6 +56,8 @@ pub(super) struct Timing {
     last_death: Option<Moment>,
     min_interval: Duration,
     strikes: u32,
+    /// Comparisons in a row that failed.
+    unanswered: u32,
 }
 
 impl Timing {
@@ -73,6 +79,7 @@ impl Timing {
             last_death: None,
             min_interval: settings.min_interval,
             strikes: 0,
+            unanswered: 0,
         }
     }
 
@@ -116,6 +123,7 @@ impl Timing {
         self.sweep_at = None;
         self.compare_at = now;
         self.strikes = 0;
+        self.unanswered = 0;
         self.changes.touch(now);
     }
 
@@ -159,8 +167,17 @@ impl Timing {
         self.sweep_at = Some(now + self.sweep.next_wait());
     }
 
-    pub(super) fn compared(&mut self, now: Moment) {
-        self.compare_at = now + COMPARE_EVERY;
+    /// The process told what it holds; whether it is asked again soon.
+    pub(super) fn compared(&mut self, again: bool, now: Moment) {
+        self.unanswered = 0;
+        self.compare_at = now + if again { LOOK_AGAIN } else { COMPARE_EVERY };
+    }
+
+    /// The process did not tell what it holds.
+    pub(super) fn compare_failed(&mut self, now: Moment) {
+        self.unanswered += 1;
+        self.compare_at = now + RETRY_COMPARE;
+        self.changes.touch(self.compare_at);
     }
 
     /// Something did not go as planned: a comparison is due, and a look at what follows from it.
@@ -176,6 +193,6 @@ impl Timing {
 
     /// When a reload mends what commands did not.
     pub(super) fn repair_at(&self) -> Option<Moment> {
-        (self.strikes >= STRIKES).then_some(self.reload_allowed_at)
+        (self.strikes + self.unanswered >= STRIKES).then_some(self.reload_allowed_at)
     }
 }

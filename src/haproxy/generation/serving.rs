@@ -75,6 +75,11 @@ impl Serving {
         Ok(self.connection.insert(connection))
     }
 
+    /// Lets go of the connection: what came over it made no sense.
+    pub(in crate::haproxy) fn distrust_connection(&mut self) {
+        self.connection = None;
+    }
+
     /// Asks how many clients it has, and tells whether it is in soft stop, which somebody else asked for.
     pub(in crate::haproxy) async fn is_stopping(&mut self) -> bool {
         let reply = match self.connection().await {

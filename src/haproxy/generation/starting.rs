@@ -42,6 +42,8 @@ pub(in crate::haproxy) struct Launch<'a> {
     pub(in crate::haproxy) operators: &'a ListenSockets,
     /// The control socket of the process whose own listeners are taken over.
     pub(in crate::haproxy) listeners_of: Option<&'a Path>,
+    /// How many clients it may take at a time, in place of `maxconn`.
+    pub(in crate::haproxy) maxconn: Option<u32>,
     /// How long it may take to serve.
     pub(in crate::haproxy) limit: Duration,
 }
@@ -70,6 +72,10 @@ pub(in crate::haproxy) async fn start(launch: Launch<'_>) -> Result<Serving, Sta
     let control = ControlSocket::open(launch.runtime_dir, launch.number)?;
     let mut command = ChildCommand::new(launch.binary);
     command.arg("-db").arg("-f").arg(launch.config);
+    if let Some(clients) = launch.maxconn {
+        // Management guide, 3: it beats the configuration.
+        command.arg("-n").arg(clients.to_string());
+    }
     if let Some(old) = launch.listeners_of {
         // Management guide, 3: without it the two processes would share new clients, and those in the old one's queue
         // would be lost.

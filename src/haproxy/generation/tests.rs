@@ -93,6 +93,7 @@ impl Bench {
             listen: &BTreeSet::from([&listen]),
             operators: &self.operators,
             listeners_of: None,
+            maxconn: None,
             limit,
         })
         .await

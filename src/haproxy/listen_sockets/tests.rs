@@ -89,10 +89,10 @@ fn a_dead_unix_socket_is_replaced_and_a_live_one_respected() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("web.sock");
     drop(net::UnixListener::bind(&path).unwrap());
-    let mut sockets = ListenSockets::new(Some(0o660));
+    let mut sockets = ListenSockets::new(Some(0o600));
     sockets.open(&unix(&path)).unwrap();
     net::UnixStream::connect(&path).unwrap();
-    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert!(matches!(ListenSockets::new(None).open(&unix(&path)), Err(ListenError::PathInUse(_))));
     assert!(sockets.close(&unix(&path)) && !path.exists());
 

@@ -16,6 +16,8 @@ use crate::service_config::reader::Reader;
 const DNS_PORT: u16 = 53;
 /// A name is not asked more often, whatever is written.
 const LEAST_TTL: Duration = Duration::from_millis(100);
+/// Each is asked for again and again.
+const MAX_NAMES: usize = 1000;
 /// They choose among nodes; names have none.
 const OF_NODES: [&str; 5] = ["filter", "weight_from_node", "endpoint", "use_ssl_port", "remote_port"];
 
@@ -50,6 +52,10 @@ fn backends(reader: &mut Reader<'_>) -> Option<Vec<DnsBackend>> {
     let items = value.as_array().map_or(single, Vec::as_slice);
     if items.is_empty() {
         reader.error(format!("\"backends\" is empty: add names, such as {example}"));
+    }
+    if items.len() > MAX_NAMES {
+        reader.error(format!("\"backends\" lists {} names; at most {MAX_NAMES} are taken", items.len()));
+        return None;
     }
     let read = |(index, item): (usize, &Value)| {
         let backend = item.as_object().ok_or_else(|| "it must be an object".to_owned()).and_then(backend);
@@ -104,13 +110,13 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::engine::service::WatcherSpec;
+    use crate::engine::service::{ServiceName, WatcherSpec};
     use crate::service_config::{Format, RawDefinition, parse};
 
     fn read(keys: &str) -> Result<DnsSpec, Vec<String>> {
         let data = format!(r#"{{"type": "dns", "port": 80, {keys}}}"#).into_bytes().into();
         let raw = RawDefinition { data, format: Format::Json, origin: "test".into() };
-        let definition = parse(&raw, &BTreeSet::new());
+        let definition = parse(&ServiceName::parse("web").unwrap(), &raw, &BTreeSet::new());
         let WatcherSpec::Dns(spec) = definition.map_err(|refusal| refusal.errors)?.spec.watcher else {
             panic!("{keys} is no dns")
         };

@@ -13,22 +13,32 @@ use super::reader::Reader;
 use crate::document;
 use crate::engine::bind_line::{OwnBind, own_binds};
 use crate::engine::duration_text::duration;
-use crate::engine::option_line::OptionLine;
+use crate::engine::line_limits::{MAX_BIND_OPTIONS, MAX_SERVER_OPTIONS, MAX_WORDS};
+use crate::engine::option_line::{LineEnd, OptionLine};
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
 use crate::engine::risk::{Allowed, check_risks};
-use crate::engine::service::{BindAddress, ServiceSpec, WatcherSpec};
+use crate::engine::service::{BindAddress, ServiceName, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
 const TYPES: &[&str] = &["zookeeper", "dns", "file", "static"];
 const LATER_TYPES: &[&str] = &["consul", "docker"];
+
+/// The most addresses that one service listens on: each takes up to three of the open files that all share.
+const MAX_ADDRESSES: usize = 256;
+/// The most unknown keys that are told.
+const MAX_UNKNOWN_KEYS: usize = 20;
+
+/// How lines begin that a definition ends.
+const BIND: &str = "bind -";
+const SERVER: &str = "server - -";
 
 /// A definition that was understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Definition {
     /// The service.
     pub spec: ServiceSpec,
-    /// Keys that play no part.
+    /// Keys that play no part, 20 at most.
     pub unknown_keys: Vec<UnknownKey>,
 }
 
@@ -45,13 +55,14 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// Reads a definition; its lines may hold the risks that are `allowed`.
+/// Reads the definition of `service`; its lines may hold the risks that are `allowed`.
 ///
 /// # Errors
 /// All that is wrong with it.
-pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refusal> {
+pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refusal> {
+    let safety = Safety { service, allowed };
     let map = document::read_map(&raw.data, raw.format, MAX_BYTES)
-        .map_err(|error| Refusal { errors: vec![printable(&error)] })?;
+        .map_err(|error| Refusal { errors: vec![printable(&error.to_string())] })?;
     let mut reader = Reader::new(&map);
     let mut unknown_keys = Vec::new();
     for (key, value) in &map {
@@ -59,16 +70,17 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
             if !value.is_null() {
                 reader.error(format!("\"{key}\" is not supported yet: remove it"));
             }
-        } else if !KNOWN.contains(&key.as_str()) {
+        } else if !KNOWN.contains(&key.as_str()) && unknown_keys.len() < MAX_UNKNOWN_KEYS {
             unknown_keys.push(UnknownKey::new(key));
         }
     }
     let port = reader.port();
     let bind = reader.parsed("bind", BindAddress::parse);
-    let line = |text: &str| option_line(text, allowed);
-    let bind_options = joined(&mut reader, "bind_options", line);
-    let lines = reader.parsed("listen_options", |text| listen_line(text, allowed));
-    let server_options = joined(&mut reader, "server_options", line);
+    let bind_options =
+        joined(&mut reader, "bind_options", |end| safety.line_end(BIND, end), MAX_BIND_OPTIONS);
+    let lines = reader.parsed("listen_options", |text| safety.listen_line(text));
+    let server_options =
+        joined(&mut reader, "server_options", |end| safety.line_end(SERVER, end), MAX_SERVER_OPTIONS);
     let fixed_servers = servers::read(&mut reader);
     let watcher = watcher(&mut reader);
     let outage = OwnOutageRules {
@@ -76,7 +88,6 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
         max_shrink: reader.one("max_shrink", Percent::parse),
         shrink_hold: reader.one("shrink_hold", duration),
     };
-    let errors = reader.finish();
     let (mut own_binds, mut listen_options) = (Vec::new(), Vec::new());
     for line in lines {
         match line {
@@ -84,6 +95,11 @@ pub fn parse(raw: &RawDefinition, allowed: &Allowed) -> Result<Definition, Refus
             ListenLine::Other(line) => listen_options.push(line),
         }
     }
+    let addresses = bind.len() + own_binds.len();
+    if addresses > MAX_ADDRESSES {
+        reader.error(format!("it listens on {addresses} addresses; at most {MAX_ADDRESSES} are taken"));
+    }
+    let errors = reader.finish();
     match (port, watcher) {
         (Some(port), Some(watcher)) if errors.is_empty() => {
             let server_options = server_options.into_iter().collect();
@@ -149,15 +165,22 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
 fn joined(
     reader: &mut Reader<'_>,
     key: &str,
-    line: impl Fn(&str) -> Result<OptionLine, String>,
-) -> Option<OptionLine> {
+    line_end: impl Fn(&str) -> Result<LineEnd, String>,
+    most: usize,
+) -> Option<LineEnd> {
     let parts = reader.texts(key);
     let words: Vec<_> =
         parts.iter().map(|(_, text)| text.trim_matches(' ')).filter(|text| !text.is_empty()).collect();
     if words.is_empty() {
         return None;
     }
-    reader.checked(key, line(&words.join(" ")))
+    let end = line_end(&words.join(" ")).and_then(|end| match end.count_words() {
+        count if count > most => Err(format!(
+            "{count} words are too many: a line of haproxy.cfg takes {MAX_WORDS}, {most} of them from here"
+        )),
+        _fits => Ok(end),
+    });
+    reader.checked(key, end)
 }
 
 /// A line of `listen_options`.
@@ -166,20 +189,35 @@ enum ListenLine {
     Other(OptionLine),
 }
 
-fn listen_line(text: &str, allowed: &Allowed) -> Result<ListenLine, String> {
-    let line = OptionLine::parse(text).map_err(|error| error.to_string())?;
-    let Some(binds) = own_binds(&line) else { return option_line(text, allowed).map(ListenLine::Other) };
-    let binds = binds.map_err(|error| printable(&error.to_string()))?;
-    for options in binds.iter().filter_map(|bind| bind.options.as_ref()) {
-        check_risks(options, allowed).map_err(|forbidden| printable(&forbidden.to_string()))?;
-    }
-    Ok(ListenLine::Binds(binds))
+/// Whose lines are read, and what they may do.
+struct Safety<'a> {
+    service: &'a ServiceName,
+    allowed: &'a Allowed,
 }
 
-fn option_line(text: &str, allowed: &Allowed) -> Result<OptionLine, String> {
-    let line = OptionLine::parse(text).map_err(|error| error.to_string())?;
-    check_risks(&line, allowed).map_err(|forbidden| printable(&forbidden.to_string()))?;
-    Ok(line)
+impl Safety<'_> {
+    fn listen_line(&self, text: &str) -> Result<ListenLine, String> {
+        let line = OptionLine::parse(text).map_err(|error| error.to_string())?;
+        match own_binds(&line) {
+            Some(binds) => {
+                let binds = binds.map_err(|error| printable(&error.to_string()))?;
+                for options in binds.iter().filter_map(|bind| bind.options.as_ref()) {
+                    self.check(&format!("{BIND} {options}"))?;
+                }
+                Ok(ListenLine::Binds(binds))
+            }
+            None => self.check(line.as_str()).map(|()| ListenLine::Other(line)),
+        }
+    }
+
+    fn line_end(&self, begin: &str, text: &str) -> Result<LineEnd, String> {
+        let end = LineEnd::parse(text).map_err(|error| error.to_string())?;
+        self.check(&format!("{begin} {end}")).map(|()| end)
+    }
+
+    fn check(&self, line: &str) -> Result<(), String> {
+        check_risks(line, self.service, self.allowed).map_err(|forbidden| printable(&forbidden.to_string()))
+    }
 }
 
 fn on_empty(text: &str) -> Result<OnEmpty, String> {

@@ -1,4 +1,4 @@
-//! Whatever a definition holds: no panic, and errors that can be printed.
+//! Whatever a definition holds: no panic, errors that can be printed, and what is taken stays in its own section.
 
 use std::collections::BTreeSet;
 
@@ -7,6 +7,9 @@ use serde_json::{Map, Value};
 
 use super::*;
 use crate::document::Format;
+use crate::engine::any_text::any_line;
+use crate::engine::host_name::HostName;
+use crate::engine::own_section::assert_touches_its_own_section_only;
 use crate::service_config::keys::KNOWN;
 
 fn text() -> impl Strategy<Value = String> {
@@ -27,7 +30,7 @@ fn text() -> impl Strategy<Value = String> {
             "5s"
         ])
         .prop_map(str::to_owned),
-        "(bind |global|mode |server x |default-server )[ -~]{0,20}",
+        any_line(),
     ]
 }
 
@@ -66,12 +69,16 @@ fn definition() -> impl Strategy<Value = Value> {
     })
 }
 
-fn check(data: &[u8], format: Format) -> Result<(), TestCaseError> {
+fn check(name: &str, data: &[u8], format: Format) -> Result<(), TestCaseError> {
     let raw = RawDefinition { data: data.into(), format, origin: "test".into() };
-    match parse(&raw, &BTreeSet::new()) {
-        Ok(definition) => {
-            for line in definition.spec.listen_options.iter().chain(&definition.spec.server_options) {
-                prop_assert!(!line.as_str().chars().any(char::is_control), "{line}");
+    let name = ServiceName::parse(name).unwrap();
+    match parse(&name, &raw, &BTreeSet::new()) {
+        Ok(Definition { spec, unknown_keys }) => {
+            let somewhere = |_: &HostName| Some([10, 0, 0, 1].into());
+            let servers = spec.fixed_servers.iter().filter_map(|server| server.located(somewhere)).collect();
+            assert_touches_its_own_section_only(&name, &spec, servers);
+            for key in unknown_keys {
+                prop_assert!(!key.to_string().chars().any(char::is_control), "{key}");
             }
         }
         Err(refusal) => {
@@ -82,14 +89,36 @@ fn check(data: &[u8], format: Format) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+const NAME: &str = "[a-zA-Z0-9._:-]{1,9}";
+
+/// A definition that is good but for what its lines say.
+fn lines() -> impl Strategy<Value = Value> {
+    let lines = || prop::collection::vec(any_line(), 0..4);
+    (lines(), lines(), lines(), any::<bool>()).prop_map(|(listen, server, bind, all)| {
+        let mut definition =
+            serde_json::json!({"type": "static", "port": 80, "default_servers": ["10.0.0.1:80", "[::1]:80"]});
+        definition["listen_options"] = listen.into();
+        if all {
+            definition["server_options"] = server.into();
+            definition["bind_options"] = bind.into();
+        }
+        definition
+    })
+}
+
 proptest! {
     #[test]
-    fn any_bytes_are_a_definition_or_are_refused(data: Vec<u8>, yaml: bool) {
-        check(&data, if yaml { Format::Yaml } else { Format::Json })?;
+    fn any_bytes_are_a_definition_or_are_refused(data: Vec<u8>, name in NAME, yaml: bool) {
+        check(&name, &data, if yaml { Format::Yaml } else { Format::Json })?;
     }
 
     #[test]
-    fn any_values_are_a_definition_or_are_refused(definition in definition(), yaml: bool) {
-        check(definition.to_string().as_bytes(), if yaml { Format::Yaml } else { Format::Json })?;
+    fn any_values_are_a_definition_or_are_refused(definition in definition(), name in NAME, yaml: bool) {
+        check(&name, definition.to_string().as_bytes(), if yaml { Format::Yaml } else { Format::Json })?;
+    }
+
+    #[test]
+    fn any_lines_are_a_definitions_or_are_refused(definition in lines(), name in NAME) {
+        check(&name, definition.to_string().as_bytes(), Format::Json)?;
     }
 }

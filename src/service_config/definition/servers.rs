@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::engine::listed_server::ListedServer;
+use crate::engine::listed_server::{ListedServer, MAX_SERVERS};
 use crate::engine::printable::printable;
 use crate::server_entry::{Fields, read_line, read_object};
 use crate::service_config::reader::Reader;
@@ -26,6 +26,13 @@ fn list(reader: &mut Reader<'_>, key: &str) -> Vec<ListedServer> {
     match reader.value(key) {
         None => Vec::new(),
         Some(Value::Array(items)) => {
+            if items.len() > MAX_SERVERS {
+                reader.error(format!(
+                    "\"{key}\" names {} servers: a service has at most {MAX_SERVERS}; split it",
+                    items.len()
+                ));
+                return Vec::new();
+            }
             let read = |(index, item)| one(reader, &format!("{key}[{index}]"), item);
             items.iter().enumerate().filter_map(read).collect()
         }

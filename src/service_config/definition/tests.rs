@@ -5,9 +5,13 @@ use super::*;
 use crate::engine::node_rules::NodeRules;
 use crate::engine::risk::Risk;
 
+fn service() -> ServiceName {
+    ServiceName::parse("web").unwrap()
+}
+
 fn json(text: &str) -> Result<Definition, Refusal> {
     let raw = RawDefinition { data: text.as_bytes().into(), format: Format::Json, origin: "test".into() };
-    parse(&raw, &Allowed::new())
+    parse(&service(), &raw, &Allowed::new())
 }
 
 fn errors(text: &str) -> Vec<String> {
@@ -21,7 +25,7 @@ fn a_definition_of_2015_with_a_port_is_understood() {
     let Definition { spec, unknown_keys } = json(text).unwrap();
     assert_eq!(spec.port.get(), 8080);
     assert_eq!(spec.listen_options, [OptionLine::parse("mode http").unwrap()]);
-    assert_eq!(spec.server_options, [OptionLine::parse("check inter 2000").unwrap()]);
+    assert_eq!(spec.server_options, [LineEnd::parse("check inter 2000").unwrap()]);
     let (server, path) = ("localhost:2181".to_owned(), "/services/web".to_owned());
     assert_eq!(spec.watcher, WatcherSpec::Zookeeper { server, path, rules: NodeRules::default() });
     assert_eq!(unknown_keys, []);
@@ -36,7 +40,7 @@ fn yaml_says_the_same() {
         r#"{"type":"file","file":"/etc/web","port":"80","bind":["::","unix@/run/web"],"bind_options":["accept-proxy"],
             "listen_options":["mode http"],"server_options":"check inter 2s"}"#,
     );
-    assert_eq!(parse(&raw, &Allowed::new()), twin);
+    assert_eq!(parse(&service(), &raw, &Allowed::new()), twin);
     assert_eq!(twin.unwrap().spec.bind.len(), 2);
 }
 
@@ -167,6 +171,63 @@ fn a_definition_may_name_servers_itself() {
 }
 
 #[test]
+fn what_one_service_takes_of_all_is_bounded() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| {
+        format!("[{}]", (0..count).map(item).collect::<Vec<_>>().join(","))
+    };
+    let server = |number: usize| format!(r#""h{number}:1""#);
+    let of = |key: &str, list: String| {
+        let text = format!(r#"{{"type":"static","port":1,"default_servers":"a:1","{key}":{list}}}"#);
+        assert!(text.len() < MAX_BYTES, "{} bytes", text.len());
+        json(&text)
+    };
+    assert_eq!(of("backup_servers", list(10_000, &server)).unwrap().spec.fixed_servers.len(), 10_001);
+    let refusal = of("backup_servers", list(10_001, &server)).unwrap_err().errors;
+    assert_eq!(refusal, [r#""backup_servers" names 10001 servers: a service has at most 10000; split it"#]);
+
+    let address = |number: usize| format!(r#""127.0.{}.{}""#, number / 256, number % 256);
+    of("bind", list(256, &address)).unwrap();
+    let refusal = of("bind", list(257, &address)).unwrap_err().errors;
+    assert_eq!(refusal, ["it listens on 257 addresses; at most 256 are taken"]);
+    let lines = list(20, &|line| {
+        let binds: Vec<_> = (0..20).map(|port| format!(":{}", line * 20 + port + 1)).collect();
+        format!("\"bind {}\"", binds.join(","))
+    });
+    assert!(of("listen_options", lines).unwrap_err().errors[0].starts_with("it listens on 400"));
+
+    // What is told is bounded, too.
+    let refusal = of("listen_options", list(100_000, &|_| "1".to_owned())).unwrap_err().errors;
+    assert_eq!((refusal.len(), refusal[20].as_str()), (21, "and 99980 more"));
+    let many: Vec<_> = (0..10_000).map(|key| format!(r#""k{key}":1"#)).collect();
+    let definition =
+        json(&format!(r#"{{{},"type":"static","port":1,"default_servers":"a:1"}}"#, many.join(",")));
+    assert_eq!(definition.unwrap().unknown_keys.len(), 20);
+}
+
+#[test]
+fn options_may_begin_with_any_word_and_are_checked_as_the_end_of_their_line() {
+    let text = |key: &str, options: &str| {
+        format!(r#"{{"type": "file", "file": "/f", "port": 80, "{key}": {options}}}"#)
+    };
+    for (key, options) in
+        [("server_options", r#"["resolvers dns", "check"]"#), ("bind_options", r#""cache.if""#)]
+    {
+        json(&text(key, options)).unwrap();
+    }
+    let binds = json(&text("listen_options", r#""bind :81 resolvers x""#)).unwrap().spec.own_binds;
+    assert_eq!(binds[0].options, LineEnd::parse("resolvers x").ok());
+    for (key, options, refusal) in [
+        ("bind_options", r#"["ssl", "crt-list /l"]"#, "\"bind_options\": 'crt-list' is not allowed"),
+        ("listen_options", r#""bind :81 ssl crt-list /l""#, "\"listen_options\": 'crt-list' is"),
+        ("server_options", r#""namespace x""#, "\"server_options\": 'namespace' is not allowed"),
+        ("server_options", r#""source /x""#, "\"server_options\": '/x' is not allowed"),
+    ] {
+        let all = errors(&text(key, options));
+        assert!(all.len() == 1 && all[0].starts_with(refusal), "{all:?}");
+    }
+}
+
+#[test]
 fn lines_are_taken_for_what_they_do() {
     let text = |lines: &str, allow: &str| {
         format!(
@@ -195,5 +256,5 @@ fn lines_are_taken_for_what_they_do() {
         origin: "test".into(),
     };
     let allowed = Risk::WORDS.map(|(_, risk)| risk).into();
-    assert!(parse(&raw, &allowed).is_ok());
+    assert!(parse(&service(), &raw, &allowed).is_ok());
 }

@@ -223,9 +223,10 @@ fn read<'a>(
 ) -> Result<(ServiceName, &'a RawDefinition, Definition), String> {
     let name = ServiceName::parse(name).map_err(|error| error.to_string())?;
     match entry {
-        Entry::Definition(raw) => parse(raw, allowed)
-            .map(|definition| (name, raw, definition))
-            .map_err(|refusal| refusal.to_string()),
+        Entry::Definition(raw) => match parse(&name, raw, allowed) {
+            Ok(definition) => Ok((name, raw, definition)),
+            Err(refusal) => Err(refusal.to_string()),
+        },
         Entry::Unreadable { origin: _, reason } => Err(reason.clone()),
     }
 }

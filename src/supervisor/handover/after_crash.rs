@@ -4,10 +4,9 @@
 //! A record that is behind does no harm: whether its process serves is asked, and what it holds is compared.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufWriter, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +22,7 @@ use crate::haproxy::generations::Generations;
 use crate::haproxy::handover::{HandedOver, HandedProcess};
 use crate::haproxy::left_alone::{self, NotServing, OUTPUT_OF, output_name};
 use crate::haproxy::listen_sockets::{KeptFor, forget_kept, listens_at};
+use crate::own_files;
 
 const NAME: &str = "running.json";
 /// It holds option lines, which others need not see.
@@ -113,7 +113,7 @@ impl CrashRecord {
 /// In one step, but without waiting for the disk: after a crash of the machine nothing runs.
 fn write(path: &Path, record: &Record) -> io::Result<()> {
     let unfinished = path.with_extension("new");
-    let file = File::options().write(true).create(true).truncate(true).mode(OWNER_ONLY).open(&unfinished)?;
+    let file = own_files::create(&unfinished, OWNER_ONLY)?;
     let mut out = BufWriter::new(file);
     record.write_to(&mut out)?;
     out.flush()?;
@@ -212,7 +212,7 @@ impl Left {
         if !record.exists() {
             return Err(Doubt::NoRecord);
         }
-        let record = Record::from_text(&fs::read_to_string(record).map_err(Doubt::Unreadable)?)?;
+        let record = Record::from_text(&own_files::read(record).map_err(Doubt::Unreadable)?)?;
         let applied = record.applied()?.ok_or(Doubt::NoRecord)?;
         let needed = applied.serving().flat_map(|(_, service)| &service.section.listen);
         for address in needed {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::include::{IncludedFile, Includes};
 use crate::engine::listen_address::ListenAddress;
-use crate::engine::option_line::OptionLine;
+use crate::engine::option_line::{LineEnd, OptionLine};
 use crate::engine::section::{Base, Program, Section};
 use crate::engine::server::{ServerName, Weight};
 use crate::engine::server_id::ServerId;
@@ -150,8 +150,8 @@ impl ServiceRecord {
                 .map(|(address, options)| (address.to_string(), options.as_ref().map(ToString::to_string)))
                 .collect(),
             listen_options: texts(&section.listen_options),
-            server_options: texts(&section.server_options),
-            serves: service.frontend == Frontend::Serving,
+            server_options: section.server_options.iter().map(ToString::to_string).collect(),
+            serves: service.frontend != Frontend::ShutDown,
             servers: service
                 .servers
                 .iter()
@@ -161,16 +161,19 @@ impl ServiceRecord {
     }
 
     fn state(&self) -> Result<AppliedService, UnknownValue> {
-        let own_bind_options = self
-            .own_bind_options
-            .iter()
-            .map(|(address, text)| Ok((listen_address(address)?, text.as_deref().map(line).transpose()?)));
+        let own_bind_options = self.own_bind_options.iter().map(|(address, text)| {
+            Ok((listen_address(address)?, text.as_deref().map(line_end).transpose()?))
+        });
         let section = Section {
             listen: self.listen.iter().map(|text| listen_address(text)).collect::<Result<_, _>>()?,
-            bind_options: self.bind_options.as_deref().map(line).transpose()?,
+            bind_options: self.bind_options.as_deref().map(line_end).transpose()?,
             own_bind_options: own_bind_options.collect::<Result<_, UnknownValue>>()?,
             listen_options: lines(&self.listen_options)?,
-            server_options: lines(&self.server_options)?,
+            server_options: self
+                .server_options
+                .iter()
+                .map(|text| line_end(text))
+                .collect::<Result<_, _>>()?,
         };
         let servers =
             self.servers.iter().map(|(name, server)| Ok((ServerName::reported(name), server.state(name)?)));
@@ -235,6 +238,10 @@ fn line(text: &str) -> Result<OptionLine, UnknownValue> {
     OptionLine::parse(text).map_err(|_| unknown("the line", text))
 }
 
+fn line_end(text: &str) -> Result<LineEnd, UnknownValue> {
+    LineEnd::parse(text).map_err(|_| unknown("the options", text))
+}
+
 /// An address as [`ListenAddress`] is displayed.
 pub(super) fn listen_address(text: &str) -> Result<ListenAddress, UnknownValue> {
     ListenAddress::parse(text).ok_or_else(|| unknown("the address", text))
@@ -259,10 +266,10 @@ mod tests {
         };
         let section = Section {
             listen: vec![listen_address("[::]:80").unwrap(), listen_address("unix@/run/web").unwrap()],
-            bind_options: line("accept-proxy").ok(),
-            own_bind_options: [(listen_address("[::]:80").unwrap(), line("ssl crt /p").ok())].into(),
+            bind_options: line_end("accept-proxy").ok(),
+            own_bind_options: [(listen_address("[::]:80").unwrap(), line_end("ssl crt /p").ok())].into(),
             listen_options: vec![line("timeout queue 9s").unwrap()],
-            server_options: vec![line("check inter 2s").unwrap()],
+            server_options: vec![line_end("check inter 2s").unwrap()],
         };
         let mut servers = [
             Server::at("[::1]:1".parse().unwrap()).unwrap(),

@@ -88,6 +88,7 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::Base
         | ReloadReason::Program
         | ReloadReason::Includes
+        | ReloadReason::Checks(_)
         | ReloadReason::Repair(_) => None,
     }
 }
@@ -103,7 +104,7 @@ pub(super) fn failed_commands(sent: usize, verdicts: &[Verdict]) -> Option<Strin
     reply.or(lost).map(|text| bounded(&text))
 }
 
-pub(super) fn failed_reload(failure: &ReloadFailure) -> String {
+pub(in crate::supervisor) fn failed_reload(failure: &ReloadFailure) -> String {
     let text = match failure {
         ReloadFailure::Listen(refused) => {
             let one = |(service, why): &(ServiceName, String)| format!("{service}: {why}");
@@ -135,6 +136,7 @@ pub(super) fn notice_about(notice: &Notice) -> About<'_> {
         | Notice::KeptThoughEmpty { service, .. }
         | Notice::LossHeld { service, .. } => About::Service(service),
         Notice::IncludesRefused { .. }
+        | Notice::Limit(_)
         | Notice::IncludesTaken
         | Notice::ConfigUnwritten(_)
         | Notice::ConfigWritten

@@ -17,9 +17,10 @@ use crate::engine::utc_text::utc_text_of_millis;
 use crate::service_manager::RegistryEvent;
 
 use causes::{Answered, Causes};
+pub(super) use describe::failed_reload;
 use describe::{
-    About, bounded, commands, failed_commands, failed_reload, names, notice_about, only_deletes, reasons,
-    servers, service_of_reason,
+    About, bounded, commands, failed_commands, names, notice_about, only_deletes, reasons, servers,
+    service_of_reason,
 };
 
 /// Writes the history.

@@ -11,6 +11,17 @@ use crate::haproxy::generations::{Generation, Generations};
 use crate::zookeeper::SessionCount;
 
 const NONE: &[(&str, &str)] = &[];
+/// Parts whose panics are told though there were none.
+const PARTS: [&str; 8] = [
+    "supervisor",
+    "registries",
+    "watcher",
+    "ZooKeeper session",
+    "HAProxy",
+    "control socket",
+    "HTTP",
+    "other",
+];
 
 pub(super) fn families(facts: &Facts, files: &Files, sessions: &[SessionCount]) -> Vec<Family> {
     let version = facts.installed.to_string();
@@ -29,12 +40,10 @@ pub(super) fn families(facts: &Facts, files: &Files, sessions: &[SessionCount]) 
     families.extend(registries(&facts.totals, sessions));
     families.extend(services(facts));
     families.extend(written(files));
-    let mut panics =
-        Family::counter("proxymgr_panics", "Panics, each a defect, by the part that began anew.");
-    for (part, count) in facts.totals.all_panics() {
-        panics.add(&[("part", &part)], whole(count));
-    }
-    families.push(panics);
+    let all_panics = facts.totals.all_panics();
+    let panics = Family::counter("proxymgr_panics", "Panics, each a defect, by the part that began anew.");
+    let seldom = all_panics.keys().map(String::as_str).filter(|part| !PARTS.contains(part));
+    families.push(counted(panics, "part", PARTS.into_iter().chain(seldom), &all_panics));
     families
 }
 

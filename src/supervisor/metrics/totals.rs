@@ -115,6 +115,7 @@ impl Totals {
             | Notice::Differs(_)
             | Notice::CompareFailed(_)
             | Notice::TriedInParts { .. }
+            | Notice::Limit(_)
             | Notice::BackToLastGood { .. }
             | Notice::LossTaken { .. }
             | Notice::StartsFromMemory(_)

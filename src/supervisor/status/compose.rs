@@ -16,6 +16,7 @@ use crate::admin::status::{
     Status, StatusQuery, TimeStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::line_limits::MAX_WORDS;
 use crate::engine::moment::Moment;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
 use crate::engine::service::{ServiceName, WatcherSpec};
@@ -47,6 +48,7 @@ pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Sta
         last_reload: last_reload(facts),
         counts: counts(services.iter().map(Brief::of)),
         includes: includes(facts),
+        limits: facts.report.limits.clone(),
         services: services.into_iter().map(|(_, service)| service).collect(),
     }
 }
@@ -257,6 +259,14 @@ fn remarks_on(report: &ServiceReport, now: Moment) -> Vec<String> {
         ));
     }
     if let Some(wanted) = &report.wanted {
+        let long: Vec<_> =
+            wanted.servers.iter().flat_map(|servers| wanted.section.without_room(servers)).collect();
+        if let Some(first) = long.first() {
+            remarks.push(format!(
+                "{} servers are left out, {first} first: with their own options a line of haproxy.cfg would hold more than {MAX_WORDS} words; shorten them, or server_options",
+                long.len()
+            ));
+        }
         match wanted.heard {
             Heard::Emptiness => remarks.push(
                 "its registry lists no server any more; the last ones stay (on_empty: keep)".to_owned(),
@@ -281,6 +291,6 @@ fn remarks_on(report: &ServiceReport, now: Moment) -> Vec<String> {
     remarks
 }
 
-fn utc(time: SystemTime) -> String {
+pub(in crate::supervisor) fn utc(time: SystemTime) -> String {
     utc_text(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs())
 }

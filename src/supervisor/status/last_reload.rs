@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::notes::At;
 use crate::engine::moment::Moment;
-use crate::engine::reconciler::Notice;
+use crate::engine::reconciler::{Notice, Outcome};
+use crate::supervisor::history::failed_reload;
 
 /// The most reasons that are kept; a start of 2000 services has one, but their definitions may all change at once.
 const MOST_REASONS: usize = 20;
@@ -48,10 +49,18 @@ impl LastReload {
             | Notice::LossHeld { .. }
             | Notice::LossTaken { .. }
             | Notice::StartsFromMemory(_)
+            | Notice::Limit(_)
             | Notice::StartsWithout(_) => return,
         };
         if let Some(last) = last {
             last.end = Some(end);
+        }
+    }
+
+    /// The same after an order's end: a configuration that is refused need not be told by a notice of its own.
+    pub(super) fn note_outcome(last: &mut Option<Self>, outcome: &Outcome) {
+        if let (Some(last), Outcome::ReloadFailed(failure)) = (last, outcome) {
+            last.end = Some(Err(failed_reload(failure)));
         }
     }
 }
@@ -61,6 +70,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::engine::reconciler::ReloadFailure;
     use crate::engine::reload_reason::ReloadReason;
     use crate::engine::service::ServiceName;
 
@@ -78,6 +88,9 @@ mod tests {
         let failed = Notice::ReloadFailed { why: "no memory".into(), serves_on: true };
         LastReload::note(&mut last, &failed, Moment::START);
         assert_eq!(last.as_ref().unwrap().end, Some(Err("no memory".into())));
+        let refused = Outcome::ReloadFailed(ReloadFailure::NotServing("it hangs".into()));
+        LastReload::note_outcome(&mut last, &refused);
+        assert_eq!(last.as_ref().unwrap().end, Some(Err("it hangs".into())));
         LastReload::note(&mut last, &Notice::Reloading(BTreeSet::from([ReloadReason::Start])), Moment::START);
         LastReload::note(&mut last, &Notice::Reloaded(Duration::from_millis(7)), Moment::START);
         let kept = last.unwrap();

@@ -24,12 +24,13 @@ use crate::admin::status::StatusQuery;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::printable::printable;
-use crate::engine::reconciler::{Notice, Order, Reconciler};
+use crate::engine::reconciler::{Notice, Order, Outcome, Reconciler};
 use crate::engine::report::Report;
-use crate::engine::service::ServiceName;
+use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::haproxy::generations::Generations;
 use crate::service_manager::RegistryEvent;
 
+pub(super) use compose::utc;
 use compose::{Facts, compose};
 use haproxy_view::look;
 use last_reload::LastReload;
@@ -85,6 +86,12 @@ impl StatusDesk {
         self.notes.origin_of(event)
     }
 
+    /// The definition of a service, with where it was found.
+    pub(super) fn definition_of(&self, service: &str) -> Option<(Arc<ServiceSpec>, String)> {
+        let note = self.notes.of(Some(service)).into_values().next()?;
+        Some((note.spec.clone(), note.origin.clone()))
+    }
+
     /// When this program began.
     pub(super) fn began(&self) -> SystemTime {
         self.began
@@ -106,7 +113,8 @@ impl StatusDesk {
     }
 
     /// Takes note of an order's end.
-    pub(super) fn note_outcome(&mut self, now: Moment) {
+    pub(super) fn note_outcome(&mut self, outcome: &Outcome, now: Moment) {
+        LastReload::note_outcome(&mut self.last_reload, outcome);
         self.notes.done(now);
     }
 

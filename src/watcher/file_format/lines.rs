@@ -20,13 +20,22 @@ pub(super) fn read(data: &[u8], rules: &NodeRules) -> ListedSet {
     ListedSet::new(servers, skipped)
 }
 
+/// The servers of the good lines, each with its line's number, from 1.
+pub(super) fn numbered(data: &[u8], rules: &NodeRules) -> Vec<(usize, ListedServer)> {
+    if !rules.filter.takes(&Labels::new()) {
+        return Vec::new();
+    }
+    let lines = data.split(|byte| *byte == b'\n').zip(1..);
+    lines.filter_map(|(line, number)| Some((number, read_one(line).ok().flatten()?))).collect()
+}
+
 fn read_one(line: &[u8]) -> Result<Option<ListedServer>, String> {
     let text = str::from_utf8(line).map_err(|_| "the line is no UTF-8 text".to_owned())?;
     let text = text.split_once('#').map_or(text, |(before, _comment)| before);
     if text.trim_ascii().is_empty() {
         return Ok(None);
     }
-    read_line(text).map(Some).map_err(|error| error.to_string())
+    read_line(text).map(Some).map_err(|error| error.without_contents())
 }
 
 #[cfg(test)]
@@ -56,6 +65,7 @@ mod tests {
             ["line 5", "line 7", "line 8", "line 10", "line 11", "line 12", "line 13", "line 14", "line 15"]
         );
         let reason = |line: &str| &set.skipped().iter().find(|skipped| skipped.entry == line).unwrap().reason;
-        assert!(reason("line 10").contains("'check' is unknown"));
+        assert!(reason("line 10").starts_with("a word after the address is unknown"));
+        assert_eq!(reason("line 7"), "the port must be 1 to 65535");
     }
 }

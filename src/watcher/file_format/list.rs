@@ -13,7 +13,8 @@ use crate::watcher::server_set::SkippedEntry;
 
 /// A wrong entry is skipped and told with its number, from 1 on.
 pub(super) fn read(data: &[u8], format: Format, rules: &NodeRules) -> Result<ListedSet, String> {
-    let Value::Array(entries) = document::read(data, format, MAX_BYTES)? else {
+    let value = document::read(data, format, MAX_BYTES).map_err(|error| error.without_contents())?;
+    let Value::Array(entries) = value else {
         return Err("its top level must be a list of servers".to_owned());
     };
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
@@ -29,10 +30,10 @@ pub(super) fn read(data: &[u8], format: Format, rules: &NodeRules) -> Result<Lis
 fn read_entry(entry: &Value, rules: &NodeRules) -> Result<Option<ListedServer>, String> {
     match entry {
         Value::Object(fields) => {
-            node_format::read_fields(fields, None, rules).map_err(|error| error.to_string())
+            node_format::read_fields(fields, None, rules).map_err(|error| error.without_contents())
         }
         Value::String(text) => {
-            let server = read_line(text).map_err(|error| error.to_string())?;
+            let server = read_line(text).map_err(|error| error.without_contents())?;
             Ok(rules.filter.takes(&Labels::new()).then_some(server))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {

@@ -57,6 +57,19 @@ pub(super) enum NodeError {
     },
 }
 
+impl NodeError {
+    /// What is wrong, without what the node holds.
+    pub(super) fn without_contents(&self) -> String {
+        match self {
+            Self::Empty(_) => "it is empty, and its name is no server".to_owned(),
+            Self::Json(_) => "no valid JSON".to_owned(),
+            Self::Entry(error) => error.without_contents(),
+            Self::NoEndpoint { wanted, present: _ } => format!("there is no additional endpoint '{wanted}'"),
+            Self::TooLarge(_) | Self::NoObject | Self::NoMember => self.to_string(),
+        }
+    }
+}
+
 /// Whether the node's name tells everything, so that its data need not be read.
 pub(super) fn name_suffices(name: &str) -> bool {
     nerve::report_in_name(name).is_some()
@@ -102,5 +115,7 @@ fn list(names: impl Iterator<Item = impl AsRef<str>>) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

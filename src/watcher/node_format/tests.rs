@@ -1,7 +1,5 @@
 use std::num::NonZeroU16;
 
-use proptest::prelude::*;
-
 use super::*;
 use crate::engine::node_rules::LabelFilter;
 use crate::engine::server::{Server, Weight};
@@ -204,91 +202,4 @@ fn anything_else_is_refused_with_a_precise_reason() {
     }
     assert!(error("n", "[".repeat(60_000).as_bytes(), &NodeRules::default()).contains("no valid JSON"));
     assert_eq!(read("n", &vec![b' '; 70_000], &NodeRules::default()), Err(NodeError::TooLarge(70_000)));
-}
-
-/// Anything, with the keys and values of the forms among it.
-fn any_value() -> impl Strategy<Value = Value> {
-    let text = prop_oneof![
-        Just("ALIVE".to_owned()),
-        Just("1.2.3.4".to_owned()),
-        Just("check maxconn 5 weight 3".to_owned()),
-        any::<String>(),
-    ];
-    let leaf = prop_oneof![
-        Just(Value::Null),
-        any::<bool>().prop_map(Value::from),
-        (0_u32..70_000).prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
-        text.prop_map(Value::from),
-    ];
-    leaf.prop_recursive(3, 24, 8, |inner| {
-        let keys = proptest::sample::select(vec![
-            "address",
-            "port",
-            "host",
-            "weight",
-            "backup",
-            "drain",
-            "labels",
-            "haproxy_server_options",
-            "serviceEndpoint",
-            "additionalEndpoints",
-            "status",
-            "sslPort",
-            "enabled",
-            "payload",
-            "metadata",
-            "name",
-        ]);
-        prop_oneof![
-            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            proptest::collection::btree_map(keys, inner, 0..8)
-                .prop_map(|map| map.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()),
-        ]
-    })
-}
-
-fn any_rules() -> impl Strategy<Value = NodeRules> {
-    (any::<Option<bool>>(), any::<bool>(), any::<Option<u16>>(), proptest::option::of("[a-z]{0,3}")).prop_map(
-        |(weight_from_node, use_ssl_port, port, endpoint)| NodeRules {
-            filter: LabelFilter::default(),
-            weight_from_node,
-            endpoint,
-            use_ssl_port,
-            remote_port: port.and_then(NonZeroU16::new),
-        },
-    )
-}
-
-/// What may stand in haproxy.cfg.
-fn assert_sane(read: &Result<Option<ListedServer>, NodeError>) {
-    match read {
-        Ok(Some(listed)) => {
-            let server = listed.located(|_| Some([10, 0, 0, 1].into())).unwrap();
-            assert!(server.address().port() != 0 && !server.address().ip().is_unspecified(), "{server:?}");
-            let name = server.name().to_string();
-            assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b":.-_".contains(&b)), "{name}");
-            let options = server.options.as_ref().map(ToString::to_string).unwrap_or_default();
-            assert!(options.bytes().all(|b| b.is_ascii_alphanumeric() || b" -_.:".contains(&b)), "{options}");
-        }
-        Ok(None) => {}
-        Err(error) => assert!(!error.to_string().chars().any(char::is_control), "{error}"),
-    }
-}
-
-proptest! {
-    #[test]
-    fn any_bytes_are_a_sane_server_or_an_error(name in ".*", data: Vec<u8>, rules in any_rules()) {
-        assert_sane(&read(&name, &data, &rules));
-    }
-
-    #[test]
-    fn any_object_is_a_sane_server_or_an_error(data in any_value(), name in "(member_)?[0-9]{3}", rules in any_rules()) {
-        assert_sane(&read(&name, data.to_string().as_bytes(), &rules));
-    }
-
-    #[test]
-    fn any_name_is_a_sane_server_or_an_error(name in "(base64_[0-9]{0,3}_)?[a-zA-Z0-9:.\\[\\]_=-]{0,40}", rules in any_rules()) {
-        assert_sane(&read(&name, b"", &rules));
-    }
 }

@@ -5,6 +5,7 @@ mod checker;
 mod deadly;
 mod fixed_servers;
 mod halving;
+mod lost_replies;
 mod model;
 mod operator;
 mod properties;

@@ -8,14 +8,16 @@ use proptest::prelude::*;
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::host_name::HostName;
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::render::Renderer;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
 use proxymgr::engine::service::{BindAddress, ServiceName};
-use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState, Frontend, Standing};
+use proxymgr::engine::state::{
+    AppliedService, AppliedState, DesiredService, DesiredState, Frontend, Standing,
+};
 
 use super::model::Model;
 use super::world::{name, spec};
@@ -63,7 +65,8 @@ fn any_service() -> impl Strategy<Value = Arc<DesiredService>> {
         |(port, listen_options, server_options, bind, servers)| {
             let mut spec = spec(port, &[]);
             spec.listen_options = listen_options;
-            spec.server_options = server_options;
+            spec.server_options =
+                server_options.iter().map(|line| LineEnd::parse(line.as_str()).unwrap()).collect();
             spec.bind = bind.iter().map(|text| BindAddress::parse(text).unwrap()).collect();
             Arc::new(DesiredService::new(Arc::new(Section::of(&spec, [0, 0, 0, 0].into())), servers))
         },
@@ -103,6 +106,9 @@ fn any_applied() -> impl Strategy<Value = AppliedState> {
                     Some(1) => Standing::Pinned,
                     _ => Standing::InRotation,
                 };
+                if dice.next() == Some(2) {
+                    server.loaded_weight = Weight::ZERO;
+                }
             }
         }
         applied
@@ -133,6 +139,28 @@ proptest! {
     fn a_plan_from_what_is_wanted_is_empty(desired in any_desired(), can in any_capability()) {
         let applied = AppliedState::loaded(&desired, None);
         prop_assert_eq!(plan(&applied, &desired, can, &no_service()), Plan::Unchanged);
+    }
+
+    /// What stays as it was is taken over as a whole, which must make no difference.
+    #[test]
+    fn what_is_loaded_holds_nothing_of_before_but_the_ids_of_servers(
+        before in any_applied(), mut desired in any_desired(), same in proptest::sample::subsequence(vec!["a", "b", "c", "d"], 0..=4),
+    ) {
+        let as_before = before.as_desired().services;
+        desired.services.extend(as_before.into_iter().filter(|(name, _)| same.contains(&name.as_str())));
+        let loaded = AppliedState::loaded(&desired, Some(&before));
+        prop_assert!(loaded.serves(&desired));
+        let anew = AppliedState::loaded(&desired, None);
+        prop_assert_eq!(loaded.services.len(), anew.services.len());
+        for (name, service) in &loaded.services {
+            let (mut service, anew) = (AppliedService::clone(service), &anew.services[name]);
+            for (server, known) in &mut service.servers {
+                let last = before.services.get(name).and_then(|before| before.servers.get(server));
+                prop_assert!(last.is_none_or(|last| last.id == known.id), "{server}");
+                known.id = anew.servers[server].id;
+            }
+            prop_assert_eq!(&service, &**anew, "{}", name);
+        }
     }
 
     #[test]

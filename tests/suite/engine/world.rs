@@ -8,10 +8,11 @@ use std::time::Duration;
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::limits::Resources;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
-use proxymgr::engine::option_line::OptionLine;
+use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Percent};
 use proxymgr::engine::reconciler::{
     Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure, Settings,
@@ -87,7 +88,7 @@ pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
         bind_options: None,
         own_binds: Vec::new(),
         listen_options: listen_options.iter().map(|line| OptionLine::parse(line).unwrap()).collect(),
-        server_options: vec![OptionLine::parse("check inter 2s").unwrap()],
+        server_options: vec![LineEnd::parse("check inter 2s").unwrap()],
         watcher: WatcherSpec::File { file: "/servers".into(), rules: NodeRules::default() },
         fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),
@@ -111,6 +112,7 @@ pub fn settings(runtime_updates: bool) -> Settings {
         capability: Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates },
         min_interval: Duration::from_secs(1),
         startup_timeout: Duration::from_secs(10),
+        resources: Resources::PLENTY,
         outage: OutageRules {
             on_empty: OnEmpty::Keep,
             max_shrink: Percent::THREE_QUARTERS,

@@ -181,7 +181,7 @@ const BAD_FILES: &[(&str, &[&str])] = &[
         &[
             "1:22: safety.max_shrink: '101%' is no part in percent; write 0% to 100%",
             "1:41: safety.shrink_hold: '30' has no unit; write it with one, such as 500ms, 10s, 5m, 2h or 1d",
-            "1:61: safety.allow_options[0]: 'lau' is not allowed; write external-check, lua, error-file, acl-file, map, key-file, server-state, filter, stats-admin, local-socket or environment",
+            "1:61: safety.allow_options[0]: 'lau' is not allowed; write external-check, lua, error-file, certificate-list, acl-file, map, key-file, server-state, other-section, shared-state, filter, stats-admin, local-socket or environment",
         ],
     ),
     (

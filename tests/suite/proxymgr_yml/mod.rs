@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use proxymgr::config::{Config, LogFormat, LogLevel, SourceConfig};
 use proxymgr::engine::outage_rules::OnEmpty;
 use proxymgr::engine::risk::Allowed;
+use proxymgr::engine::service::ServiceName;
 use proxymgr::service_config::{Format, RawDefinition, parse};
 
 fn env(name: &str) -> Option<String> {
@@ -133,9 +134,9 @@ fn the_example_services_are_understood() {
     for name in ["web.json", "database.yml", "names.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
         let data = std::fs::read(file).unwrap().into();
-        let definition =
-            parse(&RawDefinition { data, format: Format::Yaml, origin: name.to_owned() }, &Allowed::new())
-                .unwrap();
+        let raw = RawDefinition { data, format: Format::Yaml, origin: name.to_owned() };
+        let service = ServiceName::parse(name).unwrap();
+        let definition = parse(&service, &raw, &Allowed::new()).unwrap();
         assert_eq!(definition.unknown_keys, [], "{name}");
     }
 }

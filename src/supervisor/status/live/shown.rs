@@ -142,6 +142,7 @@ impl Shown {
             last_reload: compose::last_reload(facts),
             counts: compose::counts(self.services.values().copied()),
             includes: compose::includes(facts),
+            limits: facts.report.limits.clone(),
             registries,
         };
         let ageless = summary.without_ages();
