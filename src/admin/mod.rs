@@ -21,10 +21,12 @@
 //!                      ^-----Asker-----------'
 //! ```
 
+pub mod board;
 pub mod client;
 mod connection;
 pub mod exposition;
 pub mod history;
+pub mod live;
 pub mod origin;
 pub mod protocol;
 pub mod request;

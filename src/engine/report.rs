@@ -42,7 +42,7 @@ pub enum Stage {
 }
 
 /// One service.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServiceReport {
     /// What its definition and its registry say; `None` of one that is gone.
     pub wanted: Option<Wanted>,
@@ -53,7 +53,7 @@ pub struct ServiceReport {
 }
 
 /// What a service's definition and its registry say.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// The section of its definition.
     pub section: Arc<Section>,

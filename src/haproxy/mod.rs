@@ -23,4 +23,5 @@ mod reload;
 pub mod reply;
 pub mod runtime;
 pub mod server_state;
+pub mod traffic;
 mod turn_away;

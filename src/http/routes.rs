@@ -17,7 +17,10 @@ use tokio::sync::watch;
 
 use super::access::{Access, Denied, check_host};
 use super::events::follow;
+use super::live::Live;
+use super::page;
 use super::questions::Questions;
+use super::stream::stream;
 use crate::admin::exposition::Format;
 use crate::admin::history::{EventsAnswer, EventsQuery, Reader};
 use crate::admin::protocol::{Failure, FailureCode};
@@ -29,7 +32,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// What asks whether all is well has no token, and learns nothing else.
 const HEALTH: [&str; 2] = ["/livez", "/readyz"];
 const INDEX: &str = "ProxyMgr\n\n/livez\n/readyz\n/metrics\n/api/v1/status\n/api/v1/status/SERVICE\n/api/v1/why/SERVICE\n\
-    /api/v1/why/SERVICE/SERVER\n/api/v1/events?service=&last=&after=&follow=\n";
+    /api/v1/why/SERVICE/SERVER\n/api/v1/events?service=&last=&after=&follow=\n\
+    /api/v1/traffic/SERVICE\n/api/v1/stream\n";
 
 /// All that the paths need.
 #[derive(Debug)]
@@ -39,11 +43,12 @@ pub(super) struct Site {
     pub(super) questions: Questions,
     pub(super) ready: watch::Receiver<bool>,
     pub(super) history: Reader,
+    pub(super) live: Live,
 }
 
 pub(super) fn router(site: Arc<Site>) -> Router {
     Router::new()
-        .route("/", get(async || text(StatusCode::OK, INDEX)))
+        .route("/", get(root))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
@@ -52,6 +57,8 @@ pub(super) fn router(site: Arc<Site>) -> Router {
         .route("/api/v1/why/{service}", get(why_service))
         .route("/api/v1/why/{service}/{server}", get(why_server))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/traffic/{service}", get(traffic))
+        .route("/api/v1/stream", get(live_stream))
         .fallback(async || {
             refused(&Failure::new(FailureCode::NotFound, "nothing is here; / lists what there is"))
         })
@@ -65,9 +72,11 @@ pub(super) fn router(site: Arc<Site>) -> Router {
 }
 
 async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> Response {
-    let is_health = HEALTH.contains(&request.uri().path());
+    let path = request.uri().path();
+    // The page itself tells nothing; what it asks for needs the token.
+    let is_public = HEALTH.contains(&path) || path == "/" && page::is_wanted(request.headers());
     let allowed = check_host(site.listen, request.headers())
-        .and_then(|()| if is_health { Ok(()) } else { site.access.check(request.headers()) });
+        .and_then(|()| if is_public { Ok(()) } else { site.access.check(request.headers()) });
     let mut response = match allowed {
         Ok(()) => next.run(request).await,
         Err(denied) => {
@@ -83,6 +92,10 @@ async fn guard(State(site): State<Arc<Site>>, request: Request, next: Next) -> R
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("cross-origin-resource-policy", HeaderValue::from_static("same-origin"));
     response
+}
+
+async fn root(headers: HeaderMap) -> Response {
+    if page::is_wanted(&headers) { page::page() } else { text(StatusCode::OK, INDEX) }
 }
 
 async fn livez(State(site): State<Arc<Site>>) -> Response {
@@ -175,6 +188,17 @@ async fn events(
         return follow(site.history.clone(), query).into_response();
     }
     json_of(&EventsAnswer::of(&site.history.select(&query)))
+}
+
+async fn traffic(State(site): State<Arc<Site>>, Path(service): Path<String>) -> Response {
+    match (site.live.traffic)(service).await {
+        Ok(traffic) => json_of(&traffic),
+        Err(failure) => refused(&failure),
+    }
+}
+
+async fn live_stream(State(site): State<Arc<Site>>) -> Response {
+    stream(&site.live.board, site.history.clone()).into_response()
 }
 
 fn text(status: StatusCode, text: impl Into<String>) -> Response {

@@ -21,6 +21,7 @@ use tracing::debug;
 
 use super::access::Access;
 use super::guests::{Asked as LastAsked, Guests};
+use super::live::{Later, Live};
 use super::patience::Patient;
 use super::questions::Questions;
 use super::routes::{Site, router};
@@ -43,7 +44,6 @@ const EVENT_STREAM: &str = "text/event-stream";
 const STACK: usize = 512 * 1024;
 
 /// What is served, and to whom.
-#[derive(Debug)]
 pub struct Settings {
     /// Where it listens, which decides by what names it may be asked.
     pub listen: SocketAddr,
@@ -55,6 +55,10 @@ pub struct Settings {
     pub ready: watch::Receiver<bool>,
     /// The changes.
     pub history: Reader,
+    /// What the page lives on.
+    pub live: Live,
+    /// What is done in the same thread, for the page.
+    pub keeper: Later<()>,
 }
 
 /// A running server; dropped, it ends, and with it its clients.
@@ -89,14 +93,18 @@ impl Server {
         listener.set_nonblocking(true)?;
         let (mode, modes) = watch::channel(Mode::Serving);
         let (resting, at_rest) = watch::channel(false);
-        let Settings { listen, access, requests, ready, history } = settings;
+        let Settings { listen, access, requests, ready, history, live, keeper } = settings;
         let questions = Questions::new(requests);
-        let router = router(Arc::new(Site { listen, access, questions, ready, history }));
+        let router = router(Arc::new(Site { listen, access, questions, ready, history, live }));
         let lasting = Lasting { listener, router, mode: modes, at_rest: resting };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("http".to_owned()).stack_size(STACK).spawn(move || {
             begin();
-            runtime.block_on(supervised("HTTP", lasting, |lasting| Box::pin(serve(lasting))));
+            runtime.block_on(async {
+                let keeper = tokio::spawn(keeper).abort_handle();
+                supervised("HTTP", lasting, |lasting| Box::pin(serve(lasting))).await;
+                keeper.abort();
+            });
         })?;
         Ok(Self { mode, at_rest })
     }

@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::signals::leave_to_main_thread;
+use super::status::live::Keeper;
 use crate::admin::history::Reader;
 use crate::admin::request::Asked;
 use crate::http::Access;
@@ -38,6 +39,7 @@ pub(super) struct HttpDesk {
     asked: mpsc::Receiver<Asked>,
     ready: watch::Sender<bool>,
     history: Reader,
+    keeper: Keeper,
     /// When it is tried again to listen.
     retry: Option<Instant>,
     failing: bool,
@@ -57,11 +59,21 @@ impl HttpDesk {
         inherited: Option<(SocketAddr, OwnedFd)>,
         ready: bool,
         history: Reader,
+        keeper: Keeper,
     ) -> Self {
         let (requests, asked) = mpsc::channel(QUEUE);
         let ready = watch::Sender::new(ready);
-        let mut desk =
-            Self { settings, open: None, requests, asked, ready, history, retry: None, failing: false };
+        let mut desk = Self {
+            settings,
+            open: None,
+            requests,
+            asked,
+            ready,
+            history,
+            keeper,
+            retry: None,
+            failing: false,
+        };
         let wanted = desk.settings.as_ref().map(|settings| settings.listen);
         let inherited = inherited.filter(|(address, _)| Some(*address) == wanted).map(|(_, socket)| socket);
         desk.open(inherited.map(TcpListener::from));
@@ -97,6 +109,8 @@ impl HttpDesk {
             requests: self.requests.clone(),
             ready: self.ready.subscribe(),
             history: self.history.clone(),
+            live: self.keeper.live(),
+            keeper: Box::pin(self.keeper.clone().keep()),
         };
         Ok(Open { socket, server: Server::start(listener, settings, leave_to_main_thread)? })
     }
@@ -138,6 +152,7 @@ impl HttpDesk {
     pub(super) fn pause(&self) {
         if let Some(open) = &self.open {
             open.server.pause();
+            self.keeper.wipe();
         }
     }
 

@@ -61,6 +61,7 @@ use replacing::stop_holding_back;
 use signals::Signals;
 use start::{Started, start};
 use status::StatusDesk;
+use status::live::LiveDesk;
 use telling::{log, serving_text};
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -100,6 +101,7 @@ struct Supervisor {
     metrics_desk: MetricsDesk,
     http: HttpDesk,
     past: PastKeeper,
+    live: LiveDesk,
     drains: OperatorDrains,
     recorder: Recorder,
     crash_record: CrashRecord,
@@ -138,7 +140,8 @@ impl Supervisor {
         let latest = historian.reader().latest();
         // What is taken over serves already.
         let is_ready = reconciler.applied().is_some();
-        let http = HttpDesk::new(http, legacy.http, is_ready, historian.reader());
+        let (live, keeper) = LiveDesk::new(config.haproxy.socket_path.clone());
+        let http = HttpDesk::new(http, legacy.http, is_ready, historian.reader(), keeper);
         let drains = OperatorDrains::new(config.state_dir.clone());
         drains.recall(&mut reconciler, clock.now());
         Self {
@@ -158,6 +161,7 @@ impl Supervisor {
                 snapshot::path_in(&config.state_dir),
             ),
             http,
+            live,
             drains,
             recorder: Recorder::new(config.state_dir.clone()),
             crash_record: CrashRecord::new(&config.runtime_dir),
@@ -251,6 +255,11 @@ impl Supervisor {
                     None => return Flow::BeginAnew,
                 },
                 asked = self.http.asked() => self.carry_out(asked).await,
+                look = self.live.look() => {
+                    let generations = self.haproxy.generations.borrow().clone();
+                    self.status_desk.show(look, &self.reconciler, generations, self.clock.now());
+                    continue;
+                }
                 () = self.recorder.due() => {
                     self.recorder.write(&self.reconciler).await;
                     None
@@ -291,6 +300,7 @@ impl Supervisor {
         let origin = self.status_desk.origin_of(event);
         self.historian.note_event(event, origin.as_deref(), now);
         self.status_desk.note_event(event, now);
+        self.live.changed();
     }
 
     async fn handle(&mut self, input: Input) {
@@ -333,6 +343,7 @@ impl Supervisor {
                 }
             }
         }
+        self.live.changed();
         if !self.reconciler.has_work() {
             self.historian.settled();
         }

@@ -44,6 +44,7 @@ mod open_files;
 mod operate;
 mod original_readme;
 mod other_sections;
+mod page;
 mod proxymgr_yml;
 mod readme_commands;
 mod referring_services;

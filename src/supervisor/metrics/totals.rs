@@ -210,7 +210,11 @@ mod tests {
             waits: vec![Duration::from_millis(3)],
         };
         let command = RuntimeCommand::ShutdownFrontend(ServiceName::parse("web").unwrap());
-        totals.note_order(&Order::Apply { config: None, commands: vec![command; 3], listen: None });
+        totals.note_order(&Order::Apply {
+            config: None,
+            commands: vec![command; 3],
+            closes: BTreeMap::new(),
+        });
         totals.note_outcome(&Outcome::Applied { verdicts: vec![Verdict::Done], config_error: None });
         totals.note_change(&change(ChangeKind::Runtime, ChangeResult::Done));
         totals.note_change(&change(ChangeKind::Reload, ChangeResult::Failed));

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::haproxy_view::HaproxyView;
 use super::last_reload::LastReload;
-use super::notes::{At, Commands, Note};
+use super::notes::{At, Commands, Note, SharedNotes};
 use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
 use crate::admin::history::Change;
@@ -33,7 +33,7 @@ pub(super) struct Facts {
     pub(super) report: Report,
     pub(super) generations: Generations,
     pub(super) remarks: Arc<Remarks>,
-    pub(super) notes: BTreeMap<ServiceName, Note>,
+    pub(super) notes: SharedNotes,
     pub(super) last_reload: Option<LastReload>,
     /// Of the service that is asked for.
     pub(super) last_change: Option<Arc<Change>>,
@@ -43,22 +43,26 @@ pub(super) struct Facts {
 pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Status {
     let services = services(facts, view.ok());
     Status {
-        proxymgr: ProxymgrStatus {
-            release: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            since: utc(facts.began),
-            since_s: facts.now.since_start().as_secs(),
-        },
+        proxymgr: proxymgr(facts),
         haproxy: haproxy(facts, view),
-        last_reload: facts.last_reload.as_ref().map(|last| reload(last, facts.now)),
-        counts: counts(&services),
-        includes: IncludesStatus { problems: facts.report.refused_includes.clone() },
+        last_reload: last_reload(facts),
+        counts: counts(services.iter().map(Brief::of)),
+        includes: includes(facts),
         limits: facts.report.limits.clone(),
-        services,
+        services: services.into_iter().map(|(_, service)| service).collect(),
     }
 }
 
-fn haproxy(facts: &Facts, view: Result<&HaproxyView, &String>) -> HaproxyStatus {
+pub(super) fn proxymgr(facts: &Facts) -> ProxymgrStatus {
+    ProxymgrStatus {
+        release: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        since: utc(facts.began),
+        since_s: facts.now.since_start().as_secs(),
+    }
+}
+
+pub(super) fn haproxy(facts: &Facts, view: Result<&HaproxyView, &String>) -> HaproxyStatus {
     let info = view.ok().map(|view| view.info);
     HaproxyStatus {
         state: facts.report.stage.word().to_owned(),
@@ -86,6 +90,14 @@ fn generations(seen: &Generations) -> Vec<GenerationStatus> {
     serving.chain(seen.draining.iter().map(status(GenerationState::Draining))).collect()
 }
 
+pub(super) fn last_reload(facts: &Facts) -> Option<ReloadStatus> {
+    facts.last_reload.as_ref().map(|last| reload(last, facts.now))
+}
+
+pub(super) fn includes(facts: &Facts) -> IncludesStatus {
+    IncludesStatus { problems: facts.report.refused_includes.clone() }
+}
+
 fn reload(last: &LastReload, now: Moment) -> ReloadStatus {
     let (state, took, error) = match &last.end {
         None => (ReloadState::UnderWay, None, None),
@@ -96,24 +108,45 @@ fn reload(last: &LastReload, now: Moment) -> ReloadStatus {
     ReloadStatus { at, ago_s, reasons: last.reasons.clone(), state, took_ms: took.map(millis), error }
 }
 
-fn counts(services: &[ServiceStatus]) -> Counts {
-    let with_state = |state: ServiceState| services.iter().filter(|one| one.state == state.word()).count();
-    Counts {
-        services: services.len(),
-        serving: with_state(ServiceState::Serving),
-        refused: with_state(ServiceState::Refused),
-        waiting: with_state(ServiceState::Waiting) + with_state(ServiceState::Starting),
-        held: services
-            .iter()
-            .filter(|one| one.held.is_some() || one.servers_from == ServersFrom::Kept)
-            .count(),
-        servers: services.iter().map(|one| one.servers_total).sum(),
-        in_rotation: services.iter().map(|one| one.servers_in_rotation).sum(),
+/// As much of a service as is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Brief {
+    state: ServiceState,
+    pub(super) is_held: bool,
+    servers: usize,
+    in_rotation: usize,
+}
+
+impl Brief {
+    pub(super) fn of((state, service): &(ServiceState, ServiceStatus)) -> Self {
+        Self {
+            state: *state,
+            is_held: service.held.is_some() || service.servers_from == ServersFrom::Kept,
+            servers: service.servers_total,
+            in_rotation: service.servers_in_rotation,
+        }
     }
 }
 
+pub(super) fn counts(services: impl Iterator<Item = Brief>) -> Counts {
+    let mut counts = Counts::default();
+    for service in services {
+        counts.services += 1;
+        match service.state {
+            ServiceState::Serving => counts.serving += 1,
+            ServiceState::Refused => counts.refused += 1,
+            ServiceState::Waiting | ServiceState::Starting => counts.waiting += 1,
+            ServiceState::Leaving => {}
+        }
+        counts.held += usize::from(service.is_held);
+        counts.servers += service.servers;
+        counts.in_rotation += service.in_rotation;
+    }
+    counts
+}
+
 /// The services that are known or run, and those that were refused and never known.
-fn services(facts: &Facts, view: Option<&HaproxyView>) -> Vec<ServiceStatus> {
+fn services(facts: &Facts, view: Option<&HaproxyView>) -> Vec<(ServiceState, ServiceStatus)> {
     let nothing = ServiceReport::default();
     let known = facts.report.services.keys().map(ServiceName::as_str);
     let asked = |name: &&str| facts.query.service.as_deref().is_none_or(|asked| asked == *name);
@@ -124,7 +157,12 @@ fn services(facts: &Facts, view: Option<&HaproxyView>) -> Vec<ServiceStatus> {
     names.into_iter().map(one).collect()
 }
 
-fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&HaproxyView>) -> ServiceStatus {
+pub(super) fn service(
+    name: &str,
+    report: &ServiceReport,
+    facts: &Facts,
+    view: Option<&HaproxyView>,
+) -> (ServiceState, ServiceStatus) {
     let remark = facts.remarks.of(name);
     let note = ServiceName::parse(name).ok().and_then(|name| facts.notes.get(&name));
     let refusal = remark.and_then(|remark| remark.refusal.as_ref());
@@ -147,7 +185,7 @@ fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&Hapr
     }
     problems.extend(remarks_on(report, facts.now));
     problems.extend(remark.into_iter().flat_map(|remark| remark.harmless().cloned()));
-    ServiceStatus {
+    let status = ServiceStatus {
         name: name.to_owned(),
         state: state.word().to_owned(),
         serves: report.runs.is_some(),
@@ -166,7 +204,8 @@ fn service(name: &str, report: &ServiceReport, facts: &Facts, view: Option<&Hapr
         servers_total: servers.iter().filter(|server| server.state != ServerState::Leaving).count(),
         servers_in_rotation: servers.iter().filter(|server| server.state.is_in_rotation()).count(),
         servers: facts.query.servers.then_some(servers),
-    }
+    };
+    (state, status)
 }
 
 fn definition(note: &Note, now: Moment) -> DefinitionStatus {

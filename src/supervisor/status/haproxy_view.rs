@@ -11,7 +11,7 @@ use crate::haproxy::reply::{ProcessInfo, ReplyError, ServerState, parse_servers_
 use crate::haproxy::runtime::{RuntimeConnection, RuntimeError};
 
 /// How long it may take to answer.
-const LIMIT: Duration = Duration::from_secs(2);
+pub(super) const LIMIT: Duration = Duration::from_secs(2);
 
 /// The process and its servers.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub(super) struct HaproxyView {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum LookError {
+pub(super) enum LookError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
@@ -36,6 +36,17 @@ impl HaproxyView {
             servers.entry(state.backend.clone()).or_default().insert(state.name.clone(), state);
         }
         Self { info, servers }
+    }
+
+    /// What it tells of a service's servers.
+    pub(super) fn servers(&self, service: &str) -> Option<&HashMap<String, ServerState>> {
+        self.servers.get(service)
+    }
+
+    /// It tells other things of this service's servers.
+    pub(super) fn renew(&mut self, service: &str, states: Vec<ServerState>) {
+        let states = states.into_iter().map(|state| (state.name.clone(), state)).collect();
+        self.servers.insert(service.to_owned(), states);
     }
 
     /// What it tells of a server.

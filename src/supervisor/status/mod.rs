@@ -3,6 +3,7 @@
 mod compose;
 mod haproxy_view;
 mod last_reload;
+pub(super) mod live;
 mod notes;
 mod remarks;
 mod servers;
@@ -33,6 +34,7 @@ pub(super) use compose::utc;
 use compose::{Facts, compose};
 use haproxy_view::look;
 use last_reload::LastReload;
+use live::Look;
 use notes::Notes;
 use remarks::Remarks;
 
@@ -87,7 +89,7 @@ impl StatusDesk {
     /// The definition of a service, with where it was found.
     pub(super) fn definition_of(&self, service: &str) -> Option<(Arc<ServiceSpec>, String)> {
         let note = self.notes.of(Some(service)).into_values().next()?;
-        Some((note.spec, note.origin))
+        Some((note.spec.clone(), note.origin.clone()))
     }
 
     /// When this program began.
@@ -143,20 +145,8 @@ impl StatusDesk {
                 return;
             }
         }
-        let notes = self.notes.of(query.service.as_deref());
         let last_change = query.service.as_deref().and_then(|service| self.last_change(service));
-        let facts = Facts {
-            query,
-            now,
-            began: self.began,
-            installed: self.installed,
-            report,
-            generations,
-            remarks: self.remarks.clone(),
-            notes,
-            last_reload: self.last_reload.clone(),
-            last_change,
-        };
+        let facts = self.facts(query, report, generations, now, last_change);
         let (turns, socket) = (self.turns.clone(), self.operators_socket.clone());
         tokio::spawn(async move {
             // A semaphore that nobody closes.
@@ -171,6 +161,34 @@ impl StatusDesk {
                 }
             }
         });
+    }
+
+    fn facts(
+        &self,
+        query: StatusQuery,
+        report: Report,
+        generations: Generations,
+        now: Moment,
+        last_change: Option<Arc<Change>>,
+    ) -> Facts {
+        Facts {
+            now,
+            began: self.began,
+            installed: self.installed,
+            report,
+            generations,
+            remarks: self.remarks.clone(),
+            notes: self.notes.of(query.service.as_deref()),
+            last_reload: self.last_reload.clone(),
+            last_change,
+            query,
+        }
+    }
+
+    /// Shows all to who keeps the live stream.
+    pub(super) fn show(&self, look: Look, reconciler: &Reconciler, generations: Generations, now: Moment) {
+        let query = StatusQuery { service: None, servers: true };
+        look.answer(self.facts(query, reconciler.report(), generations, now, None));
     }
 
     /// The last change of a service; one of before this program if that names it.

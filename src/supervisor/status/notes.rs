@@ -13,10 +13,13 @@ use crate::service_manager::RegistryEvent;
 /// The most commands of one order that are kept of a service.
 const MOST_COMMANDS: usize = 5;
 
+/// The notes of services, for who reads them elsewhere: those that stay the same stay the same in memory.
+pub(super) type SharedNotes = BTreeMap<ServiceName, Arc<Note>>;
+
 /// Of all services.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    services: BTreeMap<ServiceName, Note>,
+    services: SharedNotes,
     under_way: Option<(Moment, BTreeMap<ServiceName, Vec<String>>)>,
 }
 
@@ -66,18 +69,18 @@ impl Notes {
             RegistryEvent::Defined { name, spec, definition, unknown_keys: _ } => {
                 let before = self.services.remove(name);
                 let (servers_changed, commands, last_change) = before.map_or((None, None, None), |note| {
-                    (note.servers_changed, note.commands, note.last_change)
+                    (note.servers_changed, note.commands.clone(), note.last_change)
                 });
                 let (origin, spec, defined) = (definition.origin.clone(), Arc::clone(spec), At::now(now));
                 let note = Note { origin, spec, defined, servers_changed, commands, last_change };
-                self.services.insert(name.clone(), note);
+                self.services.insert(name.clone(), Arc::new(note));
             }
             RegistryEvent::Removed { name } => {
                 self.services.remove(name);
             }
             RegistryEvent::Servers { name, .. } | RegistryEvent::FixedServers { name, .. } => {
                 if let Some(note) = self.services.get_mut(name) {
-                    note.servers_changed = Some(At::now(now));
+                    Arc::make_mut(note).servers_changed = Some(At::now(now));
                 }
             }
             RegistryEvent::Listed
@@ -107,7 +110,7 @@ impl Notes {
                 texts.truncate(MOST_COMMANDS);
                 texts.push(format!("and {more} more"));
             }
-            note.commands = Some(Commands { began: at, took, texts });
+            Arc::make_mut(note).commands = Some(Commands { began: at, took, texts });
         }
     }
 
@@ -115,7 +118,7 @@ impl Notes {
     pub(super) fn changed(&mut self, number: u64, services: &BTreeSet<ServiceName>) {
         for service in services {
             if let Some(note) = self.services.get_mut(service) {
-                note.last_change = Some(number);
+                Arc::make_mut(note).last_change = Some(number);
             }
         }
     }
@@ -141,7 +144,7 @@ impl Notes {
     }
 
     /// Those of this service alone, or of all.
-    pub(super) fn of(&self, service: Option<&str>) -> BTreeMap<ServiceName, Note> {
+    pub(super) fn of(&self, service: Option<&str>) -> SharedNotes {
         let asked = |name: &ServiceName| service.is_none_or(|service| service == name.as_str());
         let asked = self.services.iter().filter(|(name, _)| asked(name));
         asked.map(|(name, note)| (name.clone(), note.clone())).collect()
