@@ -100,7 +100,7 @@ With --json one object, whose keys stay as they are:
 pub(super) const AFTER_EVENTS: &str = "\
 One line for each change, oldest first: when it began (UTC), what it was (runtime: commands through HAProxy's socket; reload: a \
 new process; failed, either of them; trouble and news, which are no changes), how long it took until HAProxy had it, the service, \
-what changed, and in brackets what led to it. They are kept over reloads and upgrades of ProxyMgr, not over its end. With SERVICE \
+what changed, and in brackets what led to it. They are kept over reloads, upgrades and restarts of ProxyMgr, in state_dir; a crash loses those of the last 5 s. With SERVICE \
 those that concern it, among them reloads of all services and changes of more services than are named.
 
 Exit codes:

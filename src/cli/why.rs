@@ -13,7 +13,7 @@ use crate::admin::client::ClientError;
 use crate::admin::history::ChangeResult;
 use crate::admin::origin::{OriginStatus, Origins};
 use crate::admin::protocol::Command;
-use crate::admin::status::{ServerStatus, ServiceStatus, Status, StatusQuery};
+use crate::admin::status::{ServerStatus, ServersFrom, ServiceStatus, Status, StatusQuery};
 use crate::admin::why::Why;
 
 /// Tells what is known of a service, or of one of its servers.
@@ -67,9 +67,12 @@ fn text(why: &Why<'_>) -> String {
         let place = why.origin.as_ref().and_then(|origin| origin.definition.as_ref());
         let place = place.map_or_else(|| one_line(&definition.origin), place_text);
         tell("definition", format!("{place}; taken {taken}"));
-        let changed = service.servers_changed.as_ref().map(|changed| when(changed.ago_s, &changed.at));
-        let changed = changed.map_or("not heard yet".to_owned(), |changed| format!("changed {changed}"));
-        tell("servers from", format!("{}; {changed}", one_line(&definition.registry)));
+        let changed = match &service.servers_changed {
+            Some(changed) => format!("; changed {}", when(changed.ago_s, &changed.at)),
+            None if service.servers_from == ServersFrom::Definition => String::new(),
+            None => "; not heard yet".to_owned(),
+        };
+        tell("servers from", format!("{}{changed}", one_line(&definition.registry)));
     }
     if let Some(place) = why.origin.as_ref().and_then(|origin| origin.server.as_ref()) {
         tell("listed in", place_text(place));

@@ -1,13 +1,13 @@
 //! What is asked of the loop: seldom, however often clients ask.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::admin::exposition::Family;
+use crate::admin::exposition::{Family, Format, encode};
 use crate::admin::origin::Origins;
 use crate::admin::protocol::{Command, Failure, FailureCode};
 use crate::admin::request::{Answer, Asked, Asker, StatusAnswer, Told};
@@ -24,6 +24,28 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// How long the loop may take to show that it lives.
 const PULSE_LIMIT: Duration = Duration::from_secs(5);
 
+/// The metrics, each text of them made once.
+#[derive(Debug)]
+pub(super) struct Metrics {
+    families: Arc<Vec<Family>>,
+    open: OnceLock<Bytes>,
+    text: OnceLock<Bytes>,
+}
+
+impl Metrics {
+    fn of(families: Arc<Vec<Family>>) -> Self {
+        Self { families, open: OnceLock::new(), text: OnceLock::new() }
+    }
+
+    pub(super) fn text(&self, format: Format) -> Bytes {
+        let text = match format {
+            Format::OpenMetrics => &self.open,
+            Format::Text => &self.text,
+        };
+        text.get_or_init(|| encode(&self.families, format).into()).clone()
+    }
+}
+
 /// The way to the loop.
 #[derive(Debug)]
 pub(super) struct Questions {
@@ -31,7 +53,7 @@ pub(super) struct Questions {
     /// When the next question may be asked.
     turn: Mutex<Instant>,
     pulse: Shared<()>,
-    metrics: Shared<Arc<Vec<Family>>>,
+    metrics: Shared<Arc<Metrics>>,
     status: Shared<Bytes>,
 }
 
@@ -52,10 +74,10 @@ impl Questions {
         self.pulse.get(ping).await
     }
 
-    pub(super) async fn metrics(&self) -> Result<Arc<Vec<Family>>, Failure> {
+    pub(super) async fn metrics(&self) -> Result<Arc<Metrics>, Failure> {
         let ask = async {
             match self.ask_in_turn(Command::Metrics).await? {
-                Answer::Metrics(families) => Ok(families),
+                Answer::Metrics(families) => Ok(Arc::new(Metrics::of(families))),
                 Answer::Said(_) | Answer::Status(_) | Answer::Events(_) => Err(odd()),
             }
         };

@@ -21,7 +21,7 @@ use super::live::Live;
 use super::page;
 use super::questions::Questions;
 use super::stream::stream;
-use crate::admin::exposition::{Format, encode};
+use crate::admin::exposition::Format;
 use crate::admin::history::{EventsAnswer, EventsQuery, Reader};
 use crate::admin::protocol::{Failure, FailureCode};
 use crate::admin::status::StatusQuery;
@@ -101,6 +101,8 @@ async fn root(headers: HeaderMap) -> Response {
 async fn livez(State(site): State<Arc<Site>>) -> Response {
     match site.questions.pulse().await {
         Ok(()) => text(StatusCode::OK, "ok\n"),
+        // It lets connections end.
+        Err(failure) if failure.code == FailureCode::Ending => text(StatusCode::OK, "ok, it ends\n"),
         Err(failure) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{failure}\n")),
     }
 }
@@ -114,14 +116,14 @@ async fn readyz(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn metrics(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let families = match site.questions.metrics().await {
-        Ok(families) => families,
+    let metrics = match site.questions.metrics().await {
+        Ok(metrics) => metrics,
         Err(failure) => return refused(&failure),
     };
     let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let format =
         if accept.contains("application/openmetrics-text") { Format::OpenMetrics } else { Format::Text };
-    ([(CONTENT_TYPE, format.content_type())], encode(&families, format)).into_response()
+    ([(CONTENT_TYPE, format.content_type())], metrics.text(format)).into_response()
 }
 
 async fn whole_status(State(site): State<Arc<Site>>) -> Response {

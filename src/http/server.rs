@@ -1,12 +1,15 @@
 //! Takes clients in a thread of its own, and lets go of them when another program takes over.
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -37,6 +40,7 @@ const MOST_HEADERS: usize = 64;
 pub const LAST_ANSWERS: Duration = Duration::from_millis(150);
 /// A pause when no client can be taken, as when no file is left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(200);
+const EVENT_STREAM: &str = "text/event-stream";
 const STACK: usize = 512 * 1024;
 
 /// What is served, and to whom.
@@ -167,10 +171,18 @@ async fn paused(mode: &mut watch::Receiver<Mode>, has_begun: &mut watch::Receive
 async fn serve_one(stream: TcpStream, router: Router, asked: LastAsked, mut mode: watch::Receiver<Mode>) {
     let site = TowerToHyperService::new(router);
     let (begun, mut has_begun) = watch::channel(false);
+    let streams = Arc::new(AtomicBool::new(false));
+    let streaming = Arc::clone(&streams);
     let service = service_fn(move |request| {
         asked.now();
         begun.send_replace(true);
-        site.call(request)
+        let (answer, streams) = (site.call(request), Arc::clone(&streaming));
+        async move {
+            let answer = answer.await?;
+            let is_stream = answer.headers().get(CONTENT_TYPE).is_some_and(|kind| kind == EVENT_STREAM);
+            streams.store(is_stream, Ordering::Relaxed);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut connection = pin!(
         http1::Builder::new()
@@ -183,6 +195,10 @@ async fn serve_one(stream: TcpStream, router: Router, asked: LastAsked, mut mode
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = paused(&mut mode, &mut has_begun) => {
+            if streams.load(Ordering::Relaxed) {
+                // It never ends by itself, and its client knows to come again.
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }

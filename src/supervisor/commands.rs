@@ -113,7 +113,7 @@ impl Supervisor {
         };
         let now = self.clock.now();
         let event = if drains { CauseEvent::Drained } else { CauseEvent::Undrained };
-        self.historian.note_cause(Some(&service), event, Some(server.to_string()), now);
+        self.historian.note_cause(Some(&service), event, Some(server.as_str()), now);
         if drains {
             info!(%service, %server, "an operator drains a server");
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();

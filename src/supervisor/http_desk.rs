@@ -137,6 +137,12 @@ impl HttpDesk {
         self.ready.send_replace(ready);
     }
 
+    /// Its end was asked for: it is ready no more, and nobody is left to be asked.
+    pub(super) fn end(&mut self) {
+        self.is_ready(false);
+        self.asked.close();
+    }
+
     /// Whether it is.
     pub(super) fn ready(&self) -> bool {
         *self.ready.borrow()

@@ -11,6 +11,7 @@ mod http_desk;
 mod metrics;
 mod operator_drains;
 mod origins;
+mod past;
 pub mod prepare;
 mod remember;
 mod replacement;
@@ -52,6 +53,7 @@ use history::Historian;
 use http_desk::HttpDesk;
 use metrics::{MetricsDesk, Totals};
 use operator_drains::OperatorDrains;
+use past::PastKeeper;
 use prepare::{Locked, StartError};
 use remember::Recorder;
 use replacement::Replacement;
@@ -98,6 +100,7 @@ struct Supervisor {
     totals: Totals,
     metrics_desk: MetricsDesk,
     http: HttpDesk,
+    past: PastKeeper,
     live: LiveDesk,
     drains: OperatorDrains,
     recorder: Recorder,
@@ -134,6 +137,7 @@ impl Supervisor {
             locked,
         } = started;
         let historian = Historian::new(legacy.history);
+        let latest = historian.reader().latest();
         // What is taken over serves already.
         let is_ready = reconciler.applied().is_some();
         let (live, keeper) = LiveDesk::new(config.haproxy.socket_path.clone());
@@ -151,6 +155,7 @@ impl Supervisor {
             status_desk: StatusDesk::new(version, config.haproxy.socket_path.clone(), historian.reader()),
             historian,
             totals: legacy.totals,
+            past: PastKeeper::new(&config.state_dir, latest),
             metrics_desk: MetricsDesk::new(
                 config.haproxy.config_path.clone(),
                 snapshot::path_in(&config.state_dir),
@@ -259,6 +264,10 @@ impl Supervisor {
                     self.recorder.write(&self.reconciler).await;
                     None
                 }
+                () = self.past.due() => {
+                    self.past.write(self.historian.reader(), self.totals.to_text());
+                    None
+                }
                 () = self.crash_record.due() => {
                     self.record_what_runs().await;
                     None
@@ -289,7 +298,7 @@ impl Supervisor {
         self.recorder.note(event);
         self.totals.note_event(event);
         let origin = self.status_desk.origin_of(event);
-        self.historian.note_event(event, origin, now);
+        self.historian.note_event(event, origin.as_deref(), now);
         self.status_desk.note_event(event, now);
         self.live.changed();
     }
@@ -300,9 +309,10 @@ impl Supervisor {
         if let Input::Done(outcome) = &input {
             is_outcome = true;
             self.status_desk.note_outcome(outcome, now);
+            self.totals.note_outcome(outcome);
             if let Some(change) = self.historian.note_outcome(outcome, now) {
                 self.status_desk.note_change(change.number, &change.services);
-                self.totals.note_change(&change, outcome);
+                self.totals.note_change(&change);
             }
         }
         for effect in self.reconciler.handle(input, self.clock.now()) {
@@ -310,6 +320,7 @@ impl Supervisor {
                 Effect::Order(order) => {
                     self.status_desk.note_order(&order, self.clock.now());
                     self.historian.note_order(&order, self.clock.now());
+                    self.totals.note_order(&order);
                     match self.haproxy.orders.send(order).await {
                         Ok(()) => self.ordered = true,
                         Err(error) => debug!(%error, "the HAProxy task is gone"),
@@ -336,6 +347,7 @@ impl Supervisor {
         if !self.reconciler.has_work() {
             self.historian.settled();
         }
+        self.past.note(self.historian.reader().latest());
         self.drains.tell(&self.reconciler);
         if is_outcome {
             self.crash_record.changed();
@@ -353,7 +365,11 @@ impl Supervisor {
     }
 
     async fn end(mut self, signals: &mut Signals) {
-        self.http.is_ready(false);
+        self.http.end();
+        let kept = self.past.end(self.historian.reader(), self.totals.to_text());
+        if timeout(LAST_WRITE_LIMIT, kept).await.is_err() {
+            warn!("the disk takes too long: the history of changes is not up to date");
+        }
         if self.recorder.is_behind() {
             let written = timeout(LAST_WRITE_LIMIT, self.recorder.write(&self.reconciler)).await;
             if written.is_err() {

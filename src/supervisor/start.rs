@@ -14,6 +14,7 @@ use super::handover::after_crash::recover;
 use super::handover::exec::Received;
 use super::handover::inherited::{Inherited, Legacy};
 use super::http_desk::HttpSettings;
+use super::past;
 use super::prepare::{
     Locked, Prepared, StartError, check_base, find_haproxy, find_version, lock, make_directories,
     start_reaper, tidy_up,
@@ -83,9 +84,11 @@ pub(super) async fn start_with(
         began = begin(config) => began?,
         () = signals.end_is_asked() => return Ok(asked_too_early()),
     };
-    let Inherited { applied, haproxy: handed, program, legacy } = match inherited {
-        Some(inherited) => inherited,
-        None => recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await,
+    let Inherited { applied, haproxy: handed, program, legacy } = if let Some(inherited) = inherited {
+        inherited
+    } else {
+        let left = recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await;
+        Inherited { legacy: past::recall(&config.state_dir), ..left }
     };
     let settings = reconciler_settings(config, version)?;
     let haproxy_settings = haproxy_settings(config)?;

@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, ChildStdout, Stdio};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use super::support::admin_http::fetch;
 use super::support::backend::Backends;
 use super::support::control::{Client, said};
 use super::support::deadline::eventually;
@@ -253,6 +255,52 @@ fn who_follows_misses_nothing_over_upgrades_and_reloads_and_the_history_is_kept(
     let process = Process::of_child(&following.0);
     process.signal(Signal::SIGINT);
     eventually(SOON, "it ends", || if process.is_alive() { Err(()) } else { Ok(()) });
+}
+
+#[test]
+fn the_history_and_the_counts_go_on_after_a_crash_and_a_restart() {
+    let [port, http] = free_ports();
+    let (setup, backends) = (Setup::new().http(http), Backends::new());
+    let servers = ["a", "b"].map(|name| backends.start(name));
+    let lines = servers.each_ref().map(|server| server.address.to_string());
+    let file = setup.paths.write_file_service("web", port, &lines[..1]);
+    let proxymgr = start(&setup);
+    wait_for_answer(local(port), "a");
+    write_in_one_step(&file, &lines.join("\n"));
+    wait_for_backends(port, &["a", "b"]);
+    let saved = setup.paths.state_dir.join("history.json");
+    eventually(SOON, "it is written", || match fs::read_to_string(&saved).unwrap_or_default() {
+        text if text.contains("add server web/") => Ok(()),
+        text => Err(text),
+    });
+    let before = events(&setup.paths, &[]);
+    assert_eq!(fs::metadata(&saved).unwrap().permissions().mode() & 0o777, 0o600);
+    let ready = || proxymgr_ready(&setup.paths);
+    let readies = ready();
+    proxymgr.signal(Signal::SIGKILL);
+    drop(proxymgr);
+    let proxymgr = setup.start();
+    eventually(SOON, "it is ready again", || if ready() > readies { Ok(()) } else { Err(()) });
+    let after = events(&setup.paths, &[]);
+    assert_eq!(after[..before.len()], before);
+    assert!(after.len() > before.len(), "{after:?}");
+
+    assert!(proxymgr.end().success());
+    let readies = ready();
+    let _proxymgr = setup.start();
+    eventually(SOON, "it is ready again", || if ready() > readies { Ok(()) } else { Err(()) });
+    let last = events(&setup.paths, &[]);
+    assert!(
+        last.starts_with(&after) && last.last().unwrap()["reasons"]["first"] == json!(["start"]),
+        "{last:?}"
+    );
+    let added = "proxymgr_server_changes_total{action=\"added\"}";
+    assert_eq!(fetch(http, "/metrics").count(added), 1, "the counts go on too");
+}
+
+/// How often a program has become ready so far.
+fn proxymgr_ready(paths: &Paths) -> usize {
+    fs::read_to_string(&paths.log).unwrap().matches("\"message\":\"ready\"").count()
 }
 
 #[test]

@@ -157,7 +157,8 @@ fn a_full_disk_under_state_dir_or_runtime_dir_stops_no_change_and_is_told_seldom
         let warnings: Vec<_> =
             log_lines(&proxymgr).into_iter().filter(|line| line.says("the disk or the quota")).collect();
         let loud = warnings.iter().filter(|line| line.level != "DEBUG").count();
-        assert!(loud <= 2, "{key}: {warnings:?}");
+        // The last good configuration, the snapshot and the history, each once.
+        assert!(loud <= 3, "{key}: {warnings:?}");
         disk.free();
         if key == "state_dir" {
             wait_for_message(&proxymgr, "the snapshot of the topology is up to date again");

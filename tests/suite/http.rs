@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use super::support::admin_http::{ask, fetch};
+use super::support::admin_http::{KeepAlive, ask, fetch};
 use super::support::backend::{Backend, Backends};
 use super::support::control::said;
 use super::support::deadline::eventually;
@@ -143,6 +143,9 @@ fn it_is_not_ready_while_it_drains() {
         503 => Ok(()),
         other => Err(other),
     });
+    let alive = fetch(http, "/livez");
+    assert_eq!((alive.status, alive.body.as_str()), (200, "ok, it ends\n"));
+    assert_eq!(fetch(http, "/api/v1/status").status, 503);
     client.write_all(b"Host: x\r\nConnection: close\r\n\r\n").unwrap();
     client.read_to_end(&mut Vec::new()).unwrap();
     assert!(proxymgr.wait_for_end(SOON).success());
@@ -187,14 +190,14 @@ fn changes_are_told_as_server_sent_events() {
     let ports @ [web, http] = free_ports();
     let (setup, backends, server) = with_http(Setup::new(), ports);
     let other = backends.start("b");
-    let _proxymgr = start(&setup);
+    let proxymgr = start(&setup);
     wait_for_answer(local(web), "a");
     let connect = |headers: &str| {
         let mut stream = TcpStream::connect(local(http)).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         let request = format!("GET /api/v1/events?follow=true HTTP/1.1\r\n{LOCALHOST}{headers}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
-        let lines = BufReader::new(stream).lines().map(Result::unwrap);
+        let lines = BufReader::new(stream).lines().map_while(Result::ok);
         lines.filter_map(|line| Some(line.strip_prefix("data: ")?.to_owned()))
     };
     let mut events = connect("").map(|data| serde_json::from_str::<Value>(&data).unwrap());
@@ -207,6 +210,15 @@ fn changes_are_told_as_server_sent_events() {
     assert_eq!(change["servers"]["added"], 1, "{change}");
     let mut again = connect("Last-Event-ID: 1\r\n");
     assert_eq!(serde_json::from_str::<Value>(&again.next().unwrap()).unwrap(), change);
+
+    // An upgrade doesn't wait for those who follow; they come again, and miss nothing.
+    assert_eq!(said(&setup.paths, &["upgrade"]).code, 0);
+    assert_eq!((events.next(), again.next()), (None, None));
+    assert!(!proxymgr.log().contains("a client of HTTP is cut off"), "{}", proxymgr.log());
+    write_in_one_step(&file, &format!("{}\n", server.address));
+    let mut again = connect("Last-Event-ID: 2\r\n");
+    let change: Value = serde_json::from_str(&again.next().unwrap()).unwrap();
+    assert_eq!((&change["number"], &change["servers"]["removed"]), (&json!(3), &json!(1)), "{change}");
 }
 
 #[test]
@@ -324,4 +336,45 @@ fn a_thousand_slow_clients_and_many_scrapes_delay_no_change_under_load() {
         few if few < 60 => Ok(()),
         many => Err(many),
     });
+}
+
+#[test]
+fn a_hundred_thousand_scrapes_delay_no_change_under_load() {
+    const SCRAPES: u32 = 100_000;
+    const CLIENTS: u32 = 4;
+    let ports @ [web, http] = free_ports();
+    let (setup, backends, server) = with_http(Setup::new(), ports);
+    let other = backends.start("b");
+    let proxymgr = start(&setup);
+    wait_for_answer(local(web), "a");
+    let alone = propagation(&setup, [&other, &server], 40);
+    let before = proxymgr.process().memory();
+    let began = Instant::now();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let mut client = KeepAlive::to(http);
+                (0..SCRAPES / CLIENTS).for_each(|_| assert!(client.fetch("/metrics") > 1000));
+            })
+        })
+        .collect();
+    let mut among = Vec::new();
+    while clients.iter().any(|client| !client.is_finished()) {
+        among.extend(propagation(&setup, [&other, &server], 10));
+    }
+    let took = began.elapsed();
+    for client in clients {
+        client.join().unwrap();
+    }
+    among.sort_unstable();
+    let grown = proxymgr.process().memory().saturating_sub(before) / 1024;
+    let (median, late) = (among[among.len() / 2], among[among.len() * 95 / 100]);
+    println!(
+        "{SCRAPES} scrapes in {took:?}: {} changes took {median:?} (p95 {late:?}); alone {:?} (p95 {:?}); {grown} kB more",
+        among.len(),
+        alone[20],
+        alone[38]
+    );
+    assert!(median < alone[20] + Duration::from_millis(50), "{alone:?} {among:?}");
+    assert!(grown < 8 << 10, "{grown} kB");
 }

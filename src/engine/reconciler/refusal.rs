@@ -3,8 +3,8 @@
 //! New definitions that are named are refused, and others go ahead. Where only such are named that run as they are, one of these
 //! is the cause, and they are tried in this order: a service that is gone though they refer to it (it stays, without its
 //! addresses), new definitions (tried in parts), changed included files (left as they were). What is left is a fault of their
-//! own, such as a certificate that is gone: they have [`BLOCKS_AT_MOST`] to recover, since leaving them out ends what serves,
-//! and then stay out until `HAProxy` takes them again.
+//! own, such as a certificate that is gone: services have [`BLOCKS_AT_MOST`] to recover, since leaving them out ends what
+//! serves, included files none; then they stay out until `HAProxy` takes them again.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -143,7 +143,11 @@ impl Reconciler {
         let mut warned = String::new();
         for (owner, reason) in guilty {
             let since = *self.blockers.entry(owner.clone()).or_insert(now);
-            let left = BLOCKS_AT_MOST.saturating_sub(now - since);
+            let left = match owner {
+                Owner::Service(_) => BLOCKS_AT_MOST.saturating_sub(now - since),
+                // They hold no service up, and come back soon: they are tried again more often.
+                Owner::Include { .. } => Duration::ZERO,
+            };
             if left.is_zero() {
                 self.leave_out(owner, reason, desired, now, effects);
                 left_out = true;

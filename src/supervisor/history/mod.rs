@@ -53,8 +53,6 @@ pub(super) struct Finished {
     pub(super) result: ChangeResult,
     /// Servers changed without a reload.
     pub(super) servers: ServersChanged,
-    /// How many commands were sent.
-    pub(super) commands: usize,
     /// How long it took.
     pub(super) took: Duration,
     /// How long each of its causes has waited for it, all in all; none of a start.
@@ -78,7 +76,7 @@ impl Historian {
     }
 
     /// A registry says something of a service that it keeps at `origin`.
-    pub(super) fn note_event(&mut self, event: &RegistryEvent, origin: Option<String>, now: Moment) {
+    pub(super) fn note_event(&mut self, event: &RegistryEvent, origin: Option<&str>, now: Moment) {
         let (name, event) = match event {
             RegistryEvent::Defined { name, .. } => (name, CauseEvent::Defined),
             RegistryEvent::Removed { name } => (name, CauseEvent::Removed),
@@ -90,7 +88,7 @@ impl Historian {
             | RegistryEvent::Refused { .. }
             | RegistryEvent::Forgotten { .. } => return,
         };
-        self.causes.note(Some(name), event, origin, now);
+        self.note_cause(Some(name), event, origin, now);
     }
 
     /// Something else happened.
@@ -98,10 +96,10 @@ impl Historian {
         &mut self,
         service: Option<&ServiceName>,
         event: CauseEvent,
-        origin: Option<String>,
+        origin: Option<&str>,
         now: Moment,
     ) {
-        self.causes.note(service, event, origin, now);
+        self.causes.note(service, event, origin.map(bounded), now);
     }
 
     /// An order goes out.
@@ -166,9 +164,8 @@ impl Historian {
             self.causes.put_back(causes);
         }
         let (kind, result, servers) = (change.kind, change.result, change.servers);
-        let (commands, took) = (change.commands.total, now - began);
-        let number = self.history.add(change);
-        Some(Finished { number, services, kind, result, servers, commands, took, waits })
+        let (took, number) = (now - began, self.history.add(change));
+        Some(Finished { number, services, kind, result, servers, took, waits })
     }
 
     /// Something that an operator should know.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::histogram::Histogram;
 use crate::admin::history::{ChangeKind, ChangeResult};
 use crate::engine::command::Verdict;
-use crate::engine::reconciler::{Notice, Outcome};
+use crate::engine::reconciler::{Notice, Order, Outcome};
 use crate::engine::reload_reason::ReloadReason;
 use crate::panics::hook;
 use crate::service_manager::RegistryEvent;
@@ -34,6 +34,9 @@ pub(in crate::supervisor) struct Totals {
     pub(super) last_registry_event: Option<f64>,
     /// Those of programs before this one.
     pub(super) panics: BTreeMap<String, u64>,
+    /// How many commands are under way.
+    #[serde(skip)]
+    sent: usize,
 }
 
 /// How changes ended.
@@ -124,8 +127,7 @@ impl Totals {
     }
 
     /// A change is over.
-    pub(in crate::supervisor) fn note_change(&mut self, change: &Finished, outcome: &Outcome) {
-        self.note_verdicts(outcome, change.commands);
+    pub(in crate::supervisor) fn note_change(&mut self, change: &Finished) {
         let results = match change.kind {
             ChangeKind::Runtime => &mut self.runtime_changes,
             ChangeKind::Reload => &mut self.reloads,
@@ -151,8 +153,17 @@ impl Totals {
         self.command_batches.observe(took);
     }
 
-    /// What `HAProxy` said to `sent` commands.
-    fn note_verdicts(&mut self, outcome: &Outcome, sent: usize) {
+    /// Commands go out.
+    pub(in crate::supervisor) fn note_order(&mut self, order: &Order) {
+        self.sent = match order {
+            Order::Apply { commands, .. } => commands.len(),
+            Order::Reload { .. } | Order::Compare => 0,
+        };
+    }
+
+    /// What `HAProxy` said to them.
+    pub(in crate::supervisor) fn note_outcome(&mut self, outcome: &Outcome) {
+        let sent = std::mem::take(&mut self.sent);
         let Outcome::Applied { verdicts, config_error: _ } = outcome else { return };
         for verdict in verdicts {
             let word = match verdict {
@@ -183,6 +194,8 @@ fn add(counts: &mut BTreeMap<String, u64>, word: &str, more: u64) {
 mod tests {
     use super::*;
     use crate::admin::history::ServersChanged;
+    use crate::engine::command::RuntimeCommand;
+    use crate::engine::service::ServiceName;
 
     #[test]
     fn counts_go_on_in_the_next_program() {
@@ -193,14 +206,18 @@ mod tests {
             kind,
             result,
             servers: ServersChanged { added: 3, ..ServersChanged::default() },
-            commands: 3,
             took: Duration::from_millis(1),
             waits: vec![Duration::from_millis(3)],
         };
-        let outcome = Outcome::Applied { verdicts: vec![Verdict::Done], config_error: None };
-        totals.note_change(&change(ChangeKind::Runtime, ChangeResult::Done), &outcome);
-        let failed = Outcome::CompareFailed(String::new());
-        totals.note_change(&change(ChangeKind::Reload, ChangeResult::Failed), &failed);
+        let command = RuntimeCommand::ShutdownFrontend(ServiceName::parse("web").unwrap());
+        totals.note_order(&Order::Apply {
+            config: None,
+            commands: vec![command; 3],
+            closes: BTreeMap::new(),
+        });
+        totals.note_outcome(&Outcome::Applied { verdicts: vec![Verdict::Done], config_error: None });
+        totals.note_change(&change(ChangeKind::Runtime, ChangeResult::Done));
+        totals.note_change(&change(ChangeKind::Reload, ChangeResult::Failed));
         totals.note_event(&RegistryEvent::Listed);
         let text = totals.to_text();
         let mut next = Totals::from_text(&text);

@@ -1,6 +1,6 @@
 //! A client of `ProxyMgr`'s own HTTP.
 
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
@@ -63,6 +63,38 @@ pub fn ask(port: u16, line: &str, headers: &str) -> Result<Answer, String> {
     let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| format!("no whole head: {answer:?}"))?;
     let status = head.get(9..12).and_then(|status| status.parse().ok()).ok_or("no status")?;
     Ok(Answer { status, head: head.to_owned(), body: body.to_owned() })
+}
+
+/// A client that asks again and again on one connection.
+pub struct KeepAlive(BufReader<TcpStream>);
+
+impl KeepAlive {
+    pub fn to(port: u16) -> Self {
+        let stream = TcpStream::connect(local(port)).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self(BufReader::with_capacity(1 << 16, stream))
+    }
+
+    /// The length of the body of a 200.
+    #[track_caller]
+    pub fn fetch(&mut self, path: &str) -> usize {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        self.0.get_mut().write_all(request.as_bytes()).unwrap();
+        let mut lines = Vec::new();
+        while lines.last().is_none_or(|line: &String| line != "\r\n") {
+            let mut line = String::new();
+            assert_ne!(self.0.read_line(&mut line).unwrap(), 0, "{lines:?}");
+            lines.push(line);
+        }
+        assert!(lines[0].starts_with("HTTP/1.1 200"), "{lines:?}");
+        let length = lines
+            .iter()
+            .find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.trim().parse().ok());
+        let mut body = vec![0; length.unwrap()];
+        self.0.read_exact(&mut body).unwrap();
+        body.len()
+    }
 }
 
 /// Asks for a path as `localhost`.
