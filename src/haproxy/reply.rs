@@ -190,8 +190,18 @@ const CHECK_ENABLED: u32 = 0x04;
 /// # Errors
 /// When it is no such reply.
 pub fn parse_servers_state(reply: &str) -> Result<Vec<ServerState>, ReplyError> {
+    servers_state(reply)?.collect()
+}
+
+/// The same, one server after the other; those of a backend stand together.
+///
+/// # Errors
+/// When it is no such reply.
+pub fn servers_state(
+    reply: &str,
+) -> Result<impl Iterator<Item = Result<ServerState, ReplyError>>, ReplyError> {
     let (columns, lines) = StateColumns::split(reply)?;
-    lines.map(|line| columns.read(line)).collect()
+    Ok(lines.map(move |line| columns.read(line)))
 }
 
 /// What `ProxyMgr` needs of `show info`.

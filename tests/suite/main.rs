@@ -45,6 +45,7 @@ mod operate;
 mod original_readme;
 mod other_sections;
 mod page;
+mod page_scale;
 mod proxymgr_yml;
 mod readme_commands;
 mod referring_services;

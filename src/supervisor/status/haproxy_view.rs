@@ -38,17 +38,6 @@ impl HaproxyView {
         Self { info, servers }
     }
 
-    /// What it tells of a service's servers.
-    pub(super) fn servers(&self, service: &str) -> Option<&HashMap<String, ServerState>> {
-        self.servers.get(service)
-    }
-
-    /// It tells other things of this service's servers.
-    pub(super) fn renew(&mut self, service: &str, states: Vec<ServerState>) {
-        let states = states.into_iter().map(|state| (state.name.clone(), state)).collect();
-        self.servers.insert(service.to_owned(), states);
-    }
-
     /// What it tells of a server.
     pub(super) fn server(&self, service: &str, server: &str) -> Option<&ServerState> {
         self.servers.get(service)?.get(server)

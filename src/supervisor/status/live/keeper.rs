@@ -10,9 +10,9 @@ use tokio::time::{Instant, sleep_until};
 
 use super::super::compose::Facts;
 use super::Look;
-use super::seen::{Seen, ask};
+use super::seen::ask;
 use super::servers_traffic::servers_traffic;
-use super::shown::Shown;
+use super::shown::{PULSE, Shown};
 use crate::admin::board::Board;
 use crate::admin::live::RegistryStatus;
 use crate::http::live::{Later, Live};
@@ -23,6 +23,8 @@ use crate::zookeeper::{SessionCount, sessions};
 const SPACING: Duration = Duration::from_millis(100);
 /// From one look at all that `HAProxy` tells to the next.
 const HAPROXY_SPACING: Duration = Duration::from_secs(2);
+/// The same, in times of how long it took: with very many servers it may cost `HAProxy` a twentieth of a thread.
+const HAPROXY_SHARE: u32 = 20;
 
 /// Who keeps the board.
 #[derive(Clone, Debug)]
@@ -90,14 +92,14 @@ impl Keeper {
             let facts = self.look().await?;
             let differing = shown.differing(&facts);
             let is_whole = now >= whole_at || shown.is_blind();
-            if is_whole {
-                whole_at = now + HAPROXY_SPACING;
-            }
             let replies = ask(&self.operators_socket, &facts, (!is_whole).then_some(&differing)).await;
+            if is_whole {
+                whole_at = now + HAPROXY_SPACING.max(now.elapsed() * HAPROXY_SHARE);
+            }
             let board = Arc::clone(&self.board);
             let registries = registries();
             let renewed = spawn_blocking(move || {
-                let update = shown.renew(facts, differing, Seen::of(replies), registries);
+                let update = shown.renew(facts, differing, replies, registries);
                 board.put(begun, update).then_some(shown)
             });
             shown = match renewed.await {
@@ -110,6 +112,7 @@ impl Keeper {
             tokio::select! {
                 changed = self.changes.changed() => changed.ok()?,
                 () = sleep_until(whole_at) => {}
+                () = sleep_until(now + PULSE), if shown.waits_for_pulse() => {}
             }
         }
         Some(())

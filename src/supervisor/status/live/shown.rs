@@ -2,41 +2,48 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::super::compose::{self, Brief, Facts};
 use super::super::haproxy_view::HaproxyView;
-use super::seen::Seen;
+use super::seen::{News, Replies, Seen};
 use crate::admin::board::Update;
 use crate::admin::live::{Figures, RegistryStatus, ServiceTraffic, Summary};
+use crate::engine::moment::Moment;
 use crate::engine::report::ServiceReport;
 use crate::engine::service::ServiceName;
 use crate::haproxy::traffic::Traffic;
 
+/// What goes on by itself is shown so often: the summary, and how long a loss is still held.
+pub(super) const PULSE: Duration = Duration::from_secs(1);
+
 /// What is shown.
+#[derive(Default)]
 pub(super) struct Shown {
     facts: Option<Facts>,
-    view: Result<HaproxyView, String>,
+    seen: Seen,
     services: BTreeMap<String, Brief>,
     traffic: HashMap<String, Figures>,
     summary: Option<Summary>,
-}
-
-impl Default for Shown {
-    fn default() -> Self {
-        Self {
-            facts: None,
-            view: Err("it has not been asked yet".to_owned()),
-            services: BTreeMap::new(),
-            traffic: HashMap::new(),
-            summary: None,
-        }
-    }
+    last_pulse: Option<Moment>,
+    /// The summary is another than what is shown.
+    owes_summary: bool,
 }
 
 impl Shown {
     /// Whether nothing is known from `HAProxy`.
     pub(super) fn is_blind(&self) -> bool {
-        self.view.is_err()
+        self.seen.is_blind()
+    }
+
+    /// Whether something is to be shown at the next [`PULSE`].
+    pub(super) fn waits_for_pulse(&self) -> bool {
+        self.owes_summary || self.services.values().any(|service| service.is_held)
+    }
+
+    /// Whether it is time for what goes on by itself.
+    fn is_pulse(&self, now: Moment) -> bool {
+        self.last_pulse.is_none_or(|last| now - last >= PULSE)
     }
 
     /// The services of which the loop knows something else than is shown, those that are gone included.
@@ -44,28 +51,29 @@ impl Shown {
         let Some(before) = &self.facts else { return names(facts).map(str::to_owned).collect() };
         let is_based_anew = !Arc::ptr_eq(&before.report.base, &facts.report.base);
         let same_remarks = Arc::ptr_eq(&before.remarks, &facts.remarks);
+        let is_pulse = self.is_pulse(facts.now);
         let differs = |name: &&str| {
             let parsed = ServiceName::parse(name).ok();
             let [one, other] = [before, facts].map(|facts| parsed.as_ref().map(|name| known_of(facts, name)));
             is_based_anew
                 || one != other
                 || !same_remarks && before.remarks.of(name) != facts.remarks.of(name)
+                || is_pulse && self.services.get(*name).is_some_and(|service| service.is_held)
         };
         names(before).chain(names(facts)).filter(differs).map(str::to_owned).collect()
     }
 
-    /// Shows what is known now; `differing` services, and those of which `HAProxy` tells something else.
+    /// Shows what is known now: of the `differing` services, and of those of which `HAProxy` tells something else.
     pub(super) fn renew(
         &mut self,
         facts: Facts,
         mut differing: BTreeSet<String>,
-        seen: Seen,
+        replies: Replies,
         registries: Vec<RegistryStatus>,
     ) -> Update {
-        let traffic = self.take_in(seen, &mut differing);
-        let held = self.services.iter().filter(|(_, brief)| brief.is_held).map(|(name, _)| name.clone());
-        // What is told of a loss has the time until it is believed.
-        differing.extend(held);
+        let News { view, other, traffic } = self.seen.take_in(replies, &differing);
+        // A section of an included file is no service.
+        differing.extend(other.into_iter().filter(|name| self.services.contains_key(name)));
         let mut update = Update::default();
         let nothing = ServiceReport::default();
         for name in differing {
@@ -73,58 +81,27 @@ impl Shown {
             if report.is_none() && !facts.remarks.is_refused(&name) {
                 if self.services.remove(&name).is_some() {
                     self.traffic.remove(&name);
+                    self.seen.forget(&name);
                     update.gone.push(name);
                 }
                 continue;
             }
-            let service =
-                compose::service(&name, report.unwrap_or(&nothing), &facts, self.view.as_ref().ok());
+            let service = compose::service(&name, report.unwrap_or(&nothing), &facts, view.as_ref().ok());
             self.services.insert(name.clone(), Brief::of(&service));
             if let Ok(json) = serde_json::to_string(&service.1) {
                 update.services.push((name, json));
             }
         }
         update.traffic = self.other_traffic(traffic);
-        update.summary = self.other_summary(&facts, registries);
+        update.summary = self.other_summary(&facts, view.as_ref(), registries);
         self.facts = Some(facts);
         update
     }
 
-    /// Takes in what `HAProxy` tells, and adds the services to `differing` of which it tells something else.
-    fn take_in(&mut self, seen: Seen, differing: &mut BTreeSet<String>) -> HashMap<String, Traffic> {
-        match seen {
-            Seen::All { view, traffic } => {
-                let before = self.view.as_ref().ok();
-                let differs =
-                    |name: &&String| before.and_then(|before| before.servers(name)) != view.servers(name);
-                differing.extend(self.services.keys().filter(differs).cloned());
-                self.view = Ok(view);
-                traffic
-            }
-            Seen::Some { info, servers } => {
-                if let Ok(view) = &mut self.view {
-                    view.info = info;
-                    for (name, states) in servers {
-                        view.renew(&name, states);
-                    }
-                }
-                HashMap::new()
-            }
-            Seen::Nothing(why) => {
-                if self.view.is_ok() {
-                    differing.extend(self.services.keys().cloned());
-                }
-                self.view = Err(why);
-                HashMap::new()
-            }
-        }
-    }
-
-    fn other_traffic(&mut self, seen: HashMap<String, Traffic>) -> Vec<(String, String)> {
+    fn other_traffic(&mut self, told: HashMap<String, Traffic>) -> Vec<(String, String)> {
         let mut other = Vec::new();
-        for (name, traffic) in seen {
+        for (name, traffic) in told {
             let figures = figures(&traffic);
-            // A section of an included file is no service.
             if !self.services.contains_key(&name) || self.traffic.get(&name) == Some(&figures) {
                 continue;
             }
@@ -135,10 +112,15 @@ impl Shown {
         other
     }
 
-    fn other_summary(&mut self, facts: &Facts, registries: Vec<RegistryStatus>) -> Option<String> {
+    fn other_summary(
+        &mut self,
+        facts: &Facts,
+        view: Result<&HaproxyView, &String>,
+        registries: Vec<RegistryStatus>,
+    ) -> Option<String> {
         let summary = Summary {
             proxymgr: compose::proxymgr(facts),
-            haproxy: compose::haproxy(facts, self.view.as_ref()),
+            haproxy: compose::haproxy(facts, view),
             last_reload: compose::last_reload(facts),
             counts: compose::counts(self.services.values().copied()),
             includes: compose::includes(facts),
@@ -146,7 +128,12 @@ impl Shown {
             registries,
         };
         let ageless = summary.without_ages();
-        if self.summary.as_ref() == Some(&ageless) {
+        self.owes_summary = self.summary.as_ref() != Some(&ageless);
+        if !self.is_pulse(facts.now) {
+            return None;
+        }
+        self.last_pulse = Some(facts.now);
+        if !std::mem::take(&mut self.owes_summary) {
             return None;
         }
         self.summary = Some(ageless);
