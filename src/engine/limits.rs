@@ -113,8 +113,9 @@ impl Limits {
         let clients = asked.unwrap_or(LEAST_CLIENTS);
         let needed = fixed + FILES_OF_A_CLIENT * clients;
         if asked.is_some() && needed > most {
-            // Checks are seldom under way all at a time, so that half of the files can be counted on in any case.
-            let fits = most.saturating_sub(fixed).max(most / 2) / FILES_OF_A_CLIENT;
+            // Checks are seldom under way all at a time: half of what is left beside what is always open is for clients.
+            let rest = most.saturating_sub(fixed - size.checked);
+            let fits = rest.saturating_sub(size.checked).max(rest / 2) / FILES_OF_A_CLIENT;
             self.maxconn = Some(u32::try_from(fits.clamp(1, clients)).unwrap_or(u32::MAX));
         }
         let lowered = self.maxconn;
@@ -217,9 +218,10 @@ mod tests {
             text.contains("accepts 440 clients at a time") && text.contains("raise its limit to 10421"),
             "{text}"
         );
-        // More checked servers than files: half of them are for clients all the same.
-        assert_eq!(of(size(10, 5000, 5000), 1024).maxconn, Some(256));
-        assert_eq!(Limits::of(size(1, 1, 0), &with(&["maxconn 3"]), files(10)).maxconn, Some(2));
+        // More checked servers than files: half of what is left without them is for clients all the same.
+        assert_eq!(of(size(10, 5000, 5000), 1024).maxconn, Some(245));
+        assert_eq!(of(size(900, 900, 0), 1024).maxconn, Some(45));
+        assert_eq!(of(size(2000, 2000, 0), 1024).maxconn, Some(1));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub enum ServerReason {
 
 impl ReloadReason {
     /// All that [`Self::kind`] gives.
-    pub const KINDS: [&str; 10] = [
+    pub const KINDS: [&str; 11] = [
         "start",
         "crash",
         "base_changed",
@@ -59,6 +59,7 @@ impl ReloadReason {
         "service_changed",
         "service_gone",
         "servers_changed",
+        "room_for_checks",
         "repair",
     ];
 
@@ -111,5 +112,29 @@ impl fmt::Display for ServerReason {
             Self::StaticWeight => f.write_str("new weight under a static balance algorithm"),
             Self::UpdatesOff => f.write_str("servers changed, runtime updates are off"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::fixtures::name;
+
+    #[test]
+    fn each_kind_is_counted() {
+        let reasons = [
+            ReloadReason::Start,
+            ReloadReason::Crash(String::new()),
+            ReloadReason::Base,
+            ReloadReason::Program,
+            ReloadReason::Includes,
+            ReloadReason::NewService(name("a")),
+            ReloadReason::ServiceChanged(name("a")),
+            ReloadReason::ServiceGone(name("a")),
+            ReloadReason::Servers(name("a"), ServerReason::Replaced),
+            ReloadReason::Checks(1),
+            ReloadReason::Repair(String::new()),
+        ];
+        assert_eq!(reasons.map(|reason| reason.kind()), ReloadReason::KINDS);
     }
 }

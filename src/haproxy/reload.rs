@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use super::actor::{Actor, Event};
+use super::check::CheckError;
 use super::check_message::parse_alert;
 use super::check_text::check_text;
 use super::config_file::{CONFIG_MODE, ConfigFileError, keep_last_good, write_atomically};
@@ -173,7 +174,7 @@ impl Actor {
         };
         let check = check_text(&self.reaper, &self.settings.binary, &config.text, &self.sockets);
         let check = meanwhile.wait_for(check).await.map_err(|alone| not_serving(&alone))?;
-        let report = check.map_err(|error| not_serving(&error))?;
+        let report = check.map_err(|error| check_failure(&error))?;
         if report.accepted {
             return Ok(());
         }
@@ -267,6 +268,16 @@ fn start_failure(error: &StartError, config: &Path) -> ReloadFailure {
 
 fn in_memory(text: &str) -> Result<MemoryFile, ReloadFailure> {
     MemoryFile::new(text).map_err(|error| not_serving(&error))
+}
+
+/// A check that is killed, or doesn't end, may be one definition's fault, as a start may.
+fn check_failure(error: &CheckError) -> ReloadFailure {
+    match error {
+        CheckError::Died { .. } | CheckError::TimedOut { .. } => {
+            ReloadFailure::Ended { why: with_causes(error), complaints: Vec::new() }
+        }
+        CheckError::Spawn(_) | CheckError::Memory(_) | CheckError::NoVersion { .. } => not_serving(error),
+    }
 }
 
 fn not_serving(error: &(dyn std::error::Error + 'static)) -> ReloadFailure {

@@ -137,7 +137,6 @@ impl Supervisor {
             locked,
         } = started;
         let historian = Historian::new(legacy.history);
-        let latest = historian.reader().latest();
         // What is taken over serves already.
         let is_ready = reconciler.applied().is_some();
         let (live, keeper) = LiveDesk::new(config.haproxy.socket_path.clone());
@@ -155,7 +154,7 @@ impl Supervisor {
             status_desk: StatusDesk::new(version, config.haproxy.socket_path.clone(), historian.reader()),
             historian,
             totals: legacy.totals,
-            past: PastKeeper::new(&config.state_dir, latest),
+            past: PastKeeper::new(&config.state_dir),
             metrics_desk: MetricsDesk::new(
                 config.haproxy.config_path.clone(),
                 snapshot::path_in(&config.state_dir),

@@ -61,15 +61,9 @@ pub(super) struct PastKeeper {
 }
 
 impl PastKeeper {
-    /// Up to `latest` it is known elsewhere.
-    pub(super) fn new(state_dir: &Path, latest: u64) -> Self {
-        Self {
-            path: state_dir.join(NAME),
-            written: latest,
-            due: None,
-            writing: None,
-            failing: Arc::default(),
-        }
+    /// What was written before is not known here: a program that was replaced may have been about to.
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self { path: state_dir.join(NAME), written: 0, due: None, writing: None, failing: Arc::default() }
     }
 
     /// The latest change is this one.

@@ -228,6 +228,8 @@ fn no_definition_reaches_beyond_its_own_service_under_load() {
             Refused("control character \\n"),
         ),
         ("endless", lines(&[&format!("acl a path {}", "x".repeat(2000))]), Refused("at most 2000")),
+        // HAProxy would think about it for an hour.
+        ("million", lines(&["server-template s 1-1000000 127.0.0.1:80"]), Refused("has 1000000 servers")),
         ("unclosed", lines(&["http-request set-header x \"y"]), Quarantined("quote")),
         ("trailing", with(json!({"server_options": "check \\"})), Quarantined("keyword")),
         // Ports and sockets of others.

@@ -77,3 +77,29 @@ fn a_definition_that_kills_haproxy_is_given_up_and_the_last_good_one_serves_on_u
     });
     assert_config_says_what_runs(&setup.paths);
 }
+
+#[test]
+fn a_definition_that_kills_the_checker_is_found_and_all_others_go_ahead() {
+    let reload = json!({"min_interval": "1ms"});
+    let (setup, stand_in) = StandIn::new(Setup::new().section("reload", reload));
+    stand_in.becomes("if [ \"$1\" = -c ] && grep -q 'timeout queue 666s' \"$3\"; then kill -SEGV $$; fi");
+    let (backends, [web, api, later]) = (Backends::new(), free_ports());
+    let server = backends.start("first");
+    let servers = [server.address.to_string()];
+    setup.paths.write_file_service("web", web, &servers);
+    let proxymgr = start(&setup);
+    wait_for_answer(local(web), "first");
+
+    let file = setup.root_file("api.servers", &format!("{}\n", server.address));
+    let lines = ["timeout queue 666s"];
+    setup
+        .paths
+        .write_service("api", &json!({"type": "file", "file": file, "port": api, "listen_options": lines}));
+    setup.paths.write_file_service("later", later, &servers);
+    wait_for_answer(local(later), "first");
+    let told = wait_for_message(&proxymgr, "service api is refused, it does not serve");
+    assert!(told.says("ended by SIGSEGV"), "{told:?}");
+    assert_config_says_what_runs(&setup.paths);
+    setup.paths.write_file_service("api", api, &servers);
+    wait_for_answer(local(api), "first");
+}

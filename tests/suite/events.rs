@@ -268,6 +268,8 @@ fn the_history_and_the_counts_go_on_after_a_crash_and_a_restart() {
     wait_for_answer(local(port), "a");
     write_in_one_step(&file, &lines.join("\n"));
     wait_for_backends(port, &["a", "b"]);
+    // The next program writes what this one has not yet.
+    assert_eq!(said(&setup.paths, &["upgrade"]).code, 0);
     let saved = setup.paths.state_dir.join("history.json");
     eventually(SOON, "it is written", || match fs::read_to_string(&saved).unwrap_or_default() {
         text if text.contains("add server web/") => Ok(()),

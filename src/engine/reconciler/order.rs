@@ -119,7 +119,8 @@ pub enum ReloadFailure {
     Listen(Vec<(ServiceName, String)>),
     /// `HAProxy` refuses the configuration.
     Refused(Vec<Complaint>),
-    /// The new process ended before it served, and said this of its configuration.
+    /// The new process ended before it served, and said this of its configuration; or the one that checks it was killed, or
+    /// didn't end.
     Ended {
         /// How it ended.
         why: String,

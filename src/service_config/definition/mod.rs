@@ -2,6 +2,7 @@
 
 mod dns;
 mod node_rules;
+mod server_lines;
 mod servers;
 
 use std::fmt;
@@ -14,6 +15,7 @@ use crate::document;
 use crate::engine::bind_line::{OwnBind, own_binds};
 use crate::engine::duration_text::duration;
 use crate::engine::line_limits::{MAX_BIND_OPTIONS, MAX_SERVER_OPTIONS, MAX_WORDS};
+use crate::engine::listed_server::MAX_SERVERS;
 use crate::engine::option_line::{LineEnd, OptionLine};
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
@@ -94,6 +96,11 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
             ListenLine::Binds(binds) => own_binds.extend(binds),
             ListenLine::Other(line) => listen_options.push(line),
         }
+    }
+    let own_servers = listen_options.iter().map(server_lines::count).sum::<usize>();
+    if own_servers > MAX_SERVERS {
+        reader
+            .error(format!("\"listen_options\" has {own_servers} servers; at most {MAX_SERVERS} are taken"));
     }
     let addresses = bind.len() + own_binds.len();
     if addresses > MAX_ADDRESSES {
@@ -198,16 +205,15 @@ struct Safety<'a> {
 impl Safety<'_> {
     fn listen_line(&self, text: &str) -> Result<ListenLine, String> {
         let line = OptionLine::parse(text).map_err(|error| error.to_string())?;
-        match own_binds(&line) {
-            Some(binds) => {
-                let binds = binds.map_err(|error| printable(&error.to_string()))?;
-                for options in binds.iter().filter_map(|bind| bind.options.as_ref()) {
-                    self.check(&format!("{BIND} {options}"))?;
-                }
-                Ok(ListenLine::Binds(binds))
-            }
-            None => self.check(line.as_str()).map(|()| ListenLine::Other(line)),
+        let Some(binds) = own_binds(&line) else {
+            server_lines::check(&line)?;
+            return self.check(line.as_str()).map(|()| ListenLine::Other(line));
+        };
+        let binds = binds.map_err(|error| printable(&error.to_string()))?;
+        for options in binds.iter().filter_map(|bind| bind.options.as_ref()) {
+            self.check(&format!("{BIND} {options}"))?;
         }
+        Ok(ListenLine::Binds(binds))
     }
 
     fn line_end(&self, begin: &str, text: &str) -> Result<LineEnd, String> {

@@ -195,6 +195,13 @@ fn what_one_service_takes_of_all_is_bounded() {
     });
     assert!(of("listen_options", lines).unwrap_err().errors[0].starts_with("it listens on 400"));
 
+    let refusal =
+        of("listen_options", r#"["server-template s 1-9000 a:1", "server-template t 1001 a:1"]"#.to_owned());
+    assert_eq!(
+        refusal.unwrap_err().errors,
+        [r#""listen_options" has 10001 servers; at most 10000 are taken"#]
+    );
+
     // What is told is bounded, too.
     let refusal = of("listen_options", list(100_000, &|_| "1".to_owned())).unwrap_err().errors;
     assert_eq!((refusal.len(), refusal[20].as_str()), (21, "and 99980 more"));

@@ -52,10 +52,13 @@ struct Entry {
     servers: Option<BTreeMap<String, Server>>,
 }
 
-fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World, deadly: bool) {
+fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World, step: u64) {
     let service = format!("s{}", dice.below(6));
-    match dice.below(10) {
-        0 | 1 => {
+    let deadly = step > 20;
+    // In the end there are no more reloads that would mend what commands have spoilt.
+    let kinds = if step < 200 { 10 } else { 7 };
+    match 9 - dice.below(kinds) {
+        1 | 2 => {
             // Some ports are wanted by two services.
             let port = 100 + u16::try_from(dice.below(9)).unwrap();
             let options: &[&[&str]] =
@@ -70,7 +73,7 @@ fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World, dea
             entry.port = port;
             world.tell(Input::Defined(name(&service), Arc::new(spec(port, options))));
         }
-        2 => {
+        0 => {
             registry.services.remove(&service);
             world.tell(Input::Removed(name(&service)));
         }
@@ -118,7 +121,7 @@ fn simulate(seed: u64) {
             // Something serves for long enough to be gone back to.
             world.settle(Duration::from_secs(30));
         }
-        random_event(&mut dice, &mut registry, &mut world, step > 20);
+        random_event(&mut dice, &mut registry, &mut world, step);
         match dice.below(6) {
             0 => world.settle_with(Duration::from_millis(dice.below(30)), &mut dice),
             1 => world.settle_with(Duration::from_millis(dice.below(3_000)), &mut dice),

@@ -72,6 +72,8 @@ pub struct World {
     pub deadly_line: &'static str,
     dies_at: Option<Moment>,
     pub deaths: usize,
+    /// Commands that the process has yet to carry out, though nobody waits for its reply any more.
+    late: Vec<String>,
 }
 
 /// How long a process lives that its configuration kills.
@@ -142,6 +144,7 @@ impl World {
             deadly_line: "deadly option",
             dies_at: None,
             deaths: 0,
+            late: Vec::new(),
         }
     }
 
@@ -247,6 +250,9 @@ impl World {
                 let mut verdicts = Vec::new();
                 for command in &commands {
                     if self.running.is_none() || luck.strikes(40) {
+                        if luck.strikes(2) {
+                            self.late = commands[verdicts.len()..].iter().map(ToString::to_string).collect();
+                        }
                         break;
                     }
                     let reply = self.execute(&command.to_string(), luck);
@@ -262,7 +268,13 @@ impl World {
                 Outcome::Applied { verdicts, config_error }
             }
             Order::Compare => match &self.running {
-                Some(running) if !luck.strikes(10) => Outcome::Compared(observe(running)),
+                Some(running) if !luck.strikes(10) => {
+                    let observed = observe(running);
+                    for command in std::mem::take(&mut self.late) {
+                        self.execute(&command, luck);
+                    }
+                    Outcome::Compared(observed)
+                }
                 _ => Outcome::CompareFailed("no answer".into()),
             },
         };
@@ -316,6 +328,7 @@ impl World {
             config.clone_into(&mut self.config);
         }
         self.running = Some(Model::load(config));
+        self.late.clear();
         Outcome::Reloaded { took: Duration::from_millis(80), config_error }
     }
 
@@ -334,6 +347,7 @@ impl World {
     /// The serving process dies.
     pub fn die(&mut self) {
         self.dies_at = None;
+        self.late.clear();
         if self.running.take().is_some() {
             self.deaths += 1;
             self.tell(Input::Died { how: "killed".into() });

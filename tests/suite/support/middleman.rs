@@ -11,7 +11,7 @@ use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -197,19 +197,23 @@ fn cut_connections(socket: &Path) {
 }
 
 impl Shared {
-    fn serve(&self, client: &UnixStream) {
-        let real = UnixStream::connect(&self.real);
-        let mut commands = BufReader::new(client.try_clone().unwrap()).lines();
-        while let Some(Ok(command)) = commands.next() {
-            let place = self.note(command.clone());
-            if !real.as_ref().is_ok_and(|real| self.pass_on(&command, place, client, real)) {
-                break;
+    fn serve(self: Arc<Self>, client: &UnixStream) {
+        let (commands, arrived) = mpsc::channel();
+        let lines = BufReader::new(client.try_clone().unwrap()).lines();
+        let noting = Arc::clone(&self);
+        // Noted when they come, however long the reply to an earlier one takes.
+        std::thread::spawn(move || {
+            for command in lines.map_while(Result::ok) {
+                let place = noting.note(command.clone());
+                drop(commands.send((command, place)));
             }
-        }
-        // What else came has no reply either.
-        client.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-        for command in commands.map_while(Result::ok) {
-            self.note(command);
+        });
+        if let Ok(real) = UnixStream::connect(&self.real) {
+            for (command, place) in arrived {
+                if !self.pass_on(&command, place, client, &real) {
+                    break;
+                }
+            }
         }
         drop(client.shutdown(Shutdown::Both));
     }
