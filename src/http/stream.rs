@@ -43,7 +43,13 @@ struct Looking {
     told: u64,
     is_new: bool,
     next: Instant,
-    unsaid: VecDeque<Event>,
+    unsaid: VecDeque<Unsaid>,
+}
+
+/// What is to be said. Lists are put together when their turn comes: who reads slowly keeps little waiting.
+enum Unsaid {
+    Event(&'static str, String),
+    List(&'static str, VecDeque<Arc<str>>),
 }
 
 /// Tells everything, and then what changes, until the board is wiped.
@@ -64,7 +70,7 @@ pub(super) fn stream(
         told: 0,
         is_new: true,
         next: Instant::now(),
-        unsaid: VecDeque::from([event("hello", &json(&hello))]),
+        unsaid: VecDeque::from([Unsaid::Event("hello", json(&hello))]),
     };
     let stream = unfold(looking, |mut looking| async move {
         let event = looking.next().await?;
@@ -76,66 +82,80 @@ pub(super) fn stream(
 impl Looking {
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some(event) = self.unsaid.pop_front() {
+            if let Some(event) = self.say() {
                 return Some(event);
             }
             sleep_until(self.next).await;
             if self.is_new {
                 let news = self.visit.news().await?;
-                self.say_news(&news);
-                self.unsaid.push_back(event("all", &news.services.len().to_string()));
-                self.say_changes(Some(FIRST_CHANGES));
+                let services = news.services.len();
+                self.take_news(news);
+                self.unsaid.push_back(Unsaid::Event("all", services.to_string()));
+                self.take_changes(Some(FIRST_CHANGES));
                 self.is_new = false;
             } else {
                 tokio::select! {
-                    news = self.visit.news() => self.say_news(&news?),
+                    news = self.visit.news() => self.take_news(news?),
                     changed = self.changes.changed() => changed.ok()?,
                 }
-                self.say_changes(None);
+                self.take_changes(None);
             }
             self.next = Instant::now() + SPACING;
         }
     }
 
-    fn say_news(&mut self, news: &News) {
-        self.unsaid.extend(news.summary.as_ref().map(|summary| event("summary", summary)));
-        if !news.gone.is_empty() {
-            self.unsaid
-                .push_back(event("gone", &json(&news.gone.iter().map(AsRef::as_ref).collect::<Vec<&str>>())));
-        }
-        self.say_list("services", &news.services);
-        self.say_list("traffic", &news.traffic);
-    }
-
-    fn say_list(&mut self, name: &str, all: &[Arc<str>]) {
-        for some in chunks(all) {
-            self.unsaid.push_back(event(name, &format!("[{}]", some.join(","))));
+    fn say(&mut self) -> Option<Event> {
+        match self.unsaid.pop_front()? {
+            Unsaid::Event(name, json) => Some(event(name, &json)),
+            Unsaid::List(name, mut rest) => {
+                let some = next_piece(&mut rest);
+                if !rest.is_empty() {
+                    self.unsaid.push_front(Unsaid::List(name, rest));
+                }
+                Some(event(name, &some))
+            }
         }
     }
 
-    fn say_changes(&mut self, last: Option<usize>) {
+    fn take_news(&mut self, news: News) {
+        let News { summary, services, gone, traffic } = news;
+        self.unsaid.extend(summary.map(|summary| Unsaid::Event("summary", summary.to_string())));
+        if !gone.is_empty() {
+            let names: Vec<&str> = gone.iter().map(AsRef::as_ref).collect();
+            self.unsaid.push_back(Unsaid::Event("gone", json(&names)));
+        }
+        for (name, list) in [("services", services), ("traffic", traffic)] {
+            if !list.is_empty() {
+                self.unsaid.push_back(Unsaid::List(name, list.into()));
+            }
+        }
+    }
+
+    fn take_changes(&mut self, last: Option<usize>) {
         self.changes.borrow_and_update();
         let after = Some(self.told).filter(|told| *told > 0);
         let changes = self.history.select(&EventsQuery { last, after, ..EventsQuery::default() });
         self.told = changes.last().map_or(self.told, |change| change.number);
-        self.unsaid.extend(changes.iter().map(|change: &Arc<Change>| event("change", &json(&**change))));
+        self.unsaid
+            .extend(changes.iter().map(|change: &Arc<Change>| Unsaid::Event("change", json(&**change))));
     }
 }
 
-/// Pieces of about [`LONGEST`] bytes.
-fn chunks(all: &[Arc<str>]) -> impl Iterator<Item = &[Arc<str>]> {
-    let mut rest = all;
-    std::iter::from_fn(move || {
-        let mut bytes = 0;
-        let fits = |json: &&Arc<str>| {
-            bytes += json.len();
-            bytes <= LONGEST
-        };
-        let fitting = rest.iter().take_while(fits).count().max(1);
-        let (some, more) = rest.split_at_checked(fitting)?;
-        rest = more;
-        Some(some)
-    })
+/// Takes the first of a list, as many as make about [`LONGEST`] bytes, as an array.
+fn next_piece(rest: &mut VecDeque<Arc<str>>) -> String {
+    let mut piece = String::from("[");
+    while let Some(json) = rest.front() {
+        if piece.len() > 1 {
+            if piece.len() + json.len() > LONGEST {
+                break;
+            }
+            piece.push(',');
+        }
+        piece.push_str(json);
+        rest.pop_front();
+    }
+    piece.push(']');
+    piece
 }
 
 fn event(name: &str, json: &str) -> Event {
@@ -153,11 +173,15 @@ mod tests {
 
     #[test]
     fn many_services_are_told_in_pieces_and_one_that_is_too_long_alone() {
-        let short: Arc<str> = "x".repeat(LONGEST / 2).into();
+        let short: Arc<str> = "x".repeat(LONGEST / 2 - 10).into();
         let long: Arc<str> = "x".repeat(LONGEST * 2).into();
-        let all = [&short, &short, &short, &long, &short].map(Arc::clone);
-        let lengths: Vec<_> = chunks(&all).map(<[_]>::len).collect();
-        assert_eq!(lengths, [2, 1, 1, 1]);
-        assert_eq!(chunks(&[]).count(), 0);
+        let mut all: VecDeque<_> = [&short, &short, &short, &long, &short].map(Arc::clone).into();
+        let mut pieces = Vec::new();
+        while !all.is_empty() {
+            pieces.push(next_piece(&mut all));
+        }
+        let counts: Vec<_> = pieces.iter().map(|piece| piece.split(',').count()).collect();
+        assert_eq!(counts, [2, 1, 1, 1]);
+        assert!(pieces.iter().all(|piece| piece.starts_with("[x") && piece.ends_with("x]")));
     }
 }
