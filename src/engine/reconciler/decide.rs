@@ -17,6 +17,13 @@ use crate::engine::section::Base;
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
 
+/// A reload that waits for its time, and stays what it is for as long as nothing changes.
+#[derive(Debug)]
+pub(super) struct Planned {
+    reasons: BTreeSet<ReloadReason>,
+    desired: DesiredState,
+}
+
 impl Reconciler {
     pub(super) fn decide(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         if self.under_way.is_some() {
@@ -118,8 +125,15 @@ impl Reconciler {
 
     /// Plans from what runs to what is wanted, and orders what may go out now.
     fn pursue(&mut self, now: Moment, effects: &mut Vec<Effect>) {
+        let retries = [self.quarantine.next_try(), self.includes.next_try()];
+        let is_as_planned =
+            self.timing.changes.is_empty() && retries.into_iter().flatten().all(|due| due > now);
         self.timing.changes.clear();
         let was_wanted = std::mem::take(&mut self.timing.reload_wanted);
+        if let Some(Planned { reasons, desired }) = self.planned.take().filter(|_| is_as_planned) {
+            self.reload_when_due(reasons, Vec::new(), desired, now, effects);
+            return;
+        }
         let desired = self.desired(now, effects);
         let Some(applied) = &self.applied else { return };
         let plan = plan(applied, &desired, self.settings.capability, &self.refuses_servers);
@@ -133,16 +147,30 @@ impl Reconciler {
                 self.order_apply(commands, true, effects);
             }
             Plan::Reload { reasons, meanwhile } => {
-                self.timing.reload_wanted = true;
                 if !was_wanted {
                     self.timing.reload_begins_to_be_wanted(now);
                 }
-                if self.reload_due().is_some_and(|due| due <= now) {
-                    self.order_reload(reasons, meanwhile, desired, now, effects);
-                } else if !meanwhile.is_empty() {
-                    self.order_apply(meanwhile, true, effects);
-                }
+                self.reload_when_due(reasons, meanwhile, desired, now, effects);
             }
+        }
+    }
+
+    /// Orders a reload, or what can be done until then.
+    fn reload_when_due(
+        &mut self,
+        reasons: BTreeSet<ReloadReason>,
+        meanwhile: Vec<RuntimeCommand>,
+        desired: DesiredState,
+        now: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.timing.reload_wanted = true;
+        if self.reload_due().is_some_and(|due| due <= now) {
+            self.order_reload(reasons, meanwhile, desired, now, effects);
+        } else if meanwhile.is_empty() {
+            self.planned = Some(Planned { reasons, desired });
+        } else {
+            self.order_apply(meanwhile, true, effects);
         }
     }
 

@@ -40,6 +40,7 @@ pub use known::Unconfirmed;
 pub use notice::{IncludesMeanwhile, Notice};
 pub use order::{Complaint, Effect, Input, Order, Outcome, ReloadFailure};
 
+use decide::Planned;
 use halving::Halving;
 use includes::KnownIncludes;
 use known::KnownServices;
@@ -101,6 +102,7 @@ pub struct Reconciler {
     size: Size,
     /// How much the serving process was started with.
     loaded_size: Size,
+    planned: Option<Planned>,
     under_way: Option<UnderWay>,
     /// Why the configuration on disk doesn't say what runs.
     config_unwritten: Option<String>,
@@ -172,6 +174,7 @@ impl Reconciler {
             limits: Limits::default(),
             size: Size::default(),
             loaded_size: Size::default(),
+            planned: None,
             under_way: None,
             config_unwritten: None,
             trials: Trials::default(),
@@ -259,8 +262,14 @@ impl Reconciler {
                 let change = self.known.take_fixed(&service, servers);
                 self.note_change(change, now);
             }
-            Input::Done(outcome) => self.take_outcome(outcome, now, &mut effects),
-            Input::Died { how } => self.take_death(how, now, &mut effects),
+            Input::Done(outcome) => {
+                self.planned = None;
+                self.take_outcome(outcome, now, &mut effects);
+            }
+            Input::Died { how } => {
+                self.planned = None;
+                self.take_death(how, now, &mut effects);
+            }
             Input::Tick => {}
         }
         self.take_lasting_losses(now, &mut effects);
