@@ -43,7 +43,9 @@ impl Doubts {
         let doubt = self.servers.entry((service.clone(), server.clone())).or_default();
         match command {
             RuntimeCommand::AddServer(new) => {
-                *doubt = Doubt { added: Some(new.clone()), standing: true, weight: true, checks: true };
+                // Of two the first counts: a server that is there already is not added again.
+                let added = doubt.added.take().or_else(|| Some(new.clone()));
+                *doubt = Doubt { added, standing: true, weight: true, checks: true };
             }
             RuntimeCommand::EnableCheck { .. } => doubt.checks = true,
             RuntimeCommand::Server { action, .. } => match action {

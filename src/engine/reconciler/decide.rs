@@ -1,10 +1,11 @@
 //! What is due now.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::halving::is_turn;
 use super::includes::namesake;
+use super::trials::TRIED_AGAIN_FIRST;
 use super::{Effect, Notice, Order, Phase, Reconciler, Start, UnderWay};
 use crate::engine::command::{RuntimeCommand, ServerAction};
 use crate::engine::include::Includes;
@@ -169,6 +170,7 @@ impl Reconciler {
         let candidates = self.known.candidates();
         let (mut desired, mut obstacles) =
             admit(self.base(), &candidates, &self.quarantine, self.last_good());
+        self.put_off_suspects(&obstacles, now);
         desired.includes = self.chosen_includes(&desired, now, effects);
         for (service, by) in self.needed.add_to(&mut desired) {
             obstacles.insert(service, Obstacle::StillNeeded { by: by.to_string() });
@@ -201,6 +203,17 @@ impl Reconciler {
         }
         self.obstacles = obstacles;
         desired
+    }
+
+    /// One that was given up and waits for another's address would come together with whatever that one tries: both would be
+    /// suspected again, for ever.
+    fn put_off_suspects(&mut self, obstacles: &BTreeMap<ServiceName, Obstacle>, now: Moment) {
+        for (service, obstacle) in obstacles {
+            let Obstacle::AddressTaken { .. } = obstacle else { continue };
+            if let Some(section) = self.known.section(service).filter(|_| self.trials.was_given_up(service)) {
+                self.quarantine.refuse(service, section, obstacle.to_string(), Some(now + TRIED_AGAIN_FIRST));
+            }
+        }
     }
 
     /// What ran before, of what goes ahead, with the servers that are wanted now.

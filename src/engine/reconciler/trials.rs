@@ -23,7 +23,7 @@ const FIRST_PROVED_AFTER: Duration = Duration::from_secs(10);
 /// So many deaths, each within [`PROVED_AFTER`] of the start, and what is on trial is given up.
 pub(super) const DEATHS: u32 = 3;
 /// The first other try of what was given up...
-const TRIED_AGAIN_FIRST: Duration = Duration::from_secs(10 * 60);
+pub(super) const TRIED_AGAIN_FIRST: Duration = Duration::from_secs(10 * 60);
 /// ...and the longest wait for one.
 const TRIED_AGAIN_LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 /// Those that were given up together are tried one by one.
@@ -174,6 +174,11 @@ impl Trials {
             (part, wait + ONE_BY_ONE * number)
         };
         (0..).zip(guilty).map(wait).collect()
+    }
+
+    /// Whether a definition of `service` was given up, and none has proved itself since.
+    pub(super) fn was_given_up(&self, service: &ServiceName) -> bool {
+        self.waits.contains_key(&Part::Service(service.clone()))
     }
 
     /// Notes what has served for long enough.
