@@ -1,8 +1,9 @@
 //! What was known before the start.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use crate::engine::listen_address::ListenAddress;
 use crate::engine::risk::Risk;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
@@ -24,9 +25,20 @@ pub struct Remembered {
     pub definition: RawDefinition,
     /// The servers that it had.
     pub servers: Vec<Server>,
+    /// Where it listened.
+    pub listens: BTreeSet<ListenAddress>,
 }
 
 impl Memory {
+    /// Who listened where.
+    pub fn holders(&self) -> BTreeMap<ServiceName, BTreeSet<ListenAddress>> {
+        let named = self
+            .services
+            .iter()
+            .filter_map(|(name, service)| Some((ServiceName::parse(name).ok()?, service)));
+        named.map(|(name, service)| (name, service.listens.clone())).collect()
+    }
+
     pub(super) fn listing(&self) -> Listing {
         let entry = |(name, service): (&String, &Remembered)| {
             (name.clone(), Entry::Definition(service.definition.clone()))

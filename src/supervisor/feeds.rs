@@ -1,5 +1,7 @@
 //! What the loop is fed with: the words of the registries, and the included files.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -8,7 +10,9 @@ use super::remember::recall;
 use super::settings::registries;
 use crate::config::Config;
 use crate::engine::include::Includes;
+use crate::engine::listen_address::ListenAddress;
 use crate::engine::reconciler::Input;
+use crate::engine::service::ServiceName;
 use crate::include_files::Follower;
 use crate::panics::caught;
 use crate::service_config::SourceSettings;
@@ -25,6 +29,15 @@ pub(super) struct Feeds {
     tasks: Vec<AbortHandle>,
 }
 
+/// What there is when they begin.
+pub(super) struct Begun {
+    pub(super) feeds: Feeds,
+    /// What is there of the included files.
+    pub(super) includes: Option<Includes>,
+    /// Who listened where in an earlier run.
+    pub(super) holders: BTreeMap<ServiceName, BTreeSet<ListenAddress>>,
+}
+
 impl Feeds {
     /// Nothing is followed.
     pub(super) fn none() -> Self {
@@ -37,9 +50,10 @@ impl Feeds {
     }
 
     /// Follows everything from its beginning, with what is there of the included files.
-    pub(super) fn start(config: &Config, sources: Vec<SourceSettings>) -> (Self, Option<Includes>) {
+    pub(super) fn start(config: &Config, sources: Vec<SourceSettings>) -> Begun {
         let (events, registry) = mpsc::channel(REGISTRY_QUEUE);
         let memory = recall(&config.state_dir, config.safety.startup_timeout);
+        let holders = memory.holders();
         let registries = registries(config, &sources);
         let following = service_manager::run(
             sources,
@@ -55,7 +69,8 @@ impl Feeds {
             tokio::spawn(caught("registries", following)).abort_handle(),
             tokio::spawn(follower.follow(out)).abort_handle(),
         ];
-        (Self { registry, includes, registries: Some(registries), tasks }, first)
+        let feeds = Self { registry, includes, registries: Some(registries), tasks };
+        Begun { feeds, includes: first, holders }
     }
 }
 

@@ -46,7 +46,7 @@ use crate::systemd::{self, State, Watchdog};
 
 use clock::Clock;
 use end::end_haproxy;
-use feeds::{Feeds, registry_input};
+use feeds::{Begun, Feeds, registry_input};
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
 use history::Historian;
@@ -207,7 +207,8 @@ impl Supervisor {
         self.reconciler.begin_anew(self.ordered, self.clock.now());
         self.status_desk.begin_anew();
         self.historian.begin_anew();
-        let (feeds, includes) = Feeds::start(&self.config, self.sources.clone());
+        let Begun { feeds, includes, holders } = Feeds::start(&self.config, self.sources.clone());
+        self.reconciler.remember_holders(holders);
         self.feeds = feeds;
         if let Some(includes) = includes {
             self.handle(Input::Includes(includes)).await;

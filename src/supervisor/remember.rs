@@ -7,10 +7,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::snapshot::{self, Topology};
+use super::snapshot::{self, Saved, Topology};
 use crate::engine::error_text::with_causes;
 use crate::engine::reconciler::Reconciler;
 use crate::engine::service::ServiceName;
+use crate::engine::state::AppliedState;
 use crate::service_config::RawDefinition;
 use crate::service_manager::{Memory, RegistryEvent};
 
@@ -86,8 +87,12 @@ impl Recorder {
             self.due = Some(Instant::now() + DELAY);
             return;
         }
+        let serving: BTreeMap<_, _> =
+            reconciler.applied().into_iter().flat_map(AppliedState::serving).collect();
         let believed = reconciler.believed().filter_map(|(name, servers)| {
-            Some((name.to_string(), self.definitions.get(name)?.clone(), servers))
+            let definition = self.definitions.get(name)?.clone();
+            let listens = serving.get(name).map(|service| service.section.listen.clone()).unwrap_or_default();
+            Some(Saved { name: name.to_string(), definition, servers, listens })
         });
         let topology: Topology = believed.collect();
         let state_dir = self.state_dir.clone();

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, Serializer as _};
 
 use super::sealed::{SealError, seal_to, unseal};
 use crate::engine::host_name::HostName;
+use crate::engine::listen_address::ListenAddress;
 use crate::engine::outage_rules::Servers;
 use crate::engine::printable::printable;
 use crate::engine::server::{Server, Weight};
@@ -50,6 +51,9 @@ struct Service<'a> {
     yaml: bool,
     definition: Cow<'a, str>,
     servers: Vec<SavedServer>,
+    /// Who holds an address keeps it over a restart.
+    #[serde(default)]
+    listens: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -67,8 +71,16 @@ struct SavedServer {
     options: Option<String>,
 }
 
-/// What is to be remembered: each service's definition with the servers that are believed.
-pub(super) type Topology = Vec<(String, RawDefinition, Arc<Servers>)>;
+/// What is to be remembered of a service: its definition, the servers that are believed, and where it listens now.
+pub(super) struct Saved {
+    pub(super) name: String,
+    pub(super) definition: RawDefinition,
+    pub(super) servers: Arc<Servers>,
+    pub(super) listens: Vec<ListenAddress>,
+}
+
+/// Of all services.
+pub(super) type Topology = Vec<Saved>;
 
 /// Where it is written.
 pub(super) fn path_in(state_dir: &Path) -> PathBuf {
@@ -82,12 +94,13 @@ pub(super) fn path_in(state_dir: &Path) -> PathBuf {
 pub(super) fn save(state_dir: &Path, topology: &Topology) -> Result<(), ConfigFileError> {
     let write = |out: &mut dyn io::Write| {
         let mut json = serde_json::Serializer::new(out);
-        let services = topology.iter().map(|(name, definition, servers)| {
+        let services = topology.iter().map(|Saved { name, definition, servers, listens }| {
             let service = Service {
                 origin: Cow::Borrowed(&definition.origin),
                 yaml: definition.format == Format::Yaml,
                 definition: String::from_utf8_lossy(&definition.data),
                 servers: servers.values().map(SavedServer::of).collect(),
+                listens: listens.iter().map(ToString::to_string).collect(),
             };
             (name, service)
         });
@@ -126,7 +139,9 @@ impl Service<'_> {
             format: if self.yaml { Format::Yaml } else { Format::Json },
             origin: printable(&self.origin),
         };
-        Remembered { definition, servers: self.servers.iter().filter_map(SavedServer::server).collect() }
+        let servers = self.servers.iter().filter_map(SavedServer::server).collect();
+        let listens = self.listens.iter().filter_map(|text| ListenAddress::parse(text)).collect();
+        Remembered { definition, servers, listens }
     }
 }
 
@@ -174,11 +189,9 @@ mod tests {
             format: Format::Json,
             origin: "zk".into(),
         };
-        vec![(
-            "web".to_owned(),
-            definition,
-            Arc::new(Servers::from([(server.name(), server), (host.name(), host)])),
-        )]
+        let servers = Arc::new(Servers::from([(server.name(), server), (host.name(), host)]));
+        let listens = ["0.0.0.0:80", "unix@/run/web"].map(|text| ListenAddress::parse(text).unwrap()).into();
+        vec![Saved { name: "web".to_owned(), definition, servers, listens }]
     }
 
     #[test]
@@ -188,9 +201,10 @@ mod tests {
         let topology = topology();
         save(dir.path(), &topology).unwrap();
         let remembered = load(dir.path()).unwrap();
-        let (_, definition, servers) = &topology[0];
+        let Saved { name: _, definition, servers, listens } = &topology[0];
         let servers = servers.values().cloned().collect();
-        assert_eq!(remembered["web"], Remembered { definition: definition.clone(), servers });
+        let listens = listens.iter().cloned().collect();
+        assert_eq!(remembered["web"], Remembered { definition: definition.clone(), servers, listens });
     }
 
     #[test]

@@ -41,6 +41,25 @@ fn a_start_while_zookeeper_is_down_serves_what_was_last_known() {
 }
 
 #[test]
+fn who_holds_a_port_keeps_it_over_a_restart() {
+    let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
+    let [first, second] = ["first", "second"].map(|name| backends.start(name));
+    setup.paths.write_file_service("zoo", port, &[first.address.to_string()]);
+    let proxymgr = start(&setup);
+    wait_for_backends(port, &["first"]);
+    // It comes first in each list.
+    setup.paths.write_file_service("ant", port, &[second.address.to_string()]);
+    proxymgr.wait_for_log(SOON, "belongs to the service zoo");
+    assert_eq!(proxymgr.end().code(), Some(0));
+    let proxymgr = start(&setup);
+    wait_for_backends(port, &["first"]);
+    proxymgr.wait_for_log(SOON, "belongs to the service zoo");
+    // It is not its own for ever.
+    setup.paths.remove_service("zoo");
+    wait_for_backends(port, &["second"]);
+}
+
+#[test]
 fn a_start_on_a_zookeeper_that_lost_its_data_serves_what_was_last_known() {
     let (mut zookeeper, backends) = (ZookeeperServer::start(), Backends::new());
     let (nodes, port) = (Nodes::of(&zookeeper), free_port());

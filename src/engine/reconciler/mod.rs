@@ -51,6 +51,7 @@ use trials::Trials;
 use super::capability::Capability;
 use super::doubt::Doubts;
 use super::limits::{Limits, Resources, Warning};
+use super::listen_address::ListenAddress;
 use super::moment::Moment;
 use super::outage_rules::{OutageRules, Servers};
 use super::policy::Obstacle;
@@ -199,6 +200,11 @@ impl Reconciler {
         taking_over.trials = Trials::trusting(&applied);
         taking_over.applied = Some(applied);
         taking_over
+    }
+
+    /// Who listened where in an earlier run: where several want an address, it stays with whom it was.
+    pub fn remember_holders(&mut self, holders: BTreeMap<ServiceName, BTreeSet<ListenAddress>>) {
+        self.known.holders = holders;
     }
 
     /// Begins anew after a panic: what the registries said is forgotten, to be told again; what runs stays until then, as in

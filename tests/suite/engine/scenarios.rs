@@ -1,9 +1,11 @@
 //! What each kind of change costs, and what the reconciler does about trouble.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use proxymgr::engine::host_name::HostName;
+use proxymgr::engine::listen_address::ListenAddress;
 use proxymgr::engine::reconciler::{Input, Notice};
 use proxymgr::engine::server::Server;
 
@@ -65,6 +67,20 @@ fn a_definition_that_runs_and_is_refused_later_is_tried_again_with_pauses() {
     world.refused_line = "bad option";
     world.settle(2 * LONG);
     assert_eq!(served(&world, "other"), ["3.3.3.3:3"]);
+}
+
+#[test]
+fn who_held_an_address_in_an_earlier_run_keeps_it() {
+    let mut world = World::new(settings(true));
+    let held = BTreeSet::from([ListenAddress::parse("0.0.0.0:80").unwrap()]);
+    world.reconciler.remember_holders([(name("zoo"), held)].into());
+    for service in ["ant", "zoo"] {
+        world.define(service, 80, &[]);
+        world.servers(service, &["1.1.1.1:1"]);
+    }
+    world.tell(Input::Listed);
+    world.settle(LONG);
+    assert_eq!(world.running.as_ref().unwrap().served().keys().collect::<Vec<_>>(), ["zoo"]);
 }
 
 #[test]

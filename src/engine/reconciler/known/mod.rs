@@ -3,7 +3,7 @@
 mod confirm;
 mod drains;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ pub use confirm::Unconfirmed;
 use drains::Drains;
 
 use crate::engine::listed_server::ListedServer;
+use crate::engine::listen_address::ListenAddress;
 use crate::engine::moment::Moment;
 use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
 use crate::engine::policy::Candidate;
@@ -28,6 +29,8 @@ pub(super) struct KnownServices {
     pub(super) listed: bool,
     definitions: u64,
     drains: Drains,
+    /// Who listened where in an earlier run.
+    pub(super) holders: BTreeMap<ServiceName, BTreeSet<ListenAddress>>,
 }
 
 #[derive(Debug)]
@@ -110,6 +113,7 @@ impl KnownServices {
             .collect();
         self.definitions += 1;
         let only_fixed = spec.watcher == WatcherSpec::Static;
+        let since = self.rank(service, &section);
         let Some(known) = self.services.get_mut(service) else {
             let known = Known {
                 section: Arc::new(section),
@@ -123,7 +127,7 @@ impl KnownServices {
                 held: None,
                 recent: Recent::default(),
                 outage: spec.outage,
-                since: self.definitions,
+                since,
             };
             self.services.insert(service.clone(), known);
             return true;
@@ -150,7 +154,15 @@ impl KnownServices {
         true
     }
 
+    /// The rank of a claim that begins now; who held the addresses in an earlier run comes before all others.
+    fn rank(&self, service: &ServiceName, section: &Section) -> u64 {
+        let held = self.holders.get(service);
+        let all_held = held.is_some_and(|held| section.listen.iter().all(|address| held.contains(address)));
+        if all_held { 0 } else { self.definitions }
+    }
+
     pub(super) fn remove(&mut self, service: &ServiceName) -> bool {
+        self.holders.remove(service);
         self.services.remove(service).is_some()
     }
 
