@@ -123,6 +123,9 @@ impl<'a> Planner<'a> {
             ServiceChange::Gone if self.is_referred_to(name) => {
                 self.reasons.insert(ReloadReason::NeededServiceGone(name.clone()));
             }
+            ServiceChange::Gone if self.capability.updates() && self.applied.exposes_listeners() => {
+                self.reasons.insert(ReloadReason::HeldServiceGone(name.clone()));
+            }
             ServiceChange::Gone if self.capability.updates() => {
                 self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone()));
             }

@@ -26,6 +26,8 @@ pub enum ReloadReason {
     ServiceGone(ServiceName),
     /// A service is gone, and others may refer to it: `HAProxy` is asked.
     NeededServiceGone(ServiceName),
+    /// A service is gone, and `HAProxy` would not let go of its address at run time.
+    HeldServiceGone(ServiceName),
     /// A service's servers changed in a way that this `HAProxy` can't do at run time.
     Servers(ServiceName, ServerReason),
     /// So many more servers are checked than when the process counted the files that it needs.
@@ -73,7 +75,7 @@ impl ReloadReason {
             Self::Includes => "include_changed",
             Self::NewService(_) => "new_service",
             Self::ServiceChanged(_) => "service_changed",
-            Self::ServiceGone(_) | Self::NeededServiceGone(_) => "service_gone",
+            Self::ServiceGone(_) | Self::NeededServiceGone(_) | Self::HeldServiceGone(_) => "service_gone",
             Self::Servers(..) => "servers_changed",
             Self::Checks(_) => "room_for_checks",
             Self::Repair(_) => "repair",
@@ -94,6 +96,9 @@ impl fmt::Display for ReloadReason {
             Self::ServiceGone(service) => write!(f, "{service}: service gone, runtime updates are off"),
             Self::NeededServiceGone(service) => {
                 write!(f, "{service}: service gone, and others may refer to it")
+            }
+            Self::HeldServiceGone(service) => {
+                write!(f, "{service}: service gone, and `expose-fd listeners` keeps its address until then")
             }
             Self::Servers(service, reason) => write!(f, "{service}: {reason}"),
             Self::Checks(more) => {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::include::Includes;
+use super::option_line::OptionLine;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
@@ -134,6 +135,14 @@ impl AppliedState {
             (name.clone(), as_it_was.unwrap_or_else(loaded))
         });
         Self { base: desired.base.clone(), services: services.collect(), includes: desired.includes.clone() }
+    }
+
+    /// Whether a frontend that is shut down may keep its listen socket open, for a process that asks for it with `-x`
+    /// (management guide, 3; measured: from 3.0 on).
+    pub fn exposes_listeners(&self) -> bool {
+        let exposes =
+            |line: &OptionLine| line.as_str().split_ascii_whitespace().any(|word| word == "expose-fd");
+        !self.includes.is_empty() || self.base.global.iter().any(exposes)
     }
 
     /// The services that take connections, or may do so.

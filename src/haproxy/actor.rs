@@ -251,7 +251,7 @@ impl Actor {
                 };
                 let verdicts = self.execute(&commands).await;
                 for address in closed(&closes, &commands, &verdicts) {
-                    self.sockets.shut(address);
+                    self.sockets.close(address);
                     info!(%address, "no longer listening");
                 }
                 Outcome::Applied { verdicts, config_error: config_error.map(|error| with_causes(&error)) }

@@ -15,7 +15,7 @@ use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proc::Process;
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
-use super::support::requests::{SOON, get, local};
+use super::support::requests::{SOON, get, local, wait_for_refusal};
 use super::support::running::{assert_config_says_what_runs, reloads, start, wait_for_message};
 
 const RELOADS: usize = 50;
@@ -211,4 +211,63 @@ fn a_removed_server_gets_nothing_from_an_old_process_either() {
     assert_eq!(answers, ["leaves", "stays"], "what is under way is not cut");
     assert_eq!(waiting.join().unwrap().unwrap(), "stays");
     assert_eq!((stays.requests(), leaves.requests()), (2, 1));
+}
+
+#[test]
+fn services_that_are_removed_cost_requests_in_an_old_process_nothing() {
+    // A process that drains has closed its listen sockets, and connections have got their numbers.
+    let (setup, backends, [port, ports @ ..]) = (Setup::new(), Backends::new(), free_ports::<7>());
+    let server = backends.start("web");
+    let define = |port: u16, option: &str| json!({"type": "static", "port": port, "default_servers": [server.address.to_string()], "listen_options": [option]});
+    setup.paths.write_service(
+        "web",
+        &define(
+            port,
+            "http-request return status 200 content-type text/plain string web if { path /of-haproxy }",
+        ),
+    );
+    for port in ports {
+        setup.paths.write_service(&format!("other-{port}"), &define(port, "retries 3"));
+    }
+    let proxymgr = start(&setup);
+    let connect = || TcpStream::connect(local(port)).unwrap();
+    let ask = |mut client: &TcpStream, path: &str| {
+        write!(client, "GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").unwrap();
+    };
+    let clients: Vec<_> = (0..=ports.len()).map(|_| connect()).collect();
+    for client in &clients {
+        client.set_read_timeout(Some(SOON)).unwrap();
+        ask(client, "/of-haproxy");
+        assert!(answer(client).starts_with("HTTP/1.1 200"));
+    }
+    setup.paths.write_service("web", &define(port, "timeout queue 7s"));
+    wait_for_message(&proxymgr, "the old HAProxy drains");
+    server.behave(Behaviour::AnswerAfter(Duration::from_secs(2)));
+    let before = server.requests();
+    for client in &clients {
+        ask(client, "/of-a-server");
+    }
+    eventually(SOON, "all requests are under way", || match server.requests() - before {
+        all if all == clients.len() as u64 => Ok(()),
+        some => Err(some),
+    });
+    for port in ports {
+        setup.paths.remove_service(&format!("other-{port}"));
+    }
+    for port in ports {
+        wait_for_refusal(local(port));
+    }
+    for client in &clients {
+        let answer = answer(client);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+}
+
+/// What comes next on this connection, up to the whole body `web`.
+fn answer(mut client: &TcpStream) -> String {
+    let (mut text, mut byte) = (String::new(), [0]);
+    while !text.ends_with("\r\n\r\nweb") && matches!(client.read(&mut byte), Ok(1)) {
+        text.push(char::from(byte[0]));
+    }
+    text
 }

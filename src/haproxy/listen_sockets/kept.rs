@@ -148,7 +148,7 @@ mod tests {
         assert_eq!(sockets.addresses().count(), 0);
         for _ in 0..2 {
             sockets.open(&address).unwrap();
-            sockets.shut(&address);
+            assert!(sockets.close(&address));
         }
         sockets.open(&address).unwrap();
         assert!(sockets.hand_over().is_empty());

@@ -9,14 +9,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit};
-use socket2::{Domain, SockRef, Socket, Type};
-use tracing::{debug, trace};
+use socket2::{Domain, Socket, Type};
+use tracing::trace;
 
 use crate::engine::listen_address::ListenAddress;
 use crate::process::child_command::ChildCommand;
@@ -153,23 +153,13 @@ impl ListenSockets {
     }
 
     /// Closes the socket, and removes the file of a unix one; `false` when it wasn't open. Processes that inherited it keep theirs.
+    ///
+    /// Never shut down: `HAProxy` closes an inherited socket without taking it off its epoll lists, where it stays while another
+    /// holds it (`epoll(7)`, question 6), under a number that a client's connection has by now. That would get the hang-up:
+    /// a 400, or an end without an answer (measured with 2.6).
     pub fn close(&mut self, address: &ListenAddress) -> bool {
         self.forget(address);
         self.sockets.remove(address).is_some()
-    }
-
-    /// The same, and clients are refused at once even where a process keeps what it inherited: with `expose-fd listeners`
-    /// `HAProxy` does so for a frontend that is shut down (measured with 3.0 and 3.4).
-    pub fn shut(&mut self, address: &ListenAddress) {
-        self.forget(address);
-        match self.sockets.remove(address) {
-            Some(socket @ (ListenSocket::Tcp(_) | ListenSocket::Unix(_))) => {
-                if let Err(error) = SockRef::from(&socket).shutdown(Shutdown::Both) {
-                    debug!(%address, %error, "a listen socket can't be shut; it ends with its last holder");
-                }
-            }
-            Some(ListenSocket::Lent(_)) | None => {}
-        }
     }
 
     /// The open addresses, in order.

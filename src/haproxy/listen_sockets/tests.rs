@@ -28,22 +28,6 @@ fn clients_can_connect_before_any_process_accepts() {
 }
 
 #[test]
-fn a_shut_socket_refuses_clients_though_a_copy_is_kept_and_can_be_opened_again() {
-    let dir = tempfile::tempdir().unwrap();
-    for address in [tcp("127.0.0.1", free_port()), unix(&dir.path().join("s"))] {
-        let mut sockets = ListenSockets::new(None);
-        sockets.open(&address).unwrap();
-        let kept = sockets.get(&address).unwrap().try_clone_to_owned().unwrap();
-        sockets.shut(&address);
-        if let ListenAddress::Tcp(tcp) = &address {
-            assert!(TcpStream::connect(tcp).is_err());
-        }
-        sockets.open(&address).unwrap();
-        drop(kept);
-    }
-}
-
-#[test]
 fn a_port_of_another_process_is_refused_with_advice() {
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = ListenAddress::Tcp(other.local_addr().unwrap());

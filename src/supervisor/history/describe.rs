@@ -76,6 +76,7 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::ServiceChanged(service)
         | ReloadReason::ServiceGone(service)
         | ReloadReason::NeededServiceGone(service)
+        | ReloadReason::HeldServiceGone(service)
         | ReloadReason::Servers(
             service,
             ServerReason::New(_)
