@@ -23,6 +23,8 @@ use crate::panics::caught;
 
 /// All children are read again this often, in case an event was lost.
 const FULL_READ_INTERVAL: Duration = Duration::from_secs(300);
+/// The longest wait for news that catch up with what was read.
+const LONGEST_OVERTAKEN: Duration = Duration::from_secs(2);
 
 /// The task behind all [`ChildrenWatch`] of one path. There may be thousands, so what is seldom under way is boxed.
 #[derive(Debug)]
@@ -43,7 +45,18 @@ impl TreeTask {
         let (publish, snapshots) = watch::channel(None);
         let (watcher, unreadable) = (None, BTreeSet::new());
         let limit = BatchLimit::default();
-        let tree = Tree { root, name_suffices, session: handle, publish, watcher, unreadable, limit };
+        let (known, overtaken_since) = (Children::default(), None);
+        let tree = Tree {
+            root,
+            name_suffices,
+            session: handle,
+            publish,
+            known,
+            overtaken_since,
+            watcher,
+            unreadable,
+            limit,
+        };
         // After a panic those who follow it begin anew, with another.
         let task = tokio::spawn(caught("ZooKeeper node", tree.run())).abort_handle();
         Self { snapshots, task, _session: session }
@@ -70,6 +83,11 @@ struct Tree {
     name_suffices: Option<NameSuffices>,
     session: SessionHandle,
     publish: watch::Sender<Option<Children>>,
+    /// As far as the events told.
+    known: Children,
+    /// Since when nodes were gone before they could be read: what took their place is told by events that are yet to come,
+    /// and without it the servers of a service that is replaced quickly would seem to vanish.
+    overtaken_since: Option<Instant>,
     /// The watch of the last link, kept until its successor stands.
     watcher: Option<PersistentWatcher>,
     unreadable: BTreeSet<Arc<str>>,
@@ -148,6 +166,10 @@ impl Tree {
                     changes = events::at_hand(watcher, &self.root) => {
                         Box::pin(self.apply(&link.client, changes?)).await?;
                     }
+                    () = until(self.overtaken_since.map(|since| since + LONGEST_OVERTAKEN)) => {
+                        self.overtaken_since = None;
+                        self.publish();
+                    }
                     () = sleep_until(next_full_read) => break,
                 }
             }
@@ -160,16 +182,15 @@ impl Tree {
         let parent_exists = names.is_some();
         let read = self.read(client, names.unwrap_or_default()).await?;
         self.limit.recovered();
-        let known = self.publish.borrow().clone().unwrap_or_default();
-        let (mut nodes, mut unreadable) = (BTreeMap::new(), BTreeSet::new());
+        let (mut nodes, mut unreadable, mut overtaken) = (BTreeMap::new(), BTreeSet::new(), false);
         for (name, read) in read {
             match read {
                 Read::Data(data) => {
                     nodes.insert(name, Node { data });
                 }
-                Read::Gone => {}
+                Read::Gone => overtaken = true,
                 Read::NoAuth => {
-                    if let Some(node) = known.nodes.get(&name) {
+                    if let Some(node) = self.known.nodes.get(&name) {
                         nodes.insert(Arc::clone(&name), node.clone());
                     }
                     unreadable.insert(name);
@@ -180,7 +201,7 @@ impl Tree {
             self.warn_unreadable(name);
         }
         self.unreadable = unreadable;
-        self.publish(Children { parent_exists, nodes: Arc::new(nodes) });
+        self.know(Children { parent_exists, nodes: Arc::new(nodes) }, overtaken);
         Ok(())
     }
 
@@ -208,7 +229,7 @@ impl Tree {
         let to_read = changes.children.iter().filter(|(_, change)| **change == Change::Read);
         let names = to_read.map(|(name, _)| Arc::clone(name)).collect();
         let read = self.read(client, names).await?;
-        let mut children = self.publish.borrow().clone().unwrap_or_default();
+        let (mut children, mut overtaken) = (self.known.clone(), false);
         children.parent_exists = changes.parent_exists.unwrap_or(children.parent_exists);
         let nodes = Arc::make_mut(&mut children.nodes);
         for (name, _) in changes.children.iter().filter(|(_, change)| **change == Change::Gone) {
@@ -223,6 +244,7 @@ impl Tree {
                 }
                 Read::Gone => {
                     nodes.remove(&name);
+                    overtaken = true;
                 }
                 Read::NoAuth => {
                     if self.unreadable.insert(Arc::clone(&name)) {
@@ -231,15 +253,25 @@ impl Tree {
                 }
             }
         }
-        self.publish(children);
+        self.know(children, overtaken);
         Ok(())
     }
 
-    fn publish(&self, children: Children) {
+    fn know(&mut self, children: Children, overtaken: bool) {
+        self.known = children;
+        if overtaken {
+            self.overtaken_since.get_or_insert_with(Instant::now);
+        } else {
+            self.overtaken_since = None;
+            self.publish();
+        }
+    }
+
+    fn publish(&self) {
         self.publish.send_if_modified(|last| {
-            let differs = last.as_ref() != Some(&children);
+            let differs = last.as_ref() != Some(&self.known);
             if differs {
-                *last = Some(children);
+                *last = Some(self.known.clone());
             }
             differs
         });
@@ -256,6 +288,13 @@ impl Tree {
         self.root.hash(&mut hasher);
         let half = FULL_READ_INTERVAL / 2;
         half + half * u32::from(hasher.finish().to_le_bytes()[0]) / 256
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

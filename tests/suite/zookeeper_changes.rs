@@ -13,7 +13,9 @@ use super::support::load::Load;
 use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::Proxymgr;
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{answering, local, wait_for_backends, wait_for_refusal};
+use super::support::requests::{answering, local, wait_for_answer, wait_for_backends, wait_for_refusal};
+use super::support::running::log_lines;
+use super::support::slow_proxy::SlowProxy;
 use super::support::zookeeper::ZookeeperServer;
 use super::support::zookeeper_nodes::{Nodes, definition_path, server_data, server_path};
 
@@ -104,6 +106,42 @@ fn two_hundred_replacements_and_ten_new_services_under_load() {
             server.address
         );
     }
+}
+
+#[test]
+fn nodes_that_are_gone_before_they_are_read_are_no_loss() {
+    // What is told comes late, so that most nodes it tells of have been replaced when they are asked for.
+    let (zookeeper, backends) = (ZookeeperServer::start(), Backends::new());
+    let slow = SlowProxy::start(zookeeper.address().parse().unwrap(), Duration::from_millis(10));
+    let (nodes, port) = (Nodes::of(&zookeeper), free_port());
+    let pool: Vec<Backend> = (0..110).map(|number| backends.start(&format!("s{number}"))).collect();
+    let mut active: VecDeque<&Backend> = pool.iter().take(10).collect();
+    active.iter().for_each(|server| nodes.add("web", server));
+    let mut definition = nodes.definition("web", port);
+    definition["server"] = json!(slow.address.to_string());
+    nodes.put("/service_config/web", definition.to_string());
+    let rules = json!({"max_shrink": "30%", "shrink_hold": "1h"});
+    let setup = Setup::new().zookeeper(&slow.address.to_string(), "/service_config").section("safety", rules);
+    let proxymgr = setup.start();
+    wait_for_answer(local(port), "s9");
+    nodes.write(async |session| {
+        for new in &pool[10..] {
+            session.put(&server_path("web", new), server_data(new.address).as_bytes()).await;
+            let old = active.pop_front().unwrap();
+            session.delete(&server_path("web", old)).await;
+            active.push_back(new);
+        }
+    });
+    let wanted: BTreeSet<String> = active.iter().map(|server| server.address.to_string()).collect();
+    eventually(SOON, "the last servers are in force", || match serving(&proxymgr, "web") {
+        Ok(found) if found == wanted => Ok(()),
+        other => Err(other),
+    });
+    let held: Vec<_> = log_lines(&proxymgr)
+        .into_iter()
+        .filter(|line| ["max_shrink", "on_empty"].iter().any(|rule| line.says(rule)))
+        .collect();
+    assert!(held.is_empty(), "{held:?}");
 }
 
 /// What is defined is `web`, with `web1` below `/services/web` and `other1` below `/services/other`.
