@@ -122,7 +122,10 @@ impl Arming<'_> {
             | WatchMask::DELETE
             | WatchMask::DELETE_SELF
             | WatchMask::MOVE_SELF
-            | WatchMask::ONLYDIR;
+            | WatchMask::ONLYDIR
+            // A watch that stands already would have no mask for a moment while it is set again, and lose what happens then
+            // (Linux, `inotify_update_existing_watch`): one change in some ten thousand was never seen.
+            | WatchMask::MASK_ADD;
         let watch = self.watches.add(directory, mask)?;
         Ok(self.wanted.entry(watch).or_default())
     }
