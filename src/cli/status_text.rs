@@ -217,6 +217,7 @@ mod tests {
             servers_changed: None,
             last_command: None,
             last_change: None,
+            gone: None,
             held: None,
             problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
             skipped: 0,

@@ -64,6 +64,7 @@ mod systemd;
 mod upgrade;
 mod versions;
 mod why_origin;
+mod why_reasons;
 mod zookeeper_auth;
 mod zookeeper_bad_input;
 mod zookeeper_changes;

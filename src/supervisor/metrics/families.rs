@@ -205,7 +205,7 @@ fn services(facts: &Facts) -> Vec<Family> {
         totals.drained += places.drained;
         totals.coming += places.coming;
         totals.leaving += places.leaving;
-        held += usize::from(service.held(facts.now).is_some() || service.is_kept());
+        held += usize::from(service.held().is_some() || service.is_kept());
         let is_refused = facts.refused.contains(name.as_str());
         let state = if is_refused { ServiceState::Refused } else { service.state() };
         *states.entry(state.word()).or_default() += 1;

@@ -16,7 +16,6 @@ use tracing::error;
 use crate::admin::protocol::{Failure, FailureCode};
 use crate::admin::request::{Answer, Asker};
 use crate::engine::haproxy_version::HaproxyVersion;
-use crate::engine::moment::Moment;
 use crate::engine::report::Report;
 use crate::haproxy::generations::Generations;
 use crate::zookeeper::sessions;
@@ -26,7 +25,6 @@ pub(super) use totals::Totals;
 /// What is known at the moment of the question.
 #[derive(Debug)]
 pub(super) struct Facts {
-    pub(super) now: Moment,
     /// In seconds from 1970.
     pub(super) began: f64,
     pub(super) ready: bool,

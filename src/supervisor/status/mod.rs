@@ -1,10 +1,12 @@
 //! Answers `status`: the loop takes note of a little and, when asked, shares what it knows. The rest is done beside it.
 
 mod compose;
+mod departures;
 mod haproxy_view;
 mod last_reload;
 pub(super) mod live;
 mod notes;
+mod reasons;
 mod remarks;
 mod servers;
 
