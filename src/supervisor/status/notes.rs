@@ -168,6 +168,21 @@ impl Notes {
         }
     }
 
+    /// That of the service of which a registry speaks, as it was before.
+    pub(super) fn before(&self, event: &RegistryEvent) -> Option<&Note> {
+        match event {
+            RegistryEvent::Servers { name, .. } | RegistryEvent::Removed { name } => {
+                self.services.get(name).map(|note| &**note)
+            }
+            RegistryEvent::Defined { .. }
+            | RegistryEvent::FixedServers { .. }
+            | RegistryEvent::Listed
+            | RegistryEvent::Remembered { .. }
+            | RegistryEvent::Refused { .. }
+            | RegistryEvent::Forgotten { .. } => None,
+        }
+    }
+
     /// Those of this service alone, or of all.
     pub(super) fn of(&self, service: Option<&str>) -> SharedNotes {
         let asked = |name: &ServiceName| service.is_none_or(|service| service == name.as_str());
