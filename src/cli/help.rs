@@ -56,8 +56,9 @@ With --json one object, whose keys stay as they are:
   error    {code, message}; null when done";
 
 pub(super) const AFTER_STATUS: &str = "\
-One line for each service, those in trouble first, with what is wrong below it; of one SERVICE each of its servers too. In a \
-terminal no line is longer than it, and --watch shows no more than fits.
+One line for each service, those in trouble first, with what is wrong below it; of one SERVICE each of its servers too. On a \
+terminal no line is longer than it: a list is cut, what is asked for by name goes on in the next line. --watch shows no more \
+than fits. Without colours where NO_COLOR is set.
 
 Exit codes:
   0   told, whatever it is

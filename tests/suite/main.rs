@@ -63,6 +63,7 @@ mod static_balance;
 mod status;
 mod support;
 mod systemd;
+mod terminal;
 mod upgrade;
 mod versions;
 mod why_origin;

@@ -88,7 +88,7 @@ impl Reasons<'_> {
         }
         if let Some((missing, until)) = self.service.held() {
             remarks.push(format!(
-                "{missing} servers are missing in its registry; held by the shrink guard until {} (max_shrink, shrink_hold)",
+                "{missing} servers are missing in its registry; held until {} by the shrink guard (max_shrink, shrink_hold)",
                 self.clock.utc(until)
             ));
         }
