@@ -33,6 +33,7 @@ mod host_names;
 mod http;
 mod includes;
 mod init_process;
+mod json_keys;
 mod layers;
 mod lifecycle;
 mod load_client;
