@@ -55,6 +55,11 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "fn a_hundred_thousand_scrapes_delay_no_change_under_load()",
     ),
     ("cargo nextest run --release --no-capture page_scale", "tests/suite/main.rs", "mod page_scale;"),
+    (
+        "cargo nextest run --no-capture waves_of_viewers",
+        "tests/suite/viewers.rs",
+        "fn waves_of_viewers_who_leave_do_not_add_up_under_load()",
+    ),
     // These tests, with more cases.
     ("PROPTEST_CASES=1000000 cargo test --release --lib any_", "src/supervisor/settings.rs", "fn any_"),
     ("PROPTEST_CASES=3500 cargo test --test suite accepted_", "tests/suite/main.rs", "mod accepted_lines;"),

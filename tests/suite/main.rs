@@ -67,6 +67,7 @@ mod systemd;
 mod terminal;
 mod upgrade;
 mod versions;
+mod viewers;
 mod why_origin;
 mod why_reasons;
 mod zookeeper_auth;
