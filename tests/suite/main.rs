@@ -48,6 +48,7 @@ mod operate;
 mod original_readme;
 mod other_sections;
 mod page;
+mod page_access;
 mod page_scale;
 mod proxymgr_yml;
 mod readme_commands;
