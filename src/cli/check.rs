@@ -5,6 +5,7 @@ use super::output::{answer, block_on};
 use super::report::{ConfigErrorReport, Report};
 use super::report_text;
 use super::run::exit_of_start;
+use super::running::tell_waiting;
 use super::terminal::Screen;
 use super::trouble::Troubles;
 use super::{Exit, verdict};
@@ -62,7 +63,7 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
         Ok(found) => found,
         Err(error) => return not_started(args, &error),
     };
-    let mut dry_run = match DryRun::collect(config, found.version).await {
+    let mut dry_run = match DryRun::collect(config, found.version, &mut tell_waiting(args.json)).await {
         Ok(dry_run) => dry_run,
         Err(error) => return not_started(args, &error),
     };

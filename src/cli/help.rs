@@ -13,7 +13,7 @@ Exit codes:
 pub(super) const AFTER_CHECK: &str = "\
 Prints one line for each service: ok, refused or unanswered, and what is wrong below it. What HAProxy itself refuses is \
 found with `haproxy -c`. Nothing is changed: no file is written and no port opened, so it can run beside `proxymgr run`. \
-It waits for the registries for safety.startup_timeout at the most (10s unless set). It can't see ports that other \
+It waits for the registries for safety.startup_timeout at the most (10s unless set), and tells for which on stderr. It can't see ports that other \
 programs hold.
 
 Exit codes:

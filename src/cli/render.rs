@@ -11,6 +11,7 @@ use super::output::{answer, block_on};
 use super::report::{Status, includes, problems_shared, services};
 use super::report_text::one_line;
 use super::run::{exit_of_start, load};
+use super::running::tell_waiting;
 use super::terminal::Screen;
 use super::trouble::Troubles;
 use crate::config::Config;
@@ -56,7 +57,7 @@ type Collected = (DryRun, Troubles);
 async fn collect(config: &Config) -> Result<Collected, StartError> {
     let (troubles, _collecting) = Troubles::collect(true);
     let found = find_haproxy(config).await?;
-    Ok((DryRun::collect(config, found.version).await?, troubles))
+    Ok((DryRun::collect(config, found.version, &mut tell_waiting(false)).await?, troubles))
 }
 
 /// One line each on stderr; `false` when a registry did not answer, so that the text is not the whole.
