@@ -1,6 +1,7 @@
 //! What `why` answers: parts of what `status` does.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::origin::Origins;
 use super::protocol::{Failure, FailureCode};
@@ -46,6 +47,26 @@ impl<'a> Why<'a> {
     #[must_use]
     pub fn with(self, origin: Option<Origins>) -> Self {
         Self { origin, ..self }
+    }
+}
+
+/// The same, once the status that it was part of is put away.
+#[derive(Debug)]
+pub struct WhyTold(Value);
+
+impl WhyTold {
+    /// What is told of it.
+    pub fn of(why: &Why<'_>) -> Self {
+        Self(json!(why))
+    }
+
+    /// The same with where both are written.
+    pub fn with(self, origin: Option<&Origins>) -> Value {
+        let Self(mut told) = self;
+        if let Some(keys) = told.as_object_mut() {
+            keys.insert("origin".to_owned(), json!(origin));
+        }
+        told
     }
 }
 
