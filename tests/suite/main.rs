@@ -57,6 +57,7 @@ mod registry_zookeeper;
 mod reloads;
 mod replace_commands;
 mod replacements;
+mod several_hosts;
 mod signals;
 mod snapshot;
 mod socket_activation;

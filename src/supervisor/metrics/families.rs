@@ -160,7 +160,7 @@ fn registries(totals: &Totals, sessions: &[SessionCount]) -> Vec<Family> {
         "When each registry told something last, since 1970.",
     );
     for (registry, at) in &totals.last_registry_events {
-        last.add(&[("registry", registry)], *at);
+        last.add(&[("registry", registry)], whole(*at) / 1000.0);
     }
     vec![counts, counted(events, "event", REGISTRY_EVENTS, &totals.registry_events), last]
 }

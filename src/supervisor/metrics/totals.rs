@@ -30,8 +30,8 @@ pub(in crate::supervisor) struct Totals {
     pub(super) refusals: u64,
     pub(super) held_losses: u64,
     pub(super) registry_events: BTreeMap<String, u64>,
-    /// When each registry told something last, in seconds from 1970.
-    pub(super) last_registry_events: BTreeMap<String, f64>,
+    /// When each registry told something last, in milliseconds from 1970.
+    pub(super) last_registry_events: BTreeMap<String, u64>,
     /// Those of programs before this one.
     pub(super) panics: BTreeMap<String, u64>,
     /// How many commands are under way.
@@ -96,7 +96,8 @@ impl Totals {
             RegistryEvent::Remembered { .. } => return,
         };
         add(&mut self.registry_events, word, 1);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
         match registry.map(|registry| (registry, self.last_registry_events.get_mut(registry))) {
             Some((_, Some(last))) => *last = now,
             Some((new, None)) => self.note_registry(new, now),
@@ -105,10 +106,10 @@ impl Totals {
     }
 
     /// Whoever writes definitions names registries: those that were silent for the longest time are forgotten.
-    fn note_registry(&mut self, new: &str, now: f64) {
+    fn note_registry(&mut self, new: &str, now: u64) {
         if self.last_registry_events.len() >= MOST_REGISTRIES {
-            let by_time = self.last_registry_events.iter().min_by(|one, other| one.1.total_cmp(other.1));
-            if let Some(oldest) = by_time.map(|(name, _)| name.clone()) {
+            let oldest = self.last_registry_events.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
                 self.last_registry_events.remove(&oldest);
             }
         }
@@ -249,7 +250,10 @@ mod tests {
             next.note_event(&RegistryEvent::Listed, Some(&format!("zk{number}:1")));
         }
         let registries = &next.last_registry_events;
-        assert_eq!((registries.len(), registries.contains_key("zk1:2181")), (MOST_REGISTRIES, false));
+        assert_eq!(
+            (registries.len(), registries.contains_key(&format!("zk{MOST_REGISTRIES}:1"))),
+            (MOST_REGISTRIES, true)
+        );
         let of_a_newer_one = text.replacen('{', "{\"colour\":[1],", 1);
         assert_eq!(Totals::from_text(&of_a_newer_one).servers.added, 3);
     }
