@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize as _, Serialize};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -15,8 +15,12 @@ use tokio::time::{sleep, timeout};
 
 use super::exposition::{Format, encode};
 use super::history::{EventsAnswer, EventsQuery, Reader};
+use super::inquiry::Inquiry;
+use super::origin::Origins;
 use super::protocol::{Command, Failure, FailureCode, Hello, Reply};
 use super::request::{Answer, Asked, Asker, StatusAnswer, Told};
+use super::status::StatusQuery;
+use super::why::{Why, WhyTold};
 
 /// The longest line of a client, in bytes.
 const LONGEST_LINE: u64 = 16 * 1024;
@@ -91,13 +95,21 @@ impl Connection {
     }
 
     async fn request(&mut self, line: &[u8]) -> io::Result<()> {
-        let command = match Command::from_line(line) {
-            Ok(command) => command,
-            Err(failure) => return self.say(&Reply::<()>::Error(failure)).await,
-        };
+        match Inquiry::from_line(line) {
+            Ok(Inquiry::Command(command)) => match self.ask(command.clone()).await? {
+                Ok(answer) => self.tell(&command, answer).await,
+                Err(failure) => self.say(&Reply::<()>::Error(failure)).await,
+            },
+            Ok(Inquiry::Why { service, server }) => self.why(service, server).await,
+            Err(failure) => self.say(&Reply::<()>::Error(failure)).await,
+        }
+    }
+
+    /// The loop's answer; until it comes the client is told what it waits for.
+    async fn ask(&mut self, command: Command) -> io::Result<Result<Answer, Failure>> {
         let (asker, mut hearing) = Asker::new();
         // Of a loop that has ended the asker, which comes back and is dropped, tells.
-        drop(self.requests.send(Asked { command: command.clone(), asker }).await);
+        drop(self.requests.send(Asked { command, asker }).await);
         let mut waits_for = BUSY.to_owned();
         loop {
             match timeout(REMIND_EVERY, hearing.next()).await.unwrap_or(Told::Nothing) {
@@ -106,18 +118,47 @@ impl Connection {
                     waits_for.clone_from(&what);
                     self.say(&Reply::<()>::WaitingFor(what)).await?;
                 }
-                Told::Answered(Ok(Answer::Said(said))) => return self.say(&Reply::Result(said)).await,
-                Told::Answered(Ok(Answer::Status(answer))) => return self.say_status(answer).await,
-                Told::Answered(Ok(Answer::Events(events))) => {
-                    return self.say_events(&command, &events).await;
-                }
-                Told::Answered(Ok(Answer::Metrics(families))) => {
-                    let text = encode(&families, Format::OpenMetrics);
-                    return self.say(&Reply::Result(json!({"text": text}))).await;
-                }
-                Told::Answered(Err(failure)) => return self.say(&Reply::<()>::Error(failure)).await,
+                Told::Answered(answer) => return Ok(answer),
             }
         }
+    }
+
+    async fn tell(&mut self, command: &Command, answer: Answer) -> io::Result<()> {
+        match answer {
+            Answer::Said(said) => self.say(&Reply::Result(said)).await,
+            Answer::Status(answer) => self.say_status(answer).await,
+            Answer::Events(events) => self.say_events(command, &events).await,
+            Answer::Metrics(families) => {
+                let text = encode(&families, Format::OpenMetrics);
+                self.say(&Reply::Result(json!({"text": text}))).await
+            }
+        }
+    }
+
+    /// Tells what `why --json` prints.
+    async fn why(&mut self, service: String, server: Option<String>) -> io::Result<()> {
+        let query = StatusQuery { service: Some(service.clone()), servers: true };
+        let why = match self.ask(Command::Status(query)).await? {
+            // Others wait until this answer is put away.
+            Ok(Answer::Status(answer)) => {
+                Why::of(&answer.status, server.as_deref()).map(|why| WhyTold::of(&why))
+            }
+            Ok(Answer::Said(_) | Answer::Events(_) | Answer::Metrics(_)) => {
+                let message = "ProxyMgr gave an answer to another question; this is a defect";
+                Err(Failure::new(FailureCode::Internal, message))
+            }
+            Err(failure) => Err(failure),
+        };
+        let why = match why {
+            Ok(why) => why,
+            Err(failure) => return self.say(&Reply::<()>::Error(failure)).await,
+        };
+        // A service that was never defined, and one that has just gone, have none.
+        let origin = match self.ask(Command::Origin { service, server }).await? {
+            Ok(Answer::Said(origins)) => Origins::deserialize(origins).ok(),
+            Ok(Answer::Status(_) | Answer::Events(_) | Answer::Metrics(_)) | Err(_) => None,
+        };
+        self.say(&Reply::Result(why.with(origin.as_ref()))).await
     }
 
     /// Megabytes, where there are many servers: they are not written by the loop's thread.

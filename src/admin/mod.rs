@@ -26,6 +26,7 @@ pub mod client;
 mod connection;
 pub mod exposition;
 pub mod history;
+mod inquiry;
 pub mod live;
 pub mod origin;
 pub mod protocol;

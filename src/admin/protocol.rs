@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::history::EventsQuery;
+use super::inquiry::{Request, WHY, needed};
 use super::status::StatusQuery;
 use crate::engine::printable::printable;
 
@@ -201,22 +202,7 @@ impl Command {
         json!(request).to_string()
     }
 
-    /// Reads a line that [`Command::to_line`], or somebody by hand, wrote.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn from_line(line: &[u8]) -> Result<Self, Failure> {
-        let request: Request = serde_json::from_slice(line).map_err(|error| {
-            let message = format!(r#"the line is no request such as {{"command": "ping"}}: {error}"#);
-            Failure::new(FailureCode::Malformed, message)
-        })?;
-        if request.version != VERSION {
-            let message = format!(
-                "the request is of version {}, this ProxyMgr speaks version {VERSION}; use the proxymgr that runs here",
-                request.version
-            );
-            return Err(Failure::new(FailureCode::Version, message));
-        }
+    pub(super) fn of(request: Request) -> Result<Self, Failure> {
         let Request { version: _, command, service, server, servers, last, after, follow } = request;
         match command.as_str() {
             "ping" => Ok(Self::Ping),
@@ -231,7 +217,7 @@ impl Command {
             "undrain" => Ok(Self::Undrain(ServerAddress::of(service, server)?)),
             other => {
                 let (other, known) = (printable(other), Self::NAMES.join(", "));
-                let message = format!("there is no command '{other}' here; there are {known}");
+                let message = format!("there is no command '{other}' here; there are {known}, {WHY}");
                 Err(Failure::new(FailureCode::UnknownCommand, message))
             }
         }
@@ -244,43 +230,20 @@ impl ServerAddress {
     }
 }
 
-fn needed(value: Option<String>, key: &str) -> Result<String, Failure> {
-    value.ok_or_else(|| Failure::new(FailureCode::Malformed, format!("the request lacks \"{key}\"")))
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Request {
-    /// Left out by people.
-    #[serde(default = "this_version")]
-    version: u32,
-    command: String,
-    #[serde(default)]
-    service: Option<String>,
-    #[serde(default)]
-    server: Option<String>,
-    #[serde(default)]
-    servers: bool,
-    #[serde(default)]
-    last: Option<usize>,
-    #[serde(default)]
-    after: Option<u64>,
-    #[serde(default)]
-    follow: bool,
-}
-
-fn this_version() -> u32 {
-    VERSION
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
     use serde_json::Value;
 
     use super::*;
+    use crate::admin::inquiry::Inquiry;
+
+    fn read(line: &[u8]) -> Result<Command, Failure> {
+        Request::from_line(line).and_then(Command::of)
+    }
 
     fn refusal(line: &str) -> (FailureCode, String) {
-        let failure = Command::from_line(line.as_bytes()).unwrap_err();
+        let failure = read(line.as_bytes()).unwrap_err();
         (failure.code, failure.message)
     }
 
@@ -301,19 +264,18 @@ mod tests {
             Command::Undrain(server),
             Command::Upgrade,
         ];
+        let why = Inquiry::Why { service: "web".into(), server: None };
+        assert_eq!(Inquiry::from_line(br#"{"command": "why", "service": "web"}"#), Ok(why));
         assert_eq!(all.each_ref().map(Command::name), Command::NAMES);
         for command in all {
-            assert_eq!(Command::from_line(command.to_line().as_bytes()), Ok(command));
+            assert_eq!(read(command.to_line().as_bytes()), Ok(command));
         }
     }
 
     #[test]
     fn unknown_keys_and_a_missing_version_are_no_mistake() {
-        assert_eq!(Command::from_line(br#"{"command": "ping"}"#), Ok(Command::Ping));
-        assert_eq!(
-            Command::from_line(br#"{"command": "ping", "version": 1, "colour": [1, {}]}"#),
-            Ok(Command::Ping)
-        );
+        assert_eq!(read(br#"{"command": "ping"}"#), Ok(Command::Ping));
+        assert_eq!(read(br#"{"command": "ping", "version": 1, "colour": [1, {}]}"#), Ok(Command::Ping));
     }
 
     #[test]
@@ -330,16 +292,12 @@ mod tests {
         ] {
             assert_eq!(refusal(line).0, FailureCode::Malformed, "{line:?}");
         }
-        assert_eq!(
-            Command::from_line(b"\xff\xfe{}").unwrap_err().code,
-            FailureCode::Malformed,
-            "no text at all"
-        );
+        assert_eq!(read(b"\xff\xfe{}").unwrap_err().code, FailureCode::Malformed, "no text at all");
         let (code, message) = refusal(r#"{"command": "fly\n"}"#);
         assert_eq!(code, FailureCode::UnknownCommand);
         assert_eq!(
             message,
-            "there is no command 'fly\\n' here; there are confirm, drain, events, metrics, origin, ping, reload, status, undrain, upgrade"
+            "there is no command 'fly\\n' here; there are confirm, drain, events, metrics, origin, ping, reload, status, undrain, upgrade, why"
         );
         assert_eq!(refusal(r#"{"version": 2, "command": "ping"}"#).0, FailureCode::Version);
     }
@@ -347,9 +305,9 @@ mod tests {
     proptest! {
         #[test]
         fn no_line_is_too_odd_to_be_read(line in prop::collection::vec(any::<u8>(), 0..200), key in "[a-z]{1,8}", value in any::<i64>()) {
-            let _refused = Command::from_line(&line);
+            let _refused = read(&line);
             let named = json!({"command": "status", key: value}).to_string();
-            if let Err(failure) = Command::from_line(named.as_bytes()) {
+            if let Err(failure) = read(named.as_bytes()) {
                 prop_assert!(matches!(failure.code, FailureCode::Malformed | FailureCode::Version | FailureCode::UnknownCommand));
             }
         }

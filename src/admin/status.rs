@@ -170,6 +170,10 @@ pub struct ServiceStatus {
     pub last_command: Option<CommandStatus>,
     /// The last change of it that is known of, as `events` tells it; null unless this service is asked for alone.
     pub last_change: Option<Change>,
+    /// The servers that left since this program began, the latest first, 20 at most; null unless this service is asked for
+    /// alone.
+    #[serde(default)]
+    pub gone: Option<Vec<GoneStatus>>,
     /// A loss of servers that is not believed yet.
     pub held: Option<HeldStatus>,
     /// What is wrong, and what plays no part, in words.
@@ -236,12 +240,26 @@ pub enum ServersFrom {
 }
 
 /// A loss that is not believed yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldStatus {
     /// How many servers are missing in the registry.
     pub missing: usize,
     /// How much longer they stay.
     pub for_s: u64,
+    /// When they leave, if the loss lasts.
+    #[serde(default)]
+    pub until: String,
+}
+
+/// A server that left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneStatus {
+    /// Its name in `HAProxy`.
+    pub name: String,
+    /// When.
+    pub at: String,
+    /// How long ago that was.
+    pub ago_s: u64,
 }
 
 /// One server.

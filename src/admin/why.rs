@@ -1,6 +1,7 @@
 //! What `why` answers: parts of what `status` does.
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::origin::Origins;
 use super::protocol::{Failure, FailureCode};
@@ -34,10 +35,8 @@ impl<'a> Why<'a> {
         let server = match server.map(|name| find(name).ok_or(name)).transpose() {
             Ok(server) => server,
             Err(name) => {
-                let (service, name) = (printable(&service.name), printable(name));
-                let message = format!(
-                    "{service} has no server {name}: its registry does not list it, or what it lists is skipped; 'proxymgr why {service}' tells where its servers are from and what is skipped"
-                );
+                let (of, why) = (printable(&service.name), why_not(status, service, name));
+                let message = format!("{of} has no server {}: {why}", printable(name));
                 return Err(Failure::new(FailureCode::NotFound, message));
             }
         };
@@ -49,4 +48,43 @@ impl<'a> Why<'a> {
     pub fn with(self, origin: Option<Origins>) -> Self {
         Self { origin, ..self }
     }
+}
+
+/// The same, once the status that it was part of is put away.
+#[derive(Debug)]
+pub struct WhyTold(Value);
+
+impl WhyTold {
+    /// What is told of it.
+    pub fn of(why: &Why<'_>) -> Self {
+        Self(json!(why))
+    }
+
+    /// The same with where both are written.
+    pub fn with(self, origin: Option<&Origins>) -> Value {
+        let Self(mut told) = self;
+        if let Some(keys) = told.as_object_mut() {
+            keys.insert("origin".to_owned(), json!(origin));
+        }
+        told
+    }
+}
+
+/// Why a service has no server of that name.
+fn why_not(status: &Status, service: &ServiceStatus, name: &str) -> String {
+    if let Some(gone) = service.gone.iter().flatten().find(|gone| gone.name == name) {
+        return format!("it is gone from its registry, and left at {}", gone.at);
+    }
+    let skipped = || service.problems.iter().filter(|problem| problem.starts_with("skipped "));
+    if let Some(skipped) = skipped().find(|skipped| !name.is_empty() && skipped.contains(name)) {
+        return format!("its entry is refused: {skipped}");
+    }
+    let refused = skipped().next().map_or_else(String::new, |first| {
+        format!("; unless it is one of {} that are refused: {first}", service.skipped)
+    });
+    format!(
+        "never seen: its registry has not listed it since this program began, at {}{refused}; 'proxymgr why {}' tells which registry that is",
+        status.proxymgr.since,
+        printable(&service.name)
+    )
 }

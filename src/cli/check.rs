@@ -1,12 +1,12 @@
 //! `proxymgr check`.
 
-use std::io::{self, IsTerminal as _};
-
 use super::args::CheckArgs;
 use super::output::{answer, block_on};
 use super::report::{ConfigErrorReport, Report};
 use super::report_text;
 use super::run::exit_of_start;
+use super::running::tell_waiting;
+use super::terminal::Screen;
 use super::trouble::Troubles;
 use super::{Exit, verdict};
 use crate::config::{Config, SourceConfig};
@@ -45,7 +45,7 @@ pub fn check(args: &CheckArgs) -> Exit {
     if let Some(last) = report.registries.problems.last().filter(|_| !report.registries.answered) {
         eprintln!("proxymgr: {last}");
     }
-    answer(&report_text::text(&report, io::stdout().is_terminal()), report.exit)
+    answer(&report_text::text(&report, Screen::of_stdout().colour), report.exit)
 }
 
 async fn examine(args: &CheckArgs, config: &Config) -> Report {
@@ -63,7 +63,7 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
         Ok(found) => found,
         Err(error) => return not_started(args, &error),
     };
-    let mut dry_run = match DryRun::collect(config, found.version).await {
+    let mut dry_run = match DryRun::collect(config, found.version, &mut tell_waiting(args.json)).await {
         Ok(dry_run) => dry_run,
         Err(error) => return not_started(args, &error),
     };

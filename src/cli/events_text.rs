@@ -1,14 +1,18 @@
 //! A change for people.
 
+use super::line::Line;
 use super::report_text::one_line;
-use super::status_text::{Line, counted};
+use super::status_text::counted;
 use super::terminal::Screen;
 use crate::admin::history::{Cause, CauseEvent, Change, ChangeKind, ChangeResult, Few, ServersChanged};
 
 /// The most services that a line names.
 const MOST_NAMED: usize = 3;
 
-/// When, what came of it, how long it took, whom it concerns, what it was, and why: one line.
+/// What goes on in another line begins there: below the second column.
+const HANG: usize = 26;
+
+/// When, what came of it, how long it took, whom it concerns, what it was, and why: one line, unless the terminal is narrow.
 pub(super) fn line(change: &Change, screen: Screen) -> String {
     let took = change.took_ms.map_or(String::new(), |took| format!("{took} ms"));
     let line = Line {
@@ -16,7 +20,7 @@ pub(super) fn line(change: &Change, screen: Screen) -> String {
         state: format!("{:7}", word(change)),
         after: format!("  {took:>8}  {}", what(change)),
     };
-    line.shown(screen)
+    line.wrapped(HANG, screen)
 }
 
 fn word(change: &Change) -> &'static str {

@@ -13,7 +13,7 @@ Exit codes:
 pub(super) const AFTER_CHECK: &str = "\
 Prints one line for each service: ok, refused or unanswered, and what is wrong below it. What HAProxy itself refuses is \
 found with `haproxy -c`. Nothing is changed: no file is written and no port opened, so it can run beside `proxymgr run`. \
-It waits for the registries for safety.startup_timeout at the most (10s unless set). It can't see ports that other \
+It waits for the registries for safety.startup_timeout at the most (10s unless set), and tells for which on stderr. It can't see ports that other \
 programs hold.
 
 Exit codes:
@@ -56,8 +56,9 @@ With --json one object, whose keys stay as they are:
   error    {code, message}; null when done";
 
 pub(super) const AFTER_STATUS: &str = "\
-One line for each service, those in trouble first, with what is wrong below it; of one SERVICE each of its servers too. In a \
-terminal no line is longer than it, and --watch shows no more than fits.
+One line for each service, those in trouble first, with what is wrong below it; of one SERVICE each of its servers too. On a \
+terminal no line is longer than it: a list is cut, what is asked for by name goes on in the next line. --watch shows no more \
+than fits. Without colours where NO_COLOR is set.
 
 Exit codes:
   0   told, whatever it is

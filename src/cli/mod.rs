@@ -6,6 +6,7 @@ pub mod check;
 pub mod events;
 mod events_text;
 mod help;
+mod line;
 pub mod operate;
 mod output;
 pub mod render;

@@ -1,6 +1,6 @@
 //! `proxymgr render`.
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::Path;
 
 use similar::TextDiff;
@@ -11,6 +11,8 @@ use super::output::{answer, block_on};
 use super::report::{Status, includes, problems_shared, services};
 use super::report_text::one_line;
 use super::run::{exit_of_start, load};
+use super::running::tell_waiting;
+use super::terminal::Screen;
 use super::trouble::Troubles;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
@@ -40,7 +42,7 @@ pub fn render(args: &RenderArgs) -> Exit {
     match on_disk(&config.haproxy.config_path) {
         Ok(old) => {
             let diff = diff(&config.haproxy.config_path, &old, text);
-            answer(&if io::stdout().is_terminal() { coloured(&diff) } else { diff }, exit)
+            answer(&if Screen::of_stdout().colour { coloured(&diff) } else { diff }, exit)
         }
         Err(error) => {
             let path = config.haproxy.config_path.display();
@@ -55,7 +57,7 @@ type Collected = (DryRun, Troubles);
 async fn collect(config: &Config) -> Result<Collected, StartError> {
     let (troubles, _collecting) = Troubles::collect(true);
     let found = find_haproxy(config).await?;
-    Ok((DryRun::collect(config, found.version).await?, troubles))
+    Ok((DryRun::collect(config, found.version, &mut tell_waiting(false)).await?, troubles))
 }
 
 /// One line each on stderr; `false` when a registry did not answer, so that the text is not the whole.

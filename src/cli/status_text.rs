@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::line::Line;
 use super::report_text::one_line;
 use super::terminal::Screen;
 use crate::admin::status::{
@@ -11,8 +12,11 @@ use crate::admin::status::{
 /// The most problems shown of one service where all are listed; `status SERVICE` has all.
 const MAX_PROBLEMS: usize = 3;
 
+/// What goes on in another line begins there.
+const HANG: usize = 8;
+
 /// Who runs, what came of the last reload, then a line for each service, those in trouble first, with what is wrong below it.
-/// `whole`, the servers too.
+/// `whole`, the servers too, and nothing is cut.
 pub(super) fn text(status: &Status, whole: bool, screen: Screen) -> String {
     let mut lines: Vec<Line> = head(status).into_iter().map(Line::plain).collect();
     lines.push(Line::plain(String::new()));
@@ -34,7 +38,8 @@ pub(super) fn text(status: &Status, whole: bool, screen: Screen) -> String {
         lines.extend(problems(service, whole).into_iter().map(Line::plain));
         lines.extend(servers_table(service));
     }
-    lines.iter().map(|line| line.shown(screen) + "\n").collect()
+    let shown = |line: &Line| if whole { line.wrapped(HANG, screen) } else { line.cut(screen) };
+    lines.iter().map(|line| shown(line) + "\n").collect()
 }
 
 fn is_well(service: &ServiceStatus) -> bool {
@@ -147,43 +152,6 @@ fn servers_table(service: &ServiceStatus) -> Vec<Line> {
     std::iter::once(Line::plain(title)).chain(servers.iter().map(line)).collect()
 }
 
-/// One line, with the state that it tells.
-pub(super) struct Line {
-    pub(super) before: String,
-    pub(super) state: String,
-    pub(super) after: String,
-}
-
-impl Line {
-    fn plain(text: String) -> Self {
-        Self { before: text, state: String::new(), after: String::new() }
-    }
-
-    /// No more than fits; the state in its colour (ECMA-48).
-    pub(super) fn shown(&self, screen: Screen) -> String {
-        let Self { before, state, after } = self;
-        let whole = format!("{before}{state}{after}");
-        if let Some(width) = screen.width.filter(|width| whole.chars().count() > *width) {
-            let mut cut: String = whole.chars().take(width.saturating_sub(1)).collect();
-            cut.push('…');
-            return cut;
-        }
-        match colour_of(state.trim_end()).filter(|_| screen.colour) {
-            Some(number) => format!("{before}\x1b[{number}m{state}\x1b[0m{after}"),
-            None => whole,
-        }
-    }
-}
-
-fn colour_of(state: &str) -> Option<u8> {
-    match state {
-        "" => None,
-        "serving" | "up" | "runtime" | "reload" | "news" => Some(32),
-        "refused" | "down" | "failed" => Some(31),
-        _ => Some(33),
-    }
-}
-
 /// `3 d 4 h`: the two largest units.
 pub(super) fn span(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -217,6 +185,7 @@ mod tests {
             servers_changed: None,
             last_command: None,
             last_change: None,
+            gone: None,
             held: None,
             problems: problems.iter().map(|problem| (*problem).to_owned()).collect(),
             skipped: 0,

@@ -5,16 +5,23 @@ use serde::Deserialize as _;
 use super::Exit;
 use super::args::WhyArgs;
 use super::events_text::what;
+use super::line::Line;
 use super::output::{answer, answer_json};
 use super::report_text::one_line;
 use super::running::{ask, socket_of, tell_failure};
 use super::status_text::{reload_line, span};
+use super::terminal::Screen;
 use crate::admin::client::ClientError;
 use crate::admin::history::ChangeResult;
 use crate::admin::origin::{OriginStatus, Origins};
 use crate::admin::protocol::Command;
 use crate::admin::status::{ServerStatus, ServersFrom, ServiceStatus, Status, StatusQuery};
 use crate::admin::why::Why;
+
+/// What goes on in another line begins there: below what the titles tell.
+const HANG: usize = 18;
+/// The same of the first line, which has none.
+const HANG_OF_FIRST: usize = 4;
 
 /// Tells what is known of a service, or of one of its servers.
 pub fn why(args: &WhyArgs) -> Exit {
@@ -48,16 +55,20 @@ pub fn why(args: &WhyArgs) -> Exit {
     // A service that was never defined, and one that has just gone, have none.
     let origin = ask(&socket, &command, &mut |_| {}).ok();
     let why = why.with(origin.and_then(|origin| Origins::deserialize(origin).ok()));
-    if args.json { answer_json(&why, Exit::Success) } else { answer(&text(&why), Exit::Success) }
+    if args.json {
+        answer_json(&why, Exit::Success)
+    } else {
+        answer(&text(&why, Screen::of_stdout()), Exit::Success)
+    }
 }
 
-fn text(why: &Why<'_>) -> String {
+fn text(why: &Why<'_>, screen: Screen) -> String {
     let service = why.service;
     let mut lines = vec![match why.server {
         Some(server) => server_line(server, service),
         None => service_line(service),
     }];
-    let mut tell = |title: &str, text: String| lines.push(format!("    {title:13} {text}"));
+    let mut tell = |title: &str, text: String| lines.push(Line::plain(format!("    {title:13} {text}")));
     if let Some(server) = why.server {
         let backup = if server.backup { ", backup" } else { "" };
         tell("address", format!("{}, weight {}{backup}", one_line(&server.address), server.weight));
@@ -93,26 +104,30 @@ fn text(why: &Why<'_>) -> String {
     for problem in &service.problems {
         tell("note", one_line(problem));
     }
-    lines.join("\n") + "\n"
+    let hang = |number| if number == 0 { HANG_OF_FIRST } else { HANG };
+    lines.iter().enumerate().map(|(number, line)| line.wrapped(hang(number), screen) + "\n").collect()
 }
 
-fn service_line(service: &ServiceStatus) -> String {
+fn service_line(service: &ServiceStatus) -> Line {
     let serves = if service.serves { "serves" } else { "does not serve" };
-    format!(
-        "{} {serves} ({}), {} of {} servers in rotation, at {}",
-        one_line(&service.name),
-        one_line(&service.state),
-        service.servers_in_rotation,
-        service.servers_total,
-        if service.listen.is_empty() { "no address".to_owned() } else { service.listen.join(" ") }
-    )
+    let listen = if service.listen.is_empty() { "no address".to_owned() } else { service.listen.join(" ") };
+    let (in_rotation, total) = (service.servers_in_rotation, service.servers_total);
+    Line {
+        before: format!("{} {serves} (", one_line(&service.name)),
+        state: one_line(&service.state),
+        after: format!("), {in_rotation} of {total} servers in rotation, at {listen}"),
+    }
 }
 
-fn server_line(server: &ServerStatus, service: &ServiceStatus) -> String {
+fn server_line(server: &ServerStatus, service: &ServiceStatus) -> Line {
     let (name, service) = (one_line(&server.name), one_line(&service.name));
     let gets = if server.state.is_in_rotation() { "gets traffic" } else { "gets no traffic" };
     let why = server.why.as_ref().map_or(String::new(), |why| format!(": {}", one_line(why)));
-    format!("{name} of {service} {gets} ({}){why}", server.state.word())
+    Line {
+        before: format!("{name} of {service} {gets} ("),
+        state: server.state.word().to_owned(),
+        after: format!("){why}"),
+    }
 }
 
 fn place_text(place: &OriginStatus) -> String {

@@ -18,6 +18,8 @@ use super::state::{AppliedServer, AppliedService, OptionWeight};
 pub struct Report {
     /// Where the whole stands.
     pub stage: Stage,
+    /// Whether a reload is to come.
+    pub reload: ReloadAhead,
     /// What the sections share.
     pub base: Arc<Base>,
     /// All services that are defined, or still run.
@@ -39,6 +41,17 @@ pub enum Stage {
     Serving,
     /// The process ended by itself, and another is started.
     Down,
+}
+
+/// Whether a reload is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadAhead {
+    /// None is needed.
+    None,
+    /// One is ordered at that moment, unless something else comes between.
+    Waits(Moment),
+    /// A new process is being started.
+    UnderWay,
 }
 
 /// One service.
@@ -152,10 +165,10 @@ impl ServiceReport {
         self.runs.as_ref().is_some_and(|runs| wanted.is_some_and(|wanted| runs.section != *wanted))
     }
 
-    /// How many servers are missing in its registry and stay, and how much longer.
-    pub fn held(&self, now: Moment) -> Option<(usize, std::time::Duration)> {
+    /// How many servers are missing in its registry and stay, and until when.
+    pub fn held(&self) -> Option<(usize, Moment)> {
         let held = self.wanted.as_ref()?.held.as_ref()?;
-        Some((held.missing, held.until - now))
+        Some((held.missing, held.until))
     }
 
     /// Whether its registry lists no server any more, and the last ones stay.

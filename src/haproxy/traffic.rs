@@ -7,6 +7,9 @@ use super::reply::ReplyError;
 /// The command for all services: their frontends and backends, without servers (management guide, 9.3 "show stat").
 pub const SERVICES: &str = "show stat -1 3 -1";
 
+/// The command for the backends of all services.
+pub const BACKENDS: &str = "show stat -1 2 -1";
+
 /// The command for the servers of one service.
 pub fn servers_of(service: &str) -> String {
     format!("show stat {service} 4 -1")
@@ -67,6 +70,18 @@ pub fn parse_servers(reply: &str) -> Result<Vec<(String, Traffic)>, ReplyError> 
     lines.map(|line| Ok((line.text(Column::Part)?.to_owned(), line.traffic()?))).collect()
 }
 
+/// Reads the reply to [`BACKENDS`]: how many servers of each it would use now, backups included.
+///
+/// # Errors
+/// When it is no such reply.
+pub fn parse_usable(reply: &str) -> Result<HashMap<String, u64>, ReplyError> {
+    let lines = Columns::split(reply)?;
+    let one = |line: Line<'_>| {
+        Ok((line.text(Column::Proxy)?.to_owned(), line.sum([Column::Active, Column::Backup])?))
+    };
+    lines.map(one).collect()
+}
+
 #[derive(Clone, Copy)]
 enum Column {
     Proxy,
@@ -82,10 +97,12 @@ enum Column {
     ServerErrors,
     CheckStatus,
     LastCheck,
+    Active,
+    Backup,
 }
 
 impl Column {
-    const NAMES: [&str; 13] = [
+    const NAMES: [&str; 15] = [
         "pxname",
         "svname",
         "scur",
@@ -99,6 +116,8 @@ impl Column {
         "hrsp_5xx",
         "check_status",
         "last_chk",
+        "act",
+        "bck",
     ];
 
     fn name(self) -> &'static str {
@@ -219,7 +238,7 @@ mod tests {
     use super::*;
 
     const HEADER: &str =
-        "# pxname,svname,scur,stot,bin,bout,econ,eresp,rate,check_status,hrsp_5xx,req_rate,last_chk,new,";
+        "# pxname,svname,scur,stot,bin,bout,econ,eresp,rate,check_status,hrsp_5xx,req_rate,last_chk,act,bck,";
 
     fn traffic(numbers: [u64; 6], check: Option<&str>) -> Traffic {
         let [sessions, per_second, total, bytes_in, bytes_out, errors] = numbers;
@@ -230,13 +249,17 @@ mod tests {
     #[test]
     fn services_are_read_by_the_headers_names() {
         let reply = format!(
-            "{HEADER}\nweb,FRONTEND,3,10,82,217,,,1,,2,7,,,\nweb,BACKEND,3,10,82,217,5,5,1,,2,,,,\n\
-             tcp,FRONTEND,1,2,3,4,,,9,,,0,,,\ntcp,BACKEND,0,0,0,0,5,6,0,,,,,,\nlone,BACKEND,0,0,0,0,5,6,0,,,,,,\n\n"
+            "{HEADER}\nweb,FRONTEND,3,10,82,217,,,1,,2,7,,,,\nweb,BACKEND,3,10,82,217,5,5,1,,2,,,3,1\n\
+             tcp,FRONTEND,1,2,3,4,,,9,,,0,,,\ntcp,BACKEND,0,0,0,0,5,6,0,,,,,0,0\nlone,BACKEND,0,0,0,0,5,6,0,,,,,,\n\n"
         );
         let services = parse_services(&reply).unwrap();
         assert_eq!(services.len(), 2);
         assert_eq!(services["web"], traffic([3, 7, 10, 82, 217, 2], None));
         assert_eq!(services["tcp"], traffic([1, 9, 2, 3, 4, 11], None));
+        let backends: Vec<_> = reply.lines().filter(|line| !line.contains("FRONTEND")).collect();
+        let backends = backends.join("\n");
+        let usable = parse_usable(&backends).unwrap();
+        assert_eq!((usable["web"], usable["tcp"], usable["lone"]), (4, 0, 0));
     }
 
     #[test]
@@ -264,6 +287,7 @@ mod tests {
         #[test]
         fn any_reply_is_read_or_refused(text in any::<String>()) {
             let _ = parse_services(&text);
+            let _ = parse_usable(&format!("{HEADER}\n{text}"));
             let _ = parse_servers(&format!("{HEADER}\n{text}"));
         }
     }

@@ -25,7 +25,7 @@ use crate::admin::exposition::Format;
 use crate::admin::history::{EventsAnswer, EventsQuery, Reader};
 use crate::admin::protocol::{Failure, FailureCode};
 use crate::admin::status::StatusQuery;
-use crate::admin::why::Why;
+use crate::admin::why::{Why, WhyTold};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -149,12 +149,13 @@ async fn why_server(
 }
 
 async fn why(site: &Site, service: String, server: Option<&str>) -> Response {
-    let answer = site.questions.status(StatusQuery { service: Some(service), servers: true }).await;
-    match answer.as_ref().map_err(Failure::clone).and_then(|answer| Why::of(&answer.status, server)) {
+    let query = StatusQuery { service: Some(service.clone()), servers: true };
+    let answer = site.questions.status(query).await;
+    // Others wait until this answer is put away.
+    match answer.and_then(|answer| Why::of(&answer.status, server).map(|why| WhyTold::of(&why))) {
         Ok(why) => {
-            let server = why.server.map(|server| server.name.clone());
-            let origin = site.questions.origin(why.service.name.clone(), server).await;
-            json_of(&why.with(origin))
+            let origin = site.questions.origin(service, server.map(str::to_owned)).await;
+            json_of(&why.with(origin.as_ref()))
         }
         Err(failure) => refused(&failure),
     }

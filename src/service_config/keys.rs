@@ -75,7 +75,8 @@ mod tests {
         let explained: Vec<_> = table.lines().filter_map(|line| line.split(" | ").next()).collect();
         for key in KNOWN {
             let quoted = format!("`{key}`");
-            assert!(explained.iter().any(|keys| keys.contains(&quoted)), "{key}");
+            let times = explained.iter().filter(|keys| keys.contains(&quoted)).count();
+            assert_eq!(times, 1, "{key}");
         }
     }
 

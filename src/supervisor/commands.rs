@@ -65,7 +65,6 @@ impl Supervisor {
     fn answer_metrics(&self, asker: Asker) {
         let (refused, skipped) = self.status_desk.refused_and_skipped();
         let facts = Facts {
-            now: self.clock.now(),
             began: seconds(self.status_desk.began()),
             ready: self.http.ready(),
             installed: self.status_desk.installed(),

@@ -1,9 +1,10 @@
 //! What a start would do now, without doing any of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio::time::sleep_until;
 
 use super::feeds::registry_input;
 use super::prepare::StartError;
@@ -13,6 +14,7 @@ use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::listed_server::ListedServer;
 use crate::engine::policy::Obstacle;
+use crate::engine::printable::printable;
 use crate::engine::reconciler::{
     Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure,
 };
@@ -22,6 +24,11 @@ use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::include_files::Follower;
 use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::{ServerSet, SkippedEntry};
+
+/// A wait that is shorter is not worth a word.
+const QUIET_FOR: Duration = Duration::from_millis(1500);
+/// The most services that are named.
+const MOST_NAMED: usize = 3;
 
 /// What the registries said within `safety.startup_timeout`, and the haproxy.cfg that follows from it.
 #[derive(Debug)]
@@ -69,11 +76,16 @@ impl Found {
 }
 
 impl DryRun {
-    /// Asks the registries and waits until all answered, or for `safety.startup_timeout`.
+    /// Asks the registries and waits until all answered, or for `safety.startup_timeout`. When that takes long, `waiting` is
+    /// told for what.
     ///
     /// # Errors
     /// When a value of proxymgr.yml can't be used.
-    pub async fn collect(config: &Config, version: HaproxyVersion) -> Result<Self, StartError> {
+    pub async fn collect(
+        config: &Config,
+        version: HaproxyVersion,
+        waiting: &mut dyn FnMut(&str),
+    ) -> Result<Self, StartError> {
         let clock = Clock(Instant::now());
         let mut reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
         let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
@@ -95,8 +107,14 @@ impl DryRun {
         ));
 
         let mut collecting = Collecting { reconciler, listed: false, services: BTreeMap::new() };
+        let mut is_told = false;
         let proposal = loop {
             let input = tokio::select! {
+                () = sleep_until((clock.0 + QUIET_FOR).into()), if !is_told => {
+                    is_told = true;
+                    waiting(&collecting.awaited(config.safety.startup_timeout));
+                    continue;
+                }
                 Some(event) = registry.recv() => {
                     collecting.note(&event);
                     match registry_input(event) {
@@ -186,6 +204,23 @@ impl Collecting {
                 found.fixed_skipped = servers.skipped().to_vec();
             }
         }
+    }
+
+    /// What is waited for, in words.
+    fn awaited(&self, longest: Duration) -> String {
+        let longest = format!("{longest:?} from the start at the longest (safety.startup_timeout)");
+        if !self.listed {
+            return format!("the list of services, {longest}");
+        }
+        let is_silent = |found: &&Found| found.servers.is_none() && found.refusal.is_none();
+        let mut silent =
+            self.services.iter().filter(|(_, found)| is_silent(found)).map(|(name, _)| printable(name));
+        let named: Vec<_> = silent.by_ref().take(MOST_NAMED).collect();
+        let more = match silent.count() {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("the registries of {}{more}, {longest}", named.join(", "))
     }
 
     fn found(&mut self, name: &str) -> &mut Found {

@@ -13,6 +13,7 @@ mod operator_drains;
 mod origins;
 mod past;
 pub mod prepare;
+mod registry_name;
 mod remember;
 mod replacement;
 mod replacing;
@@ -158,6 +159,7 @@ impl Supervisor {
             metrics_desk: MetricsDesk::new(
                 config.haproxy.config_path.clone(),
                 snapshot::path_in(&config.state_dir),
+                config.haproxy.socket_path.clone(),
             ),
             http,
             live,
@@ -296,7 +298,8 @@ impl Supervisor {
     fn take_note(&mut self, event: &RegistryEvent) {
         let now = self.clock.now();
         self.recorder.note(event);
-        self.totals.note_event(event);
+        let registry = self.status_desk.registry_of(event, &self.sources);
+        self.totals.note_event(event, registry.as_deref());
         let origin = self.status_desk.origin_of(event);
         self.historian.note_event(event, origin.as_deref(), now);
         self.status_desk.note_event(event, now);

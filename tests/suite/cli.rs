@@ -282,6 +282,26 @@ fn a_list_of_services_that_does_not_come_is_waited_for_within_bounds_and_told() 
 }
 
 #[test]
+fn who_waits_long_is_told_for_what() {
+    let setup = Setup::new().section("safety", json!({"startup_timeout": "3s"}));
+    for name in ["a", "b", "c", "d", "e"] {
+        let silent = json!({"type": "file", "file": "/none/servers", "port": free_port()});
+        setup.paths.write_service(name, &silent);
+    }
+    write_servers(&setup.paths, "good", free_port());
+    let expected = "waiting for the registries of a, b, c and 2 more, 3s from the start at the longest (safety.startup_timeout)\n";
+    for command in ["check", "render"] {
+        let text = said(&setup, &[command]);
+        assert_eq!((text.code, text.stderr.contains(expected)), (1, true), "{}", text.stderr);
+    }
+    let of_a_program = said(&setup, &["check", "--json"]);
+    assert!(!of_a_program.stderr.contains("waiting"), "{}", of_a_program.stderr);
+    let nowhere = setup.zookeeper(&format!("127.0.0.1:{}", free_port()), "/services");
+    let text = said(&nowhere, &["check"]);
+    assert!(text.stderr.contains("waiting for the list of services, 3s "), "{}", text.stderr);
+}
+
+#[test]
 fn render_prints_what_run_writes_and_diff_tells_what_a_change_would_do() {
     let setup = Setup::new();
     let [web, api, new] = free_ports();

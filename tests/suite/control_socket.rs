@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::backend::{Backends, Behaviour};
 use super::support::control::{Client, Said, said, said_of};
@@ -200,4 +200,38 @@ fn during_an_end_it_tells_so() {
     proxymgr.signal(Signal::SIGTERM);
     drop(proxymgr);
     assert!(request.join().unwrap().is_err());
+}
+
+#[test]
+fn why_is_answered_as_the_command_prints_it() {
+    let (setup, backends, port) = (Setup::new(), Backends::new(), free_port());
+    let server = backends.start("a").address.to_string();
+    setup.paths.write_file_service("web", port, std::slice::from_ref(&server));
+    let _proxymgr = start(&setup);
+    let mut client = Client::connect(&setup.paths);
+    client.line().unwrap();
+    let of = format!("web/{server}");
+    let ages = |mut why: Value| {
+        for at in ["definition", "servers_changed"] {
+            why["service"][at]["ago_s"].take();
+        }
+        why["last_reload"]["ago_s"].take();
+        why
+    };
+    let asked = client.ask(&json!({"command": "why", "service": "web", "server": server}).to_string());
+    let printed = said(&setup.paths, &["why", &of, "--json"]).json();
+    assert_eq!(printed["server"]["name"], json!(server));
+    assert_eq!(ages(asked["result"].clone()), ages(printed));
+    let of_the_service = client.ask(r#"{"command": "why", "service": "web"}"#);
+    assert_eq!(
+        (&of_the_service["result"]["server"], &of_the_service["result"]["service"]["name"]),
+        (&Value::Null, &json!("web"))
+    );
+    for (line, code) in [
+        (r#"{"command": "why", "service": "none"}"#, "not_found"),
+        (r#"{"command": "why", "service": "web", "server": "none"}"#, "not_found"),
+        (r#"{"command": "why"}"#, "malformed"),
+    ] {
+        assert_eq!(client.ask(line)["error"]["code"], code, "{line}");
+    }
 }

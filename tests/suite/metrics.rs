@@ -17,6 +17,8 @@ use super::support::proc::Process;
 use super::support::proxymgr_setup::{Setup, write_in_one_step};
 use super::support::requests::{SOON, local, wait_for_answer, wait_for_backends};
 use super::support::running::{reloads, start};
+use super::support::zookeeper::ZookeeperServer;
+use super::support::zookeeper_nodes::Nodes;
 
 /// Waits for metrics that `probe` likes; they are shared for half a second.
 #[track_caller]
@@ -63,6 +65,7 @@ fn metrics_count_what_happens_and_promtool_finds_no_fault() {
         ("proxymgr_services{state=\"refused\"}", 0),
         ("proxymgr_service_servers_in_rotation{service=\"web\"}", 1),
         ("proxymgr_service_serves{service=\"web\"}", 1),
+        ("proxymgr_service_servers_up{service=\"web\"}", 1),
         ("proxymgr_haproxy_starts_total", 1),
     ] {
         assert_eq!(before.count(name), value, "{name} in {}", before.body);
@@ -81,7 +84,7 @@ fn metrics_count_what_happens_and_promtool_finds_no_fault() {
     assert!(after.sample("proxymgr_propagation_seconds_sum") < 5.0);
     assert!(after.count("proxymgr_runtime_commands_total{result=\"done\"}") >= 2);
     assert!(after.count("proxymgr_runtime_commands_duration_seconds_count") >= 1);
-    assert!(after.sample("proxymgr_registry_last_event_timestamp_seconds") > 1.7e9);
+    assert!(after.sample("proxymgr_registry_last_event_timestamp_seconds{registry=\"file\"}") > 1.7e9);
     let snapshot = wait_for_metrics(http, "the snapshot is written", |metrics| {
         metrics.body.contains("\nproxymgr_snapshot_written_timestamp_seconds ")
     });
@@ -98,6 +101,38 @@ fn metrics_count_what_happens_and_promtool_finds_no_fault() {
         metrics.count("proxymgr_haproxy_deaths_total") == 1
             && metrics.count("proxymgr_reloads_total{reason=\"crash\"}") == 1
     });
+}
+
+#[test]
+fn servers_that_are_down_and_each_registrys_last_word_are_told() {
+    let ports @ [web, http] = free_ports();
+    let (setup, backends, server) = with_http(Setup::new(), ports);
+    let zookeeper = ZookeeperServer::start();
+    let [registered] = free_ports();
+    let other = backends.start("b");
+    let nodes = Nodes::of(&zookeeper);
+    nodes.add("registered", &other);
+    let definition = nodes.definition("registered", registered);
+    setup.paths.write_service("registered", &definition);
+    let file = setup.paths.root.join("web.servers");
+    let checked =
+        json!({"type": "file", "file": file, "port": web, "server_options": "check inter 50ms fall 1"});
+    setup.paths.write_service("web", &checked);
+    let _proxymgr = start(&setup);
+    let last =
+        format!("proxymgr_registry_last_event_timestamp_seconds{{registry=\"{}\"}}", zookeeper.address());
+    let up = |metrics: &Answer| metrics.body.contains("\nproxymgr_service_servers_up{service=\"web\"} 1\n");
+    let metrics = wait_for_metrics(http, "all is up", |metrics| up(metrics) && metrics.body.contains(&last));
+    let before = metrics.sample(&last);
+    let of_files = "proxymgr_registry_last_event_timestamp_seconds{registry=\"file\"}";
+    assert!(before > 1.7e9 && metrics.sample(of_files) > 1.7e9, "{}", metrics.body);
+    assert_promtool_is_content(&metrics.body);
+    drop(server);
+    nodes.remove("registered", &other);
+    let metrics = wait_for_metrics(http, "one is down", |metrics| {
+        metrics.count("proxymgr_service_servers_up{service=\"web\"}") == 0 && metrics.sample(&last) > before
+    });
+    assert_eq!(metrics.count("proxymgr_service_servers_in_rotation{service=\"web\"}"), 1);
 }
 
 #[test]

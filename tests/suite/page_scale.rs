@@ -51,20 +51,23 @@ fn search(browser: &mut Chromium, text: &str) -> Value {
     ))
 }
 
-/// How long the last changes waited and took, in milliseconds, in order.
-fn times_of_changes(http: u16) -> Vec<u64> {
+/// How long the last changes waited and took, in milliseconds: the median and the most.
+#[track_caller]
+fn propagation(http: u16) -> (u64, u64) {
+    eventually(LONG, "changes go through", || {
+        let times = change_times(http);
+        if times.len() < 10 { Err(times) } else { Ok((times[times.len() / 2], times[times.len() - 1])) }
+    })
+}
+
+/// Of each of them, in order of length.
+fn change_times(http: u16) -> Vec<u64> {
     let events = fetch(http, "/api/v1/events?last=300").json();
     let events = events["events"].as_array().unwrap().iter();
     let time = |event: &Value| Some(event["waited_ms"].as_u64()? + event["took_ms"].as_u64()?);
     let mut times: Vec<u64> = events.filter(|event| event["kind"] == "runtime").filter_map(time).collect();
     times.sort_unstable();
     times
-}
-
-/// The median of them, and the most.
-fn propagation(http: u16) -> (u64, u64) {
-    let times = times_of_changes(http);
-    (times[times.len() / 2], times[times.len() - 1])
 }
 
 /// Ends the changes, also when the test fails.
@@ -127,10 +130,6 @@ fn look_at(scale: &Scale) {
     std::thread::scope(|scope| {
         let stop = Stop(&changing);
         scope.spawn(|| keep_changing(paths, scale, &changing));
-        eventually(LONG, "changes are under way", || match times_of_changes(http).len() {
-            10.. => Ok(()),
-            few => Err(few),
-        });
         let unseen = (propagation(http), proxymgr.process().memory());
         let mut browser = Chromium::start();
         let began = Instant::now();

@@ -84,7 +84,7 @@ fn it_tells_what_runs() {
         web,
         json!({
             "name": "web", "state": "serving", "serves": true, "listen": [format!("0.0.0.0:{port}")],
-            "definition": null, "servers_from": "registry", "servers_changed": null, "last_command": null, "last_change": null, "held": null, "problems": [], "skipped": 0,
+            "definition": null, "servers_from": "registry", "servers_changed": null, "last_command": null, "last_change": null, "gone": null, "held": null, "problems": [], "skipped": 0,
             "servers_total": 2, "servers_in_rotation": 2, "servers": expected,
         })
     );
@@ -276,7 +276,11 @@ fn losses_that_are_not_believed_are_told() {
         web["problems"][0].as_str().unwrap().starts_with("5 servers are missing in its registry"),
         "{web}"
     );
-    let missing = servers(web).into_iter().filter(|(_, why)| why == "missing in its registry; kept").count();
+    let held = format!(
+        "missing in its registry; held by the shrink guard until {}",
+        web["held"]["until"].as_str().unwrap()
+    );
+    let missing = servers(web).into_iter().filter(|(_, why)| *why == held).count();
     assert_eq!(missing, 5);
     let few = service(&status, "few");
     assert_eq!((&few["servers_from"], &few["servers_in_rotation"]), (&json!("kept"), &json!(1)));

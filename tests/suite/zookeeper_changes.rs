@@ -116,7 +116,9 @@ fn nodes_that_are_gone_before_they_are_read_are_no_loss() {
     let (nodes, port) = (Nodes::of(&zookeeper), free_port());
     let pool: Vec<Backend> = (0..110).map(|number| backends.start(&format!("s{number}"))).collect();
     let mut active: VecDeque<&Backend> = pool.iter().take(10).collect();
-    active.iter().for_each(|server| nodes.add("web", server));
+    for server in &active {
+        nodes.add("web", server);
+    }
     let mut definition = nodes.definition("web", port);
     definition["server"] = json!(slow.address.to_string());
     nodes.put("/service_config/web", definition.to_string());

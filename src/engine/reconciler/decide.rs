@@ -185,7 +185,7 @@ impl Reconciler {
         others.into_iter().chain(retries).chain(chores).flatten().chain([timing.compare_at]).min()
     }
 
-    fn reload_due(&self) -> Option<Moment> {
+    pub(super) fn reload_due(&self) -> Option<Moment> {
         self.timing.reload_wanted.then(|| self.timing.reload_due(!self.known.all_answered()))
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Phase, Reconciler};
-use crate::engine::report::{Report, ServiceReport, Stage, Wanted};
+use super::{Phase, Reconciler, UnderWay};
+use crate::engine::report::{ReloadAhead, Report, ServiceReport, Stage, Wanted};
 use crate::engine::state::AppliedState;
 
 impl Reconciler {
@@ -29,8 +29,14 @@ impl Reconciler {
             Phase::Running => Stage::Serving,
             Phase::Down => Stage::Down,
         };
+        let reload = match self.under_way {
+            Some(UnderWay::Reload { .. }) => ReloadAhead::UnderWay,
+            Some(UnderWay::Apply { .. } | UnderWay::Compare | UnderWay::Forgotten) | None => {
+                self.reload_due().map_or(ReloadAhead::None, ReloadAhead::Waits)
+            }
+        };
         let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
         let limits = self.limits().iter().map(|warning| warning.text.clone()).collect();
-        Report { stage, base, services, refused_includes: includes, limits }
+        Report { stage, reload, base, services, refused_includes: includes, limits }
     }
 }

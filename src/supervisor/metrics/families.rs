@@ -1,6 +1,6 @@
 //! All families, from what is known at one moment. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::totals::{COMMAND_RESULTS, REGISTRY_EVENTS, Totals};
 use super::{Facts, Files};
@@ -23,7 +23,13 @@ const PARTS: [&str; 8] = [
     "other",
 ];
 
-pub(super) fn families(facts: &Facts, files: &Files, sessions: &[SessionCount]) -> Vec<Family> {
+/// `usable` is how many servers of each service `HAProxy` would use now, if it tells.
+pub(super) fn families(
+    facts: &Facts,
+    usable: &HashMap<String, u64>,
+    files: &Files,
+    sessions: &[SessionCount],
+) -> Vec<Family> {
     let version = facts.installed.to_string();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("haproxy", version.as_str())];
     let mut families = vec![
@@ -38,7 +44,7 @@ pub(super) fn families(facts: &Facts, files: &Files, sessions: &[SessionCount]) 
     families.extend(changes(&facts.totals));
     families.extend(haproxy(&facts.report, &facts.generations, &facts.totals));
     families.extend(registries(&facts.totals, sessions));
-    families.extend(services(facts));
+    families.extend(services(facts, usable));
     families.extend(written(files));
     let all_panics = facts.totals.all_panics();
     let panics = Family::counter("proxymgr_panics", "Panics, each a defect, by the part that began anew.");
@@ -151,10 +157,10 @@ fn registries(totals: &Totals, sessions: &[SessionCount]) -> Vec<Family> {
     let events = Family::counter("proxymgr_registry_events", "What the registries told.");
     let mut last = Family::gauge(
         "proxymgr_registry_last_event_timestamp_seconds",
-        "When a registry told something last, since 1970.",
+        "When each registry told something last, since 1970.",
     );
-    if let Some(at) = totals.last_registry_event {
-        last.add(NONE, at);
+    for (registry, at) in &totals.last_registry_events {
+        last.add(&[("registry", registry)], whole(*at) / 1000.0);
     }
     vec![counts, counted(events, "event", REGISTRY_EVENTS, &totals.registry_events), last]
 }
@@ -184,12 +190,16 @@ impl Places {
     }
 }
 
-fn services(facts: &Facts) -> Vec<Family> {
+fn services(facts: &Facts, usable: &HashMap<String, u64>) -> Vec<Family> {
     let report = &facts.report;
     let mut serves = Family::gauge("proxymgr_service_serves", "Whether clients of a service are served.");
     let mut in_rotation = Family::gauge(
         "proxymgr_service_servers_in_rotation",
         "Servers of a service that get traffic unless their checks fail.",
+    );
+    let mut up = Family::gauge(
+        "proxymgr_service_servers_up",
+        "Servers of a service that HAProxy gives traffic, backups included: in rotation, and not down by their checks.",
     );
     let mut all =
         Family::gauge("proxymgr_service_servers", "Servers of a service, without those that leave.");
@@ -199,13 +209,16 @@ fn services(facts: &Facts) -> Vec<Family> {
         let label = [("service", name.as_str())];
         let places = Places::of(service, report);
         serves.add(&label, flag(service.runs.is_some()));
+        if let Some(count) = usable.get(name.as_str()) {
+            up.add(&label, whole(*count));
+        }
         in_rotation.add(&label, number(places.in_rotation));
         all.add(&label, number(places.in_rotation + places.drained + places.coming));
         totals.in_rotation += places.in_rotation;
         totals.drained += places.drained;
         totals.coming += places.coming;
         totals.leaving += places.leaving;
-        held += usize::from(service.held(facts.now).is_some() || service.is_kept());
+        held += usize::from(service.held().is_some() || service.is_kept());
         let is_refused = facts.refused.contains(name.as_str());
         let state = if is_refused { ServiceState::Refused } else { service.state() };
         *states.entry(state.word()).or_default() += 1;
@@ -237,6 +250,7 @@ fn services(facts: &Facts) -> Vec<Family> {
         ),
         serves,
         in_rotation,
+        up,
         all,
     ]
 }

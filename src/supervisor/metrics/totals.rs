@@ -30,8 +30,8 @@ pub(in crate::supervisor) struct Totals {
     pub(super) refusals: u64,
     pub(super) held_losses: u64,
     pub(super) registry_events: BTreeMap<String, u64>,
-    /// In seconds from 1970.
-    pub(super) last_registry_event: Option<f64>,
+    /// When each registry told something last, in milliseconds from 1970.
+    pub(super) last_registry_events: BTreeMap<String, u64>,
     /// Those of programs before this one.
     pub(super) panics: BTreeMap<String, u64>,
     /// How many commands are under way.
@@ -60,6 +60,9 @@ pub(super) const COMMAND_RESULTS: [&str; 5] = ["done", "in_use", "refused", "une
 /// The words that events of registries are counted by.
 pub(super) const REGISTRY_EVENTS: [&str; 5] = ["listed", "defined", "removed", "refused", "servers"];
 
+/// The most registries of which it is known when they told something.
+const MOST_REGISTRIES: usize = 100;
+
 impl Totals {
     /// Goes on with what [`Totals::to_text`] gave; what can't be understood begins anew.
     pub(in crate::supervisor) fn from_text(text: &str) -> Self {
@@ -82,7 +85,8 @@ impl Totals {
         all
     }
 
-    pub(in crate::supervisor) fn note_event(&mut self, event: &RegistryEvent) {
+    /// A registry, if it is known which, told something.
+    pub(in crate::supervisor) fn note_event(&mut self, event: &RegistryEvent, registry: Option<&str>) {
         let word = match event {
             RegistryEvent::Listed => "listed",
             RegistryEvent::Defined { .. } => "defined",
@@ -92,8 +96,24 @@ impl Totals {
             RegistryEvent::Remembered { .. } => return,
         };
         add(&mut self.registry_events, word, 1);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.last_registry_event = Some(now.as_secs_f64());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        match registry.map(|registry| (registry, self.last_registry_events.get_mut(registry))) {
+            Some((_, Some(last))) => *last = now,
+            Some((new, None)) => self.note_registry(new, now),
+            None => {}
+        }
+    }
+
+    /// Whoever writes definitions names registries: those that were silent for the longest time are forgotten.
+    fn note_registry(&mut self, new: &str, now: u64) {
+        if self.last_registry_events.len() >= MOST_REGISTRIES {
+            let oldest = self.last_registry_events.iter().min_by_key(|(_, at)| **at);
+            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+                self.last_registry_events.remove(&oldest);
+            }
+        }
+        self.last_registry_events.insert(new.to_owned(), now);
     }
 
     pub(in crate::supervisor) fn note_notice(&mut self, notice: &Notice) {
@@ -218,7 +238,7 @@ mod tests {
         totals.note_outcome(&Outcome::Applied { verdicts: vec![Verdict::Done], config_error: None });
         totals.note_change(&change(ChangeKind::Runtime, ChangeResult::Done));
         totals.note_change(&change(ChangeKind::Reload, ChangeResult::Failed));
-        totals.note_event(&RegistryEvent::Listed);
+        totals.note_event(&RegistryEvent::Listed, Some("zk1:2181"));
         let text = totals.to_text();
         let mut next = Totals::from_text(&text);
         next.panics.clear();
@@ -226,6 +246,14 @@ mod tests {
         assert_eq!((totals.servers.added, totals.reloads.failed, totals.runtime_changes.done), (3, 1, 1));
         assert_eq!((totals.commands["done"], totals.commands["no_reply"]), (1, 2));
         assert_eq!(Totals::from_text("nonsense"), Totals::default());
+        for number in 0..=MOST_REGISTRIES {
+            next.note_event(&RegistryEvent::Listed, Some(&format!("zk{number}:1")));
+        }
+        let registries = &next.last_registry_events;
+        assert_eq!(
+            (registries.len(), registries.contains_key(&format!("zk{MOST_REGISTRIES}:1"))),
+            (MOST_REGISTRIES, true)
+        );
         let of_a_newer_one = text.replacen('{', "{\"colour\":[1],", 1);
         assert_eq!(Totals::from_text(&of_a_newer_one).servers.added, 3);
     }

@@ -7,18 +7,19 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::haproxy_view::HaproxyView;
 use super::last_reload::LastReload;
 use super::notes::{At, Commands, Note, SharedNotes};
+use super::reasons::{Clock, Reasons, WAITS};
 use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
 use crate::admin::history::Change;
 use crate::admin::status::{
-    CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, HaproxyStatus, HeldStatus,
-    IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom, ServiceStatus,
-    Status, StatusQuery, TimeStatus,
+    CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, GoneStatus, HaproxyStatus,
+    HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom,
+    ServiceStatus, Status, StatusQuery, TimeStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
-use crate::engine::line_limits::MAX_WORDS;
 use crate::engine::moment::Moment;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
+use crate::engine::server::ServerName;
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::engine::utc_text::utc_text;
 use crate::haproxy::generations::{Generation, Generations};
@@ -113,6 +114,8 @@ fn reload(last: &LastReload, now: Moment) -> ReloadStatus {
 pub(super) struct Brief {
     state: ServiceState,
     pub(super) is_held: bool,
+    /// It, or a server of it, waits for a reload.
+    pub(super) waits: bool,
     servers: usize,
     in_rotation: usize,
 }
@@ -121,6 +124,9 @@ impl Brief {
     pub(super) fn of((state, service): &(ServiceState, ServiceStatus)) -> Self {
         Self {
             state: *state,
+            waits: *state == ServiceState::Starting
+                || service.problems.iter().any(|problem| problem.starts_with(WAITS))
+                || service.servers.iter().flatten().any(|server| server.state == ServerState::Coming),
             is_held: service.held.is_some() || service.servers_from == ServersFrom::Kept,
             servers: service.servers_total,
             in_rotation: service.servers_in_rotation,
@@ -172,19 +178,26 @@ pub(super) fn service(
         .as_ref()
         .map(|runs| &runs.section)
         .or(report.wanted.as_ref().map(|wanted| &wanted.section));
+    let refusal = refusal.cloned().or_else(|| report.obstacle.as_ref().map(ToString::to_string));
+    let clock = Clock { began: facts.began, now: facts.now };
+    let Report { stage, reload, .. } = facts.report;
+    let reasons = Reasons { service: report, refusal, stage, reload, clock };
     let servers: Vec<_> = report
         .servers(&facts.report.base)
         .iter()
-        .map(|server| server_status(server, view.and_then(|view| view.server(name, server.name.as_str()))))
+        .map(|server| {
+            let seen = view.and_then(|view| view.server(name, server.name.as_str()));
+            server_status(server, seen, &reasons)
+        })
         .collect();
-    let held = report.held(facts.now);
-    let mut problems: Vec<String> = refusal.cloned().into_iter().collect();
-    problems.extend(report.obstacle.as_ref().map(ToString::to_string));
-    if state == ServiceState::Refused && report.runs.is_some() {
-        problems.push("its last good definition serves on".to_owned());
-    }
-    problems.extend(remarks_on(report, facts.now));
+    let held = report.held().map(|(missing, until)| HeldStatus {
+        missing,
+        for_s: (until - facts.now).as_secs(),
+        until: clock.utc(until),
+    });
+    let mut problems = reasons.remarks();
     problems.extend(remark.into_iter().flat_map(|remark| remark.harmless().cloned()));
+    let is_asked_alone = facts.query.service.is_some();
     let status = ServiceStatus {
         name: name.to_owned(),
         state: state.word().to_owned(),
@@ -198,7 +211,8 @@ pub(super) fn service(
         last_command: note.and_then(|note| note.commands.as_ref()).map(|last| commands(last, facts.now)),
         last_change: facts.last_change.as_deref().cloned(),
         servers_from: report.wanted.as_ref().map_or(ServersFrom::Nowhere, servers_from),
-        held: held.map(|(missing, rest)| HeldStatus { missing, for_s: rest.as_secs() }),
+        gone: note.filter(|_| is_asked_alone).map(|note| gone(note, facts.now)),
+        held,
         problems,
         skipped: remark.map_or(0, Remark::skipped),
         servers_total: servers.iter().filter(|server| server.state != ServerState::Leaving).count(),
@@ -226,6 +240,14 @@ pub(super) fn registry(watcher: &WatcherSpec) -> String {
     }
 }
 
+fn gone(note: &Note, now: Moment) -> Vec<GoneStatus> {
+    let one = |(server, left): &(ServerName, At)| {
+        let (at, ago_s) = time(*left, now);
+        GoneStatus { name: server.to_string(), at, ago_s }
+    };
+    note.departures.latest().map(one).collect()
+}
+
 fn commands(last: &Commands, now: Moment) -> CommandStatus {
     let (at, ago_s) = time(last.began, now);
     CommandStatus { at, ago_s, took_ms: millis(last.took), commands: last.texts.clone() }
@@ -247,48 +269,6 @@ fn servers_from(wanted: &Wanted) -> ServersFrom {
         Heard::Nothing if wanted.servers.is_none() => ServersFrom::Nowhere,
         Heard::Nothing => ServersFrom::Definition,
     }
-}
-
-/// What is unusual about a service, in words.
-fn remarks_on(report: &ServiceReport, now: Moment) -> Vec<String> {
-    let mut remarks = Vec::new();
-    if let Some((missing, rest)) = report.held(now) {
-        remarks.push(format!(
-            "{missing} servers are missing in its registry; they stay for {} s more (max_shrink, shrink_hold)",
-            rest.as_secs()
-        ));
-    }
-    if let Some(wanted) = &report.wanted {
-        let long: Vec<_> =
-            wanted.servers.iter().flat_map(|servers| wanted.section.without_room(servers)).collect();
-        if let Some(first) = long.first() {
-            remarks.push(format!(
-                "{} servers are left out, {first} first: with their own options a line of haproxy.cfg would hold more than {MAX_WORDS} words; shorten them, or server_options",
-                long.len()
-            ));
-        }
-        match wanted.heard {
-            Heard::Emptiness => remarks.push(
-                "its registry lists no server any more; the last ones stay (on_empty: keep)".to_owned(),
-            ),
-            Heard::Memory => remarks
-                .push("its registry has not answered yet; the servers of an earlier run stand in".to_owned()),
-            Heard::Nothing if wanted.awaited && report.runs.is_some() => {
-                remarks.push("its registry has not answered yet; what runs stays".to_owned());
-            }
-            Heard::Nothing if wanted.awaited => {
-                remarks.push("its registry has not answered yet".to_owned());
-            }
-            Heard::Nothing | Heard::Answer => {}
-        }
-    }
-    remarks.extend(report.drained_elsewhere().map(|(server, since)| {
-        format!("{server}, which is not there, is drained by an operator since {}", utc_text(since))
-    }));
-    if report.obstacle.is_none() && report.waits_for_reload() {
-        remarks.push("its new definition waits for the next reload".to_owned());
-    }
-    remarks
 }
 
 pub(in crate::supervisor) fn utc(time: SystemTime) -> String {

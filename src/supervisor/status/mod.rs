@@ -1,10 +1,12 @@
 //! Answers `status`: the loop takes note of a little and, when asked, shares what it knows. The rest is done beside it.
 
 mod compose;
+mod departures;
 mod haproxy_view;
 mod last_reload;
 pub(super) mod live;
 mod notes;
+mod reasons;
 mod remarks;
 mod servers;
 
@@ -28,7 +30,9 @@ use crate::engine::reconciler::{Notice, Order, Outcome, Reconciler};
 use crate::engine::report::Report;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::haproxy::generations::Generations;
+use crate::service_config::SourceSettings;
 use crate::service_manager::RegistryEvent;
+use crate::supervisor::registry_name::registry_of;
 
 pub(super) use compose::utc;
 use compose::{Facts, compose};
@@ -84,6 +88,12 @@ impl StatusDesk {
     /// Where that was found of which a registry speaks.
     pub(super) fn origin_of(&self, event: &RegistryEvent) -> Option<String> {
         self.notes.origin_of(event)
+    }
+
+    /// Of which registry it is.
+    pub(super) fn registry_of(&self, event: &RegistryEvent, sources: &[SourceSettings]) -> Option<String> {
+        let known = self.notes.before(event).map(|note| (&*note.spec, note.origin.as_str()));
+        registry_of(event, known, sources)
     }
 
     /// The definition of a service, with where it was found.

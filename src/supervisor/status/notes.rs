@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::compose::registry;
+use super::departures::{Departures, leaving_with};
 use crate::engine::moment::Moment;
 use crate::engine::reconciler::Order;
+use crate::engine::server::ServerName;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::service_manager::RegistryEvent;
 
@@ -20,7 +22,15 @@ pub(super) type SharedNotes = BTreeMap<ServiceName, Arc<Note>>;
 #[derive(Debug, Default)]
 pub(super) struct Notes {
     services: SharedNotes,
-    under_way: Option<(Moment, BTreeMap<ServiceName, Vec<String>>)>,
+    under_way: Option<UnderWay>,
+}
+
+/// What an order does to the services.
+#[derive(Debug)]
+struct UnderWay {
+    began: Moment,
+    commands: BTreeMap<ServiceName, Vec<String>>,
+    leaving: BTreeMap<ServiceName, BTreeSet<ServerName>>,
 }
 
 /// Of one service.
@@ -36,6 +46,8 @@ pub(super) struct Note {
     pub(super) servers_changed: Option<At>,
     /// What `HAProxy` was last told of it without a reload.
     pub(super) commands: Option<Commands>,
+    /// The servers that it lost.
+    pub(super) departures: Departures,
     /// The number of the last change.
     last_change: Option<u64>,
 }
@@ -55,6 +67,13 @@ pub(super) struct At {
     pub(super) moment: Moment,
 }
 
+impl Note {
+    fn new(origin: String, spec: Arc<ServiceSpec>, defined: At) -> Self {
+        let departures = Departures::default();
+        Self { origin, spec, defined, servers_changed: None, commands: None, departures, last_change: None }
+    }
+}
+
 impl At {
     /// Now.
     pub(super) fn now(moment: Moment) -> Self {
@@ -68,11 +87,11 @@ impl Notes {
         match event {
             RegistryEvent::Defined { name, spec, definition, unknown_keys: _ } => {
                 let before = self.services.remove(name);
-                let (servers_changed, commands, last_change) = before.map_or((None, None, None), |note| {
-                    (note.servers_changed, note.commands.clone(), note.last_change)
-                });
                 let (origin, spec, defined) = (definition.origin.clone(), Arc::clone(spec), At::now(now));
-                let note = Note { origin, spec, defined, servers_changed, commands, last_change };
+                let note = match before {
+                    Some(before) => Note { origin, spec, defined, ..Note::clone(&before) },
+                    None => Note::new(origin, spec, defined),
+                };
                 self.services.insert(name.clone(), Arc::new(note));
             }
             RegistryEvent::Removed { name } => {
@@ -92,25 +111,31 @@ impl Notes {
 
     /// An order goes out; its end is told by [`Notes::done`].
     pub(super) fn ordered(&mut self, order: &Order, now: Moment) {
-        let Order::Apply { commands, .. } = order else { return };
         let mut texts: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for command in commands {
-            texts.entry(command.service().clone()).or_default().push(command.to_string());
+        if let Order::Apply { commands, .. } = order {
+            for command in commands {
+                texts.entry(command.service().clone()).or_default().push(command.to_string());
+            }
         }
-        self.under_way = Some((now, texts));
+        self.under_way = Some(UnderWay { began: now, commands: texts, leaving: leaving_with(order) });
     }
 
     /// The order under way is done, whatever came of it: what failed is told by a comparison and what follows from it.
     pub(super) fn done(&mut self, now: Moment) {
-        let Some((began, services)) = self.under_way.take() else { return };
+        let Some(UnderWay { began, commands, leaving }) = self.under_way.take() else { return };
         let (at, took) = (At { time: SystemTime::now(), moment: began }, now - began);
-        for (name, mut texts) in services {
+        for (name, mut texts) in commands {
             let Some(note) = self.services.get_mut(&name) else { continue };
             if let Some(more) = texts.len().checked_sub(MOST_COMMANDS).filter(|more| *more > 0) {
                 texts.truncate(MOST_COMMANDS);
                 texts.push(format!("and {more} more"));
             }
             Arc::make_mut(note).commands = Some(Commands { began: at, took, texts });
+        }
+        for (name, servers) in leaving {
+            if let Some(note) = self.services.get_mut(&name) {
+                Arc::make_mut(note).departures.note(servers, at);
+            }
         }
     }
 
@@ -137,6 +162,21 @@ impl Notes {
             }
             RegistryEvent::Servers { name, .. } => Some(registry(&self.services.get(name)?.spec.watcher)),
             RegistryEvent::Listed
+            | RegistryEvent::Remembered { .. }
+            | RegistryEvent::Refused { .. }
+            | RegistryEvent::Forgotten { .. } => None,
+        }
+    }
+
+    /// That of the service of which a registry speaks, as it was before.
+    pub(super) fn before(&self, event: &RegistryEvent) -> Option<&Note> {
+        match event {
+            RegistryEvent::Servers { name, .. } | RegistryEvent::Removed { name } => {
+                self.services.get(name).map(|note| &**note)
+            }
+            RegistryEvent::Defined { .. }
+            | RegistryEvent::FixedServers { .. }
+            | RegistryEvent::Listed
             | RegistryEvent::Remembered { .. }
             | RegistryEvent::Refused { .. }
             | RegistryEvent::Forgotten { .. } => None,

@@ -1,38 +1,42 @@
 //! What becomes of each server: what we steer, and what `HAProxy` tells. Pure.
 
+use super::reasons::Reasons;
 use crate::admin::status::{ServerState, ServerStatus};
 use crate::engine::report::{Place, ServerReport};
 use crate::engine::utc_text::utc_text;
 use crate::haproxy::reply::{self, AdminFlags, OperationalState};
 
 /// What is to be told of `server`, of which `HAProxy` tells `seen`.
-pub(super) fn server_status(server: &ServerReport, seen: Option<&reply::ServerState>) -> ServerStatus {
+pub(super) fn server_status(
+    server: &ServerReport,
+    seen: Option<&reply::ServerState>,
+    reasons: &Reasons<'_>,
+) -> ServerStatus {
     let (state, why) = match server.place {
-        Place::Coming => (ServerState::Coming, Some("waits to be put into rotation, maybe for a reload")),
-        Place::Leaving => {
-            (ServerState::Leaving, Some("gone from its registry; leaves with its last connection"))
-        }
+        Place::Coming => (ServerState::Coming, Some(reasons.coming())),
+        Place::Leaving => (ServerState::Leaving, Some(reasons.leaving().to_owned())),
         Place::InRotation => in_rotation(server, seen),
     };
-    let since = server.drained_since.filter(|_| state == ServerState::Drain);
     let kept = server.missing && state.is_in_rotation();
-    let why = if kept { Some("missing in its registry; kept") } else { why };
     ServerStatus {
         name: server.name.to_string(),
         address: server.address.to_string(),
         weight: seen.map_or(server.weight.get(), |seen| seen.weight),
         backup: server.backup,
         state,
-        why: since
-            .map(|since| format!("drained by an operator since {}", utc_text(since)))
-            .or_else(|| why.map(str::to_owned)),
+        why: if kept { Some(reasons.kept()) } else { why },
     }
 }
 
-fn in_rotation(
-    server: &ServerReport,
-    seen: Option<&reply::ServerState>,
-) -> (ServerState, Option<&'static str>) {
+fn in_rotation(server: &ServerReport, seen: Option<&reply::ServerState>) -> (ServerState, Option<String>) {
+    if let Some(since) = server.drained_since {
+        return (ServerState::Drain, Some(format!("drained by an operator since {}", utc_text(since))));
+    }
+    let (state, why) = as_seen(server, seen);
+    (state, why.map(str::to_owned))
+}
+
+fn as_seen(server: &ServerReport, seen: Option<&reply::ServerState>) -> (ServerState, Option<&'static str>) {
     if server.drains {
         return (ServerState::Drain, Some("drained by its registry"));
     }
@@ -60,7 +64,12 @@ fn in_rotation(
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::super::reasons::Clock;
     use super::*;
+    use crate::engine::moment::Moment;
+    use crate::engine::report::{ReloadAhead, ServiceReport, Stage};
     use crate::engine::server::{Server, Weight};
 
     fn report(place: Place, drains: bool, missing: bool) -> ServerReport {
@@ -85,11 +94,41 @@ mod tests {
         }
     }
 
+    fn told(
+        server: &ServerReport,
+        seen: Option<&reply::ServerState>,
+        refusal: Option<&str>,
+        reload: ReloadAhead,
+    ) -> ServerStatus {
+        let service = ServiceReport::default();
+        let clock = Clock { began: SystemTime::UNIX_EPOCH, now: Moment::START };
+        let refusal = refusal.map(str::to_owned);
+        server_status(
+            server,
+            seen,
+            &Reasons { service: &service, refusal, stage: Stage::Serving, reload, clock },
+        )
+    }
+
     #[test]
     fn an_operators_drain_tells_since_when() {
         let server = ServerReport { drained_since: Some(0), ..report(Place::InRotation, true, false) };
-        let why = server_status(&server, None).why;
+        let why = told(&server, None, None, ReloadAhead::None).why;
         assert_eq!(why.as_deref(), Some("drained by an operator since 1970-01-01T00:00:00Z"));
+    }
+
+    #[test]
+    fn one_that_is_to_come_tells_what_it_waits_for() {
+        let server = report(Place::Coming, false, false);
+        let due = ReloadAhead::Waits(Moment::after_start(Duration::from_secs(7)));
+        for (refusal, reload, expected) in [
+            (None, ReloadAhead::None, "is being put into rotation"),
+            (None, ReloadAhead::UnderWay, "waits for the reload that is under way"),
+            (None, due, "waits for the next reload, at 1970-01-01T00:00:07Z (reload.min_interval)"),
+            (Some("no port"), due, "its service is refused: no port"),
+        ] {
+            assert_eq!(told(&server, None, refusal, reload).why.as_deref(), Some(expected));
+        }
     }
 
     #[test]
@@ -112,10 +151,14 @@ mod tests {
                 ServerState::Down,
                 Some("check fails"),
             ),
-            (&report(Place::Coming, false, false), None, ServerState::Coming, Some("reload")),
-            (&report(Place::Leaving, false, false), None, ServerState::Leaving, Some("gone")),
+            (
+                &report(Place::Leaving, false, false),
+                None,
+                ServerState::Leaving,
+                Some("no definition any more"),
+            ),
         ] {
-            let status = server_status(server, seen.as_ref());
+            let status = told(server, seen.as_ref(), None, ReloadAhead::None);
             assert_eq!(status.state, state, "{status:?}");
             match (why, &status.why) {
                 (None, None) => {}

@@ -53,8 +53,8 @@ fn a_loss_that_is_held_names_those_that_stay_and_until_when() {
     world.settle(LONG);
     world.servers("web", &["1.1.1.1:1"]);
     let report = world.reconciler.report();
-    let (missing, rest) = report.services[&name("web")].held(world.now).unwrap();
-    assert_eq!((missing, rest), (4, Duration::from_secs(30)));
+    let (missing, until) = report.services[&name("web")].held().unwrap();
+    assert_eq!((missing, until - world.now), (4, Duration::from_secs(30)));
     assert_eq!(places(&report, "web")[..2], ["1.1.1.1:1 InRotation", "2.2.2.2:2 InRotation*"]);
 }
 

@@ -1,5 +1,7 @@
 //! proxymgr.yml from outside: the files that load, and what each bad one is told.
 
+mod documented;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,6 +129,17 @@ fn the_commented_admin_of_the_example_works_too() {
     let admin = config.unwrap().admin.unwrap();
     assert_eq!(admin.listen, "127.0.0.1:7070".parse().unwrap());
     assert_eq!(admin.token_file.as_deref(), Some(Path::new("/etc/proxymgr/admin.token")));
+}
+
+#[test]
+fn http_is_for_this_host_unless_another_address_is_named() {
+    for (admin, listen) in
+        [("{}", "127.0.0.1:7070"), ("{listen: 81}", "127.0.0.1:81"), ("{listen: '[::]:82'}", "[::]:82")]
+    {
+        let config = load_with_source(&format!("admin: {admin}")).unwrap();
+        assert_eq!(config.admin.unwrap().listen, listen.parse().unwrap());
+    }
+    assert_eq!(load_with_source("").unwrap().admin, None);
 }
 
 #[test]

@@ -149,6 +149,13 @@ impl Chromium {
         self.call("Input.insertText", &json!({"text": text}));
     }
 
+    /// Light or dark.
+    pub fn is_dark(&mut self, dark: bool) {
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!([{"name": "prefers-color-scheme", "value": scheme}]);
+        self.call("Emulation.setEmulatedMedia", &json!({"features": features}));
+    }
+
     /// What a screen reader would be told: role and name of all that is not hidden.
     pub fn accessible(&mut self) -> Vec<(String, String)> {
         let tree = self.call("Accessibility.getFullAXTree", &json!({}));

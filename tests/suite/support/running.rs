@@ -19,7 +19,12 @@ use super::requests::SOON;
 #[track_caller]
 pub fn start(setup: &Setup) -> Proxymgr {
     let proxymgr = setup.start();
-    wait_for_message(&proxymgr, "ready");
+    // Nothing that has it in it, such as "already in use".
+    eventually(SOON, "it is ready", || {
+        let lines = log_lines(&proxymgr);
+        let last = lines.last().cloned();
+        lines.into_iter().find(|line| line.message == "ready").map(drop).ok_or(last)
+    });
     proxymgr
 }
 

@@ -181,8 +181,7 @@ mod tests {
 
     const INFO: &str = "Version: 2.6.12\nPid: 7\nUptime_sec: 1\nCurrConns: 0\nStopping: 0\n";
     const HEADER: &str = "be_id be_name srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_time_since_last_change srv_check_state srv_agent_state srv_f_forced_id srv_port";
-    const TRAFFIC: &str =
-        "# pxname,svname,scur,stot,bin,bout,econ,eresp,rate,check_status,hrsp_5xx,req_rate,last_chk,\n";
+    const TRAFFIC: &str = "# pxname,svname,scur,stot,bin,bout,econ,eresp,rate,check_status,hrsp_5xx,req_rate,last_chk,act,bck,\n";
 
     /// Servers with the seconds since their last change and their operational state.
     fn all(servers: &[(&str, u32, u32)]) -> Replies {

@@ -52,6 +52,7 @@ impl Shown {
         let is_based_anew = !Arc::ptr_eq(&before.report.base, &facts.report.base);
         let same_remarks = Arc::ptr_eq(&before.remarks, &facts.remarks);
         let is_pulse = self.is_pulse(facts.now);
+        let is_other_reload = before.report.reload != facts.report.reload;
         let differs = |name: &&str| {
             let parsed = ServiceName::parse(name).ok();
             let [one, other] = [before, facts].map(|facts| parsed.as_ref().map(|name| known_of(facts, name)));
@@ -59,6 +60,7 @@ impl Shown {
                 || one != other
                 || !same_remarks && before.remarks.of(name) != facts.remarks.of(name)
                 || is_pulse && self.services.get(*name).is_some_and(|service| service.is_held)
+                || is_other_reload && self.services.get(*name).is_some_and(|service| service.waits)
         };
         names(before).chain(names(facts)).filter(differs).map(str::to_owned).collect()
     }

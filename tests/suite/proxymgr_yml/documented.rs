@@ -1,0 +1,52 @@
+//! Each key that is understood is explained once, in config/proxymgr.yml.
+
+use serde_yaml::Value;
+
+use super::load;
+
+/// Each section, with a text that has an unknown key in it, which is answered by all that are known there.
+const SECTIONS: &[(&[&str], &str)] = &[
+    (&[], "zzz: 1"),
+    (&["haproxy"], "haproxy: {zzz: 1}"),
+    (&["service_config"], "service_config: {type: zookeeper, servers: a, path: /p, zzz: 1}"),
+    (&["service_config", "auth"], "service_config: {type: zookeeper, servers: a, path: /p, auth: {zzz: 1}}"),
+    (&["service_config", "tls"], "service_config: {type: zookeeper, servers: a, path: /p, tls: {zzz: 1}}"),
+    (&["reload"], "reload: {zzz: 1}"),
+    (&["safety"], "safety: {zzz: 1}"),
+    (&["admin"], "admin: {zzz: 1}"),
+    (&["shutdown"], "shutdown: {zzz: 1}"),
+    (&["log"], "log: {zzz: 1}"),
+];
+
+/// The example with what is commented out in it; a key that stands there twice is no YAML.
+fn example() -> Value {
+    let mut text = include_str!("../../../config/proxymgr.yml").to_owned();
+    for (commented, plain) in [
+        ("  # auth:", "  auth:"),
+        ("  # tls:", "  tls:"),
+        ("  # include:", "  include:"),
+        ("  #   ", "    "),
+        ("# admin:", "admin:"),
+        ("#   listen:", "  listen:"),
+        ("#   token_file:", "  token_file:"),
+    ] {
+        assert!(text.contains(commented), "{commented}");
+        text = text.replace(commented, plain);
+    }
+    serde_yaml::from_str(&text).unwrap()
+}
+
+#[test]
+fn each_key_that_is_understood_is_explained_once() {
+    let example = example();
+    for (section, text) in SECTIONS {
+        let errors = load(text).unwrap_err();
+        let known = errors.iter().find_map(|error| error.split_once("known here are "));
+        let (_, known) = known.unwrap_or_else(|| panic!("{section:?}: {errors:?}"));
+        let explained = section.iter().fold(&example, |value, key| &value[*key]);
+        for key in known.split(", ") {
+            assert!(explained.get(key).is_some(), "{section:?} {key} in {explained:?}");
+        }
+        assert_eq!(explained.as_mapping().unwrap().len(), known.split(", ").count(), "{section:?}: {known}");
+    }
+}
