@@ -44,10 +44,6 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("make deb", "packaging/tests/run", "\npackaging/deb\n"),
     ("make image", "packaging/tests/run", "\npackaging/image\n"),
     ("make demo", "tests/suite/demo.rs", "\"demo\""),
-    // Measurements, built by `cargo clippy --all-targets`.
-    ("make bench", "Makefile", "cargo bench --locked"),
-    ("cargo bench --bench engine", "Cargo.toml", "name = \"engine\""),
-    ("cargo bench --bench propagation", "Cargo.toml", "name = \"propagation\""),
     // These tests, which say more with --no-capture.
     (
         "cargo nextest run --no-capture a_hundred_thousand_scrapes",
