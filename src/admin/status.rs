@@ -158,7 +158,7 @@ pub struct ServiceStatus {
     pub state: String,
     /// Whether clients are served, if only by its last good definition.
     pub serves: bool,
-    /// Where clients connect.
+    /// Where clients connect: addresses, and routes as `FRONTEND:HOST/PATH`, of many the first.
     pub listen: Vec<String>,
     /// Its definition; null when none was ever good.
     pub definition: Option<DefinitionStatus>,
@@ -249,7 +249,7 @@ pub struct HeldStatus {
 pub struct ServerStatus {
     /// Its name in `HAProxy`.
     pub name: String,
-    /// Where it listens.
+    /// Where it listens, and its routes: `FRONTEND:HOST/PATH`, of many the first.
     pub address: String,
     /// Its weight now.
     pub weight: u16,

@@ -85,6 +85,10 @@ impl Capability {
         if let Balance::Static(algorithm) = Balance::of(base, section) {
             return Err(CannotAdd::StaticBalance(algorithm));
         }
+        if section.cookie.is_some() && !self.version.at_least(3, 0) {
+            // 2.6 gives a server that is added no value of a cookie that is made by itself (measured).
+            return Err(CannotAdd::Option("cookie".to_owned()));
+        }
         let room = base.command_bytes().saturating_sub(ServerOptions::MAX_BYTES);
         self.check_words(server_words(base, section), room)
     }

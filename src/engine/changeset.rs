@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::route_change::{RouteChange, route_changes};
 use super::server::{Server, ServerName, Weight};
 use super::service::ServiceName;
 use super::side_by_side::{Held, side_by_side};
@@ -17,6 +18,8 @@ pub struct Changeset {
     pub base: bool,
     /// The included files differ.
     pub includes: bool,
+    /// Routes that differ.
+    pub routes: Vec<RouteChange>,
     /// Services that differ.
     pub services: Vec<(ServiceName, ServiceChange)>,
 }
@@ -28,7 +31,7 @@ pub enum ServiceChange {
     New,
     /// It takes connections and isn't wanted.
     Gone,
-    /// Its section differs, and perhaps its servers.
+    /// Its section differs, not by its routes alone, and perhaps its servers.
     Section(Vec<(ServerName, ServerChange)>),
     /// Only its servers differ.
     Servers(Vec<(ServerName, ServerChange)>),
@@ -68,12 +71,13 @@ impl Changeset {
         let gone = applied.serving().filter(|(name, _)| !desired.services.contains_key(*name));
         services.extend(gone.map(|(name, _)| (name.clone(), ServiceChange::Gone)));
         let includes = applied.includes != desired.includes;
-        Self { base: applied.base != desired.base, includes, services }
+        let routes = route_changes(applied, desired);
+        Self { base: applied.base != desired.base, includes, routes, services }
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        !self.base && !self.includes && self.services.is_empty()
+        !self.base && !self.includes && self.routes.is_empty() && self.services.is_empty()
     }
 }
 
@@ -92,7 +96,7 @@ impl ServiceChange {
                 Held::Left(_) => servers.push((name.clone(), ServerChange::Gone)),
             }
         }
-        if !Arc::ptr_eq(&running.section, &wanted.section) && running.section != wanted.section {
+        if !Arc::ptr_eq(&running.section, &wanted.section) && !running.section.reads_as(&wanted.section) {
             Some(Self::Section(servers))
         } else if servers.is_empty() {
             None

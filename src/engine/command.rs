@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::capability::DynamicServer;
+use super::http_frontend::MapFile;
+use super::route_change::{RouteChange, RouteEdit};
 use super::server::{ServerName, Weight};
 use super::service::ServiceName;
 use super::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
@@ -35,6 +37,13 @@ pub enum RuntimeCommand {
     },
     /// Stops a frontend for good in this process.
     ShutdownFrontend(ServiceName),
+    /// Changes a route.
+    Route {
+        /// The frontend's routes.
+        map: MapFile,
+        /// The change.
+        change: Box<RouteChange>,
+    },
 }
 
 /// A server to add.
@@ -128,6 +137,7 @@ impl fmt::Display for RuntimeCommand {
                 ServerAction::Delete => write!(f, "del server {service}/{server}"),
             },
             Self::ShutdownFrontend(service) => write!(f, "shutdown frontend {service}"),
+            Self::Route { map, change } => change.write(f, map),
         }
     }
 }
@@ -145,6 +155,7 @@ impl RuntimeCommand {
             Self::EnableCheck { service, .. }
             | Self::Server { service, .. }
             | Self::ShutdownFrontend(service) => service,
+            Self::Route { map: _, change } => change.service(),
         }
     }
 
@@ -155,7 +166,7 @@ impl RuntimeCommand {
             Self::EnableCheck { service, server, .. } | Self::Server { service, server, .. } => {
                 Some((service, server))
             }
-            Self::ShutdownFrontend(_) => None,
+            Self::ShutdownFrontend(_) | Self::Route { .. } => None,
         }
     }
 
@@ -196,7 +207,16 @@ impl RuntimeCommand {
             }
             // Said when the reply to the first time got lost.
             Self::ShutdownFrontend(_) if reply == "Frontend was already shut down." => return Verdict::Done,
-            Self::EnableCheck { .. } | Self::Server { .. } | Self::ShutdownFrontend(_) => "",
+            // The same.
+            Self::Route { map: _, change }
+                if change.edit == RouteEdit::Delete && reply == "Key not found." =>
+            {
+                return Verdict::Done;
+            }
+            Self::EnableCheck { .. }
+            | Self::Server { .. }
+            | Self::ShutdownFrontend(_)
+            | Self::Route { .. } => "",
         };
         if reply == success { Verdict::Done } else { Verdict::Unexpected(reply.to_owned()) }
     }
@@ -262,6 +282,7 @@ impl AppliedState {
             RuntimeCommand::ShutdownFrontend(service) => {
                 self.edit(service, |service| service.frontend = Frontend::ShutDown);
             }
+            RuntimeCommand::Route { map: _, change } => self.note_route(change),
         }
     }
 

@@ -7,13 +7,14 @@ use super::changeset::{Changeset, ServerChange, ServiceChange};
 use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
 use super::mention::names_of;
 use super::reload_reason::{ReloadReason, ServerReason};
-use super::section::Base;
+use super::route_change::{RouteChange, RouteEdit};
+use super::section::{Base, SectionKind};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
 use super::server_options::ServerOptions;
 use super::service::ServiceName;
 use super::state::{
-    AppliedServer, AppliedService, AppliedState, Checks, DesiredState, OptionWeight, Standing,
+    AppliedServer, AppliedService, AppliedState, Checks, DesiredState, Frontend, OptionWeight, Standing,
 };
 
 /// What to do. A plan is data; [`replay`] tells where it leads.
@@ -53,7 +54,8 @@ pub fn plan(
     for (name, change) in &changes.services {
         planner.service(name, change);
     }
-    let commands = [planner.adding, planner.removing].concat();
+    planner.routes(changes.routes);
+    let commands = [planner.adding, planner.routing, planner.removing].concat();
     if planner.reasons.is_empty() {
         Plan::Runtime(commands)
     } else {
@@ -86,6 +88,8 @@ struct Planner<'a> {
     refuses_servers: &'a BTreeSet<ServiceName>,
     reasons: BTreeSet<ReloadReason>,
     adding: Vec<RuntimeCommand>,
+    /// Between the two: a route leads to servers that are there.
+    routing: Vec<RuntimeCommand>,
     removing: Vec<RuntimeCommand>,
     /// All that may be a name in the lines of what is wanted, once it was asked for.
     names: Option<HashSet<&'a str>>,
@@ -98,9 +102,17 @@ impl<'a> Planner<'a> {
         capability: Capability,
         refuses_servers: &'a BTreeSet<ServiceName>,
     ) -> Self {
-        let (adding, removing) = (Vec::new(), Vec::new());
-        let (reasons, names) = (BTreeSet::new(), None);
-        Self { applied, desired, capability, refuses_servers, reasons, adding, removing, names }
+        Self {
+            applied,
+            desired,
+            capability,
+            refuses_servers,
+            reasons: BTreeSet::new(),
+            adding: Vec::new(),
+            routing: Vec::new(),
+            removing: Vec::new(),
+            names: None,
+        }
     }
 
     fn base(&mut self) {
@@ -123,9 +135,7 @@ impl<'a> Planner<'a> {
             ServiceChange::Gone if self.is_referred_to(name) => {
                 self.reasons.insert(ReloadReason::NeededServiceGone(name.clone()));
             }
-            ServiceChange::Gone if self.capability.updates() => {
-                self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone()));
-            }
+            ServiceChange::Gone if self.capability.updates() => self.take_out(name),
             ServiceChange::Gone => {
                 self.reasons.insert(ReloadReason::ServiceGone(name.clone()));
             }
@@ -136,6 +146,46 @@ impl<'a> Planner<'a> {
                 self.servers(name, known);
             }
             ServiceChange::Servers(servers) => self.servers(name, servers.iter()),
+        }
+    }
+
+    fn take_out(&mut self, name: &ServiceName) {
+        let Some(gone) = self.applied.services.get(name) else { return };
+        match gone.section.kind {
+            SectionKind::Listen => self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone())),
+            // Its routes go by themselves.
+            SectionKind::Backend => {
+                let in_rotation = gone.servers.iter().filter(|(_, server)| !server.standing.is_out());
+                let maintenance =
+                    |(server, _)| RuntimeCommand::server(name, server, ServerAction::Maintenance);
+                self.removing.extend(in_rotation.map(maintenance));
+            }
+        }
+    }
+
+    fn routes(&mut self, changes: Vec<RouteChange>) {
+        for change in changes {
+            let Some(frontend) = self.applied.base.frontends.get(&change.id.frontend) else { continue };
+            if !self.capability.updates() {
+                self.reasons.insert(ReloadReason::ServiceChanged(change.service().clone()));
+            } else if self.may_change(&change) {
+                let map = frontend.map.clone();
+                self.routing.push(RuntimeCommand::Route { map, change: Box::new(change) });
+            }
+        }
+    }
+
+    /// Whether a route is not one that comes with a reload: that of a service which is not there yet as it is wanted.
+    fn may_change(&self, change: &RouteChange) -> bool {
+        match &change.edit {
+            RouteEdit::Delete => true,
+            RouteEdit::Add(target) | RouteEdit::Set(target) => {
+                let wanted = self.desired.services.get(&target.service);
+                let runs = self.applied.services.get(&target.service);
+                runs.zip(wanted).is_some_and(|(runs, wanted)| {
+                    runs.frontend == Frontend::Serving && runs.section.reads_as(&wanted.section)
+                })
+            }
         }
     }
 

@@ -53,6 +53,8 @@ mod registry_zookeeper;
 mod reloads;
 mod replace_commands;
 mod replacements;
+mod routes;
+mod routes_at_run_time;
 mod signals;
 mod snapshot;
 mod socket_activation;

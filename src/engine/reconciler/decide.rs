@@ -106,7 +106,9 @@ impl Reconciler {
             self.order_reload(reasons, Vec::new(), desired, now, effects);
         } else if self.timing.compare_at <= now {
             self.under_way = Some(UnderWay::Compare);
-            effects.push(Effect::Order(Order::Compare));
+            let frontends = self.applied.iter().flat_map(|applied| applied.base.frontends.values());
+            let routes = frontends.map(|frontend| frontend.map.clone()).collect();
+            effects.push(Effect::Order(Order::Compare { routes }));
         } else if self.doubts.await_comparison() {
             // Nothing is sent again without a look in between.
         } else if due(self.timing.changes.due())
@@ -237,7 +239,7 @@ impl Reconciler {
     /// suspected again, for ever.
     fn put_off_suspects(&mut self, obstacles: &BTreeMap<ServiceName, Obstacle>, now: Moment) {
         for (service, obstacle) in obstacles {
-            let Obstacle::AddressTaken { .. } = obstacle else { continue };
+            let (Obstacle::AddressTaken { .. } | Obstacle::RouteTaken { .. }) = obstacle else { continue };
             if let Some(section) = self.known.section(service).filter(|_| self.trials.was_given_up(service)) {
                 self.quarantine.refuse(service, section, obstacle.to_string(), Some(now + TRIED_AGAIN_FIRST));
             }
@@ -323,7 +325,7 @@ impl Reconciler {
         self.note_limits(&config, &after.base, effects);
         let maxconn = self.limits.maxconn;
         // What such a server was told last may still come, and is no operator's doing.
-        let before = self.applied.as_ref().map(|applied| self.doubts.without_the_doubtful(applied));
+        let before = self.applied.as_ref().map(|applied| Box::new(self.doubts.without_the_doubtful(applied)));
         // Servers that are gone get nothing from now on; all else comes with the new process.
         let first: Vec<_> = meanwhile.into_iter().filter(RuntimeCommand::concerns_draining).collect();
         effects.push(Effect::Notice(Notice::Reloading(reasons.clone())));
@@ -340,7 +342,8 @@ impl Reconciler {
             }
             RuntimeCommand::AddServer(_)
             | RuntimeCommand::EnableCheck { .. }
-            | RuntimeCommand::Server { .. } => None,
+            | RuntimeCommand::Server { .. }
+            | RuntimeCommand::Route { .. } => None,
         });
         let closes = closes.collect();
         let config = writes_config.then(|| self.renderer.render(&after));
