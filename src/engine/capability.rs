@@ -71,6 +71,11 @@ impl Capability {
         self.runtime_updates && self.has_dynamic_servers()
     }
 
+    /// Whether backends can come and go at run time.
+    pub fn adds_backends(self) -> bool {
+        self.runtime_updates && self.version.at_least(3, 4)
+    }
+
     /// How a server is added to `section` at run time.
     ///
     /// # Errors

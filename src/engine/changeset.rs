@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::route_change::{RouteChange, route_changes};
+use super::section::Base;
 use super::server::{Server, ServerName, Weight};
 use super::service::ServiceName;
 use super::side_by_side::{Held, side_by_side};
@@ -83,19 +84,7 @@ impl Changeset {
 
 impl ServiceChange {
     fn between(applied: &AppliedState, running: &AppliedService, wanted: &DesiredService) -> Option<Self> {
-        let option_weight = OptionWeight::of(&applied.base, &running.section);
-        let mut servers = Vec::new();
-        for (name, held) in side_by_side(&running.servers, &wanted.servers) {
-            match held {
-                Held::Right(server) => servers.push((name.clone(), ServerChange::New(server.clone()))),
-                Held::Both(known, server) => {
-                    let changes = ServerChange::between(known, server, option_weight.of_server(server));
-                    servers.extend(changes.into_iter().flatten().map(|change| (name.clone(), change)));
-                }
-                Held::Left(known) if known.standing.is_out() => {}
-                Held::Left(_) => servers.push((name.clone(), ServerChange::Gone)),
-            }
-        }
+        let servers = server_changes(&applied.base, running, wanted);
         if !Arc::ptr_eq(&running.section, &wanted.section) && !running.section.reads_as(&wanted.section) {
             Some(Self::Section(servers))
         } else if servers.is_empty() {
@@ -104,6 +93,28 @@ impl ServiceChange {
             Some(Self::Servers(servers))
         }
     }
+}
+
+/// How the servers of one service differ.
+pub(super) fn server_changes(
+    base: &Base,
+    running: &AppliedService,
+    wanted: &DesiredService,
+) -> Vec<(ServerName, ServerChange)> {
+    let option_weight = OptionWeight::of(base, &running.section);
+    let mut servers = Vec::new();
+    for (name, held) in side_by_side(&running.servers, &wanted.servers) {
+        match held {
+            Held::Right(server) => servers.push((name.clone(), ServerChange::New(server.clone()))),
+            Held::Both(known, server) => {
+                let changes = ServerChange::between(known, server, option_weight.of_server(server));
+                servers.extend(changes.into_iter().flatten().map(|change| (name.clone(), change)));
+            }
+            Held::Left(known) if known.standing.is_out() => {}
+            Held::Left(_) => servers.push((name.clone(), ServerChange::Gone)),
+        }
+    }
+    servers
 }
 
 impl ServerChange {

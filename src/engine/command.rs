@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::backend_action::BackendAction;
 use super::capability::DynamicServer;
 use super::http_frontend::MapFile;
 use super::route_change::{RouteChange, RouteEdit};
@@ -37,6 +38,13 @@ pub enum RuntimeCommand {
     },
     /// Stops a frontend for good in this process.
     ShutdownFrontend(ServiceName),
+    /// Changes a backend as a whole.
+    Backend {
+        /// The backend.
+        service: ServiceName,
+        /// What to do.
+        action: BackendAction,
+    },
     /// Changes a route.
     Route {
         /// The frontend's routes.
@@ -137,6 +145,7 @@ impl fmt::Display for RuntimeCommand {
                 ServerAction::Delete => write!(f, "del server {service}/{server}"),
             },
             Self::ShutdownFrontend(service) => write!(f, "shutdown frontend {service}"),
+            Self::Backend { service, action } => action.write(f, service),
             Self::Route { map, change } => change.write(f, map),
         }
     }
@@ -154,6 +163,7 @@ impl RuntimeCommand {
             Self::AddServer(new) => &new.service,
             Self::EnableCheck { service, .. }
             | Self::Server { service, .. }
+            | Self::Backend { service, .. }
             | Self::ShutdownFrontend(service) => service,
             Self::Route { map: _, change } => change.service(),
         }
@@ -166,8 +176,18 @@ impl RuntimeCommand {
             Self::EnableCheck { service, server, .. } | Self::Server { service, server, .. } => {
                 Some((service, server))
             }
-            Self::ShutdownFrontend(_) | Self::Route { .. } => None,
+            Self::ShutdownFrontend(_) | Self::Backend { .. } | Self::Route { .. } => None,
         }
+    }
+
+    /// Whether a new section is served from here on.
+    pub fn publishes(&self) -> bool {
+        matches!(self, Self::Backend { action: BackendAction::Publish, .. })
+    }
+
+    /// Whether it changes a route.
+    pub fn routes(&self) -> bool {
+        matches!(self, Self::Route { .. })
     }
 
     /// Whether a process that is about to drain must be told first: a server that is gone gets nothing from it, and one that
@@ -207,6 +227,7 @@ impl RuntimeCommand {
             }
             // Said when the reply to the first time got lost.
             Self::ShutdownFrontend(_) if reply == "Frontend was already shut down." => return Verdict::Done,
+            Self::Backend { service: _, action } => return action.judge(reply),
             // The same.
             Self::Route { map: _, change }
                 if change.edit == RouteEdit::Delete && reply == "Key not found." =>
@@ -282,6 +303,7 @@ impl AppliedState {
             RuntimeCommand::ShutdownFrontend(service) => {
                 self.edit(service, |service| service.frontend = Frontend::ShutDown);
             }
+            RuntimeCommand::Backend { service, action } => self.note_backend(service, action),
             RuntimeCommand::Route { map: _, change } => self.note_route(change),
         }
     }

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::backend_action::BackendAction;
 use super::command::{NewServer, RuntimeCommand, ServerAction};
 use super::observed::{Observed, ObservedServer};
 use super::route::RouteId;
@@ -40,6 +41,12 @@ impl Doubts {
                 self.frontends = true;
                 applied.doubt_frontend(service);
             }
+            if let RuntimeCommand::Backend { service, action } = command {
+                self.frontends = true;
+                if *action == BackendAction::Unpublish {
+                    applied.doubt_frontend(service);
+                }
+            }
             if let RuntimeCommand::Route { map: _, change } = command {
                 self.routes.insert(change.id.clone());
             }
@@ -59,7 +66,9 @@ impl Doubts {
                 // What a comparison tells of these is always believed.
                 ServerAction::Address(_) | ServerAction::Delete => {}
             },
-            RuntimeCommand::ShutdownFrontend(_) | RuntimeCommand::Route { .. } => {}
+            RuntimeCommand::ShutdownFrontend(_)
+            | RuntimeCommand::Backend { .. }
+            | RuntimeCommand::Route { .. } => {}
         }
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows tokio, files, sockets, clocks or randomness; time is an argument ([`moment::Moment`]).
 
 pub mod as_root;
+pub mod backend_action;
 pub mod backoff;
 pub mod bind_line;
 pub mod capability;

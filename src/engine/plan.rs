@@ -1,5 +1,7 @@
 //! From a difference to what `HAProxy` is told.
 
+mod backend;
+
 use std::collections::{BTreeSet, HashSet};
 
 use super::capability::{CannotAdd, Capability, DynamicServer};
@@ -91,6 +93,8 @@ struct Planner<'a> {
     /// Between the two: a route leads to servers that are there.
     routing: Vec<RuntimeCommand>,
     removing: Vec<RuntimeCommand>,
+    /// New services that come without a reload.
+    founded: BTreeSet<ServiceName>,
     /// All that may be a name in the lines of what is wanted, once it was asked for.
     names: Option<HashSet<&'a str>>,
 }
@@ -111,6 +115,7 @@ impl<'a> Planner<'a> {
             adding: Vec::new(),
             routing: Vec::new(),
             removing: Vec::new(),
+            founded: BTreeSet::new(),
             names: None,
         }
     }
@@ -127,9 +132,15 @@ impl<'a> Planner<'a> {
 
     fn service(&mut self, name: &ServiceName, change: &ServiceChange) {
         match change {
-            ServiceChange::New => {
-                self.reasons.insert(ReloadReason::NewService(name.clone()));
-            }
+            ServiceChange::New => match self.found(name) {
+                Some(commands) => {
+                    self.adding.extend(commands);
+                    self.founded.insert(name.clone());
+                }
+                None => {
+                    self.reasons.insert(ReloadReason::NewService(name.clone()));
+                }
+            },
             // A successor takes over its address in the reload that it brings; until then nobody may be refused there.
             ServiceChange::Gone if self.has_successor(name) => {}
             ServiceChange::Gone if self.is_referred_to(name) => {
@@ -182,9 +193,10 @@ impl<'a> Planner<'a> {
             RouteEdit::Add(target) | RouteEdit::Set(target) => {
                 let wanted = self.desired.services.get(&target.service);
                 let runs = self.applied.services.get(&target.service);
-                runs.zip(wanted).is_some_and(|(runs, wanted)| {
+                let runs_as_wanted = runs.zip(wanted).is_some_and(|(runs, wanted)| {
                     runs.frontend == Frontend::Serving && runs.section.reads_as(&wanted.section)
-                })
+                });
+                runs_as_wanted || self.founded.contains(&target.service)
             }
         }
     }
@@ -206,13 +218,8 @@ impl<'a> Planner<'a> {
         names.contains(name.as_str())
     }
 
-    fn servers<'c>(
-        &mut self,
-        name: &ServiceName,
-        changes: impl Iterator<Item = &'c (ServerName, ServerChange)>,
-    ) {
-        let Some(service) = self.applied.services.get(name) else { return };
-        let mut servers = ServersOf {
+    fn servers_of<'s>(&self, name: &'s ServiceName, service: &'s AppliedService) -> ServersOf<'s> {
+        ServersOf {
             name,
             service,
             capability: self.capability,
@@ -224,7 +231,16 @@ impl<'a> Planner<'a> {
             option_weight: OptionWeight::of(&self.applied.base, &service.section),
             any_weight: Capability::any_weight(&self.applied.base, &service.section),
             taken: service.servers.values().map(|server| server.id).collect(),
-        };
+        }
+    }
+
+    fn servers<'c>(
+        &mut self,
+        name: &ServiceName,
+        changes: impl Iterator<Item = &'c (ServerName, ServerChange)>,
+    ) {
+        let Some(service) = self.applied.services.get(name) else { return };
+        let mut servers = self.servers_of(name, service);
         for (server, change) in changes {
             if !self.capability.updates() {
                 let reason = ServerReason::UpdatesOff;

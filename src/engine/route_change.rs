@@ -12,7 +12,7 @@ use super::observed::ObservedRoutes;
 use super::route::{FrontendName, RouteId, RouteKey, Routes, Strip};
 use super::section::Section;
 use super::service::ServiceName;
-use super::state::{AppliedService, AppliedState, DesiredState, Frontend};
+use super::state::{AppliedService, AppliedState, DesiredState};
 
 /// One entry of a frontend's routes changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ pub(super) fn route_changes(applied: &AppliedState, desired: &DesiredState) -> V
         |name: &ServiceName| desired.services.get(name).map_or(&none, |wanted| &wanted.section.routes);
     let mut gone: HashMap<&RouteId, Option<&ServiceName>> =
         applied.strays.iter().map(|id| (id, None)).collect();
-    for (name, service) in applied.routed() {
+    for (name, service) in &applied.services {
         let (has, wanted) = (&service.section.routes, wanted_of(name));
         if !Arc::ptr_eq(has, wanted) {
             let lost = has.keys().filter(|id| !wanted.contains_key(*id));
@@ -100,8 +100,7 @@ pub(super) fn route_changes(applied: &AppliedState, desired: &DesiredState) -> V
     }
     let mut changes = Vec::new();
     for (name, wanted) in &desired.services {
-        let has = applied.services.get(name).filter(|service| service.frontend != Frontend::ShutDown);
-        let has = has.map_or(&none, |service| &service.section.routes);
+        let has = applied.services.get(name).map_or(&none, |service| &service.section.routes);
         if Arc::ptr_eq(has, &wanted.section.routes) {
             continue;
         }
@@ -161,11 +160,6 @@ fn fallback_of(frontend: &FrontendName) -> RouteId {
 }
 
 impl AppliedState {
-    /// The services that a route may lead to.
-    fn routed(&self) -> impl Iterator<Item = (&ServiceName, &Arc<AppliedService>)> {
-        self.services.iter().filter(|(_, service)| service.frontend != Frontend::ShutDown)
-    }
-
     /// Notes that `change` was done.
     pub(super) fn note_route(&mut self, change: &RouteChange) {
         let RouteChange { id, edit, from } = change;
@@ -199,7 +193,7 @@ impl AppliedState {
 
     /// What each file of routes says.
     pub fn route_files(&self) -> BTreeMap<MapFile, Arc<str>> {
-        let entries = self.entries();
+        let entries = self.entries(AppliedService::takes_connections);
         let text = |frontend| {
             let mut text = String::new();
             for (key, (service, strip)) in entries.get(frontend).into_iter().flatten() {
@@ -210,11 +204,14 @@ impl AppliedState {
         self.base.frontends.iter().map(|(name, frontend)| (frontend.map.clone(), text(name))).collect()
     }
 
-    /// The entries of each frontend: each key with its service and what is taken off.
-    fn entries(&self) -> BTreeMap<&FrontendName, BTreeMap<&str, (&ServiceName, Strip)>> {
+    /// The entries of each frontend that lead to services which `count`: each key with its service and what is taken off.
+    fn entries(
+        &self,
+        count: impl Fn(&AppliedService) -> bool,
+    ) -> BTreeMap<&FrontendName, BTreeMap<&str, (&ServiceName, Strip)>> {
         let mut entries: BTreeMap<_, BTreeMap<_, _>> =
             self.base.frontends.keys().map(|name| (name, BTreeMap::new())).collect();
-        for (name, service) in self.routed() {
+        for (name, service) in self.services.iter().filter(|(_, service)| count(service)) {
             for (id, strip) in service.section.routes.iter() {
                 if let Some(entries) = entries.get_mut(&id.frontend) {
                     entries.insert(id.key.as_str(), (name, *strip));
@@ -222,7 +219,8 @@ impl AppliedState {
             }
         }
         for (frontend, service) in &self.fallbacks {
-            if let Some(entries) = entries.get_mut(frontend) {
+            let counts = self.services.get(service).is_none_or(|service| count(service));
+            if let Some(entries) = entries.get_mut(frontend).filter(|_| counts) {
                 entries.insert(RouteKey::FALLBACK, (service, Strip::NOTHING));
             }
         }
@@ -236,7 +234,7 @@ impl AppliedState {
         concern: impl Fn(&RouteId) -> bool,
     ) -> Vec<String> {
         let (mut changes, mut strays, mut differences) = (Vec::new(), Vec::new(), Vec::new());
-        let expected = self.entries();
+        let expected = self.entries(|_| true);
         for (name, frontend) in &self.base.frontends {
             let Some(seen) = observed.get(&frontend.map) else { continue };
             let mut expected = expected.get(name).cloned().unwrap_or_default();
@@ -257,7 +255,9 @@ impl AppliedState {
                 }
                 differences.push(format!("{name}: {text} leads to {}", values.join(" and ")));
                 let from = held.map(|(service, _)| service.clone());
-                let target = match values.as_slice() {
+                let mut different = values.clone();
+                different.dedup();
+                let target = match different.as_slice() {
                     [value] => {
                         RouteTarget::parse(value).filter(|target| self.services.contains_key(&target.service))
                     }
@@ -278,6 +278,14 @@ impl AppliedState {
                 differences.push(format!("{name}: {text} is missing"));
                 changes.push(RouteChange { id, edit: RouteEdit::Delete, from: Some(service.clone()) });
             }
+        }
+        let is_there = |id: &RouteId| {
+            let seen = self.base.frontends.get(&id.frontend).and_then(|frontend| observed.get(&frontend.map));
+            seen.is_none_or(|seen| seen.contains_key(id.key.as_str()))
+        };
+        let gone: Vec<_> = self.strays.iter().filter(|id| !is_there(id)).cloned().collect();
+        for id in &gone {
+            self.strays.remove(id);
         }
         for change in &changes {
             self.note_route(change);

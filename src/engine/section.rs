@@ -137,6 +137,11 @@ impl Section {
             && *server_options == other.server_options
     }
 
+    /// Whether it holds nothing but servers: `defaults` have the rest.
+    pub fn is_plain(&self) -> bool {
+        self.cookie.is_none() && self.listen_options.iter().all(|line| line.as_str() == "mode http")
+    }
+
     /// Whether clients reach it in the same way as `other`.
     pub fn is_reached_as(&self, other: &Self) -> bool {
         self.listen == other.listen && self.routes == other.routes

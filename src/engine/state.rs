@@ -81,7 +81,7 @@ pub enum Frontend {
     Serving,
     /// It was told to shut down, and whether it did is unknown: it is told again, or a reload brings it back.
     InDoubt,
-    /// Shut down through the runtime socket; only a reload brings it back.
+    /// Shut down through the runtime socket; only a reload brings it back. Of a backend: not published.
     ShutDown,
 }
 
@@ -192,11 +192,26 @@ impl AppliedState {
 
     /// The servers that are on their way out; those of a frontend that is shut down leave with its process.
     pub fn leaving(&self) -> impl Iterator<Item = (&ServiceName, &ServerName)> {
-        let kept = self.services.iter().filter(|(_, service)| service.frontend != Frontend::ShutDown);
+        let is_kept = |service: &AppliedService| {
+            service.frontend != Frontend::ShutDown || service.section.kind == SectionKind::Backend
+        };
+        let kept = self.services.iter().filter(move |(_, service)| is_kept(service));
         kept.flat_map(|(name, service)| {
             let out = service.servers.iter().filter(|(_, server)| server.standing == Standing::Maintenance);
             out.map(move |(server, _)| (name, server))
         })
+    }
+}
+
+impl AppliedState {
+    /// The backends that no route leads to, and that have no servers any more.
+    pub fn deserted(&self) -> impl Iterator<Item = &ServiceName> {
+        let is_deserted = |service: &AppliedService| {
+            service.section.kind == SectionKind::Backend
+                && service.servers.is_empty()
+                && !service.takes_connections()
+        };
+        self.services.iter().filter(move |(_, service)| is_deserted(service)).map(|(name, _)| name)
     }
 }
 
@@ -208,6 +223,12 @@ impl AppliedService {
                 SectionKind::Listen => true,
                 SectionKind::Backend => !self.section.routes.is_empty(),
             }
+    }
+
+    /// A backend that was just added: without servers, and unknown to clients.
+    pub(super) fn unpublished(section: &Section) -> Self {
+        let section = Section { routes: Arc::default(), ..section.clone() };
+        Self { section: Arc::new(section), frontend: Frontend::ShutDown, servers: BTreeMap::new() }
     }
 
     fn loaded(base: &Base, service: &DesiredService, before: Option<&Self>) -> Self {

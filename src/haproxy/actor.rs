@@ -319,6 +319,7 @@ fn closed<'a>(
         RuntimeCommand::AddServer(_)
         | RuntimeCommand::EnableCheck { .. }
         | RuntimeCommand::Server { .. }
+        | RuntimeCommand::Backend { .. }
         | RuntimeCommand::Route { .. } => None,
     });
     frontends.flatten().collect()

@@ -4,6 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use nix::sys::signal::Signal;
+use proxymgr::engine::haproxy_version::HaproxyVersion;
 use serde_json::{Value, json};
 
 use super::support::backend::Backends;
@@ -12,7 +13,7 @@ use super::support::haproxy;
 use super::support::load::Load;
 use super::support::requests::{SOON, local};
 use super::support::routed::{path, setup, wait_for, who, write};
-use super::support::running::{log_lines, reloads, start, wait_for_message};
+use super::support::running::{assert_config_says_what_runs, log_lines, reloads, start, wait_for_message};
 
 const ROUTES: usize = 1000;
 
@@ -138,4 +139,64 @@ fn routes_outlive_an_upgrade_of_proxymgr() {
         other => Err(other),
     });
     assert_eq!(reloads(&proxymgr), ["start"]);
+}
+
+/// What the README's table says of new services that are reached by routes, and of those that are gone.
+#[test]
+fn a_hundred_new_services_cost_no_reload_where_haproxy_takes_backends_at_run_time_under_load() {
+    let reload = json!({"min_interval": "10ms"});
+    let ((setup, port), backends) = (setup(None), Backends::new());
+    let setup = setup.section("reload", reload);
+    let server = backends.start("web");
+    let address = server.address.to_string();
+    write(&setup.paths, "web", &path("/"), &[&address]);
+    let proxymgr = start(&setup);
+    wait_for(port, "/", "web");
+    let news: Vec<_> = (0..100).map(|number| backends.start(&format!("new-{number}"))).collect();
+    let load = Load::to(local(port)).short(4).keep_alive(4).rate(400).start();
+    for (number, server) in news.iter().enumerate() {
+        let name = format!("new-{number}");
+        write(&setup.paths, &name, &path(&format!("/new/{number}")), &[&server.address.to_string()]);
+        wait_for(port, &format!("/new/{number}/x"), &name);
+    }
+    let founded = reloads(&proxymgr).len() - 1;
+    let configured = fs::read_to_string(&setup.paths.haproxy_cfg).unwrap();
+    assert_eq!(configured.matches("\nbackend new-").count(), 100);
+    assert_config_says_what_runs(&setup.paths);
+    // One of them with other lines, which only a reload brings.
+    let definition = json!({
+        "type": "static", "default_servers": [news[0].address.to_string()], "route": path("/lines"),
+        "listen_options": ["timeout queue 9s"],
+    });
+    setup.paths.write_service("lines", &definition);
+    wait_for(port, "/lines", "new-0");
+    let before = reloads(&proxymgr).len();
+    assert_eq!(before, founded + 2, "{:?}", reloads(&proxymgr));
+    for number in 0..100 {
+        setup.paths.remove_service(&format!("new-{number}"));
+    }
+    for number in 0..100 {
+        wait_for(port, &format!("/new/{number}/x"), "web");
+    }
+    let takes_backends = takes_backends(&setup);
+    if takes_backends {
+        assert_eq!(founded, 0, "{:?}", reloads(&proxymgr));
+        eventually(SOON, "the backends are gone", || {
+            let backends = haproxy::ask(&setup.paths.stats_socket, "show backend").unwrap();
+            if backends.contains("new-") { Err(backends) } else { Ok(()) }
+        });
+        // And back again, at once.
+        write(&setup.paths, "new-7", &path("/new/7"), &[&news[7].address.to_string()]);
+        wait_for(port, "/new/7", "new-7");
+    }
+    let report = load.stop();
+    println!("{report}");
+    report.assert_no_errors();
+    assert_eq!(reloads(&proxymgr).len(), before, "to go costs none");
+}
+
+fn takes_backends(setup: &super::support::proxymgr_setup::Setup) -> bool {
+    let info = haproxy::ask(&setup.paths.stats_socket, "show info").unwrap();
+    let version = info.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap();
+    HaproxyVersion::parse(version).unwrap().at_least(3, 4)
 }

@@ -7,7 +7,7 @@ use super::halving::is_turn;
 use super::includes::namesake;
 use super::trials::TRIED_AGAIN_FIRST;
 use super::{Effect, Notice, Order, Phase, Reconciler, Start, UnderWay};
-use crate::engine::command::{RuntimeCommand, ServerAction};
+use crate::engine::command::RuntimeCommand;
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::plan::{Plan, plan, replay, replay_commands};
@@ -333,7 +333,12 @@ impl Reconciler {
         effects.push(Effect::Order(Order::Reload { reasons, first, config, maxconn, before, after }));
     }
 
-    fn order_apply(&mut self, commands: Vec<RuntimeCommand>, writes_config: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn order_apply(
+        &mut self,
+        commands: Vec<RuntimeCommand>,
+        writes_config: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(applied) = &self.applied else { return };
         let after = replay_commands(&commands, applied);
         let closes = commands.iter().filter_map(|command| match command {
@@ -343,6 +348,7 @@ impl Reconciler {
             RuntimeCommand::AddServer(_)
             | RuntimeCommand::EnableCheck { .. }
             | RuntimeCommand::Server { .. }
+            | RuntimeCommand::Backend { .. }
             | RuntimeCommand::Route { .. } => None,
         });
         let closes = closes.collect();
@@ -359,25 +365,5 @@ impl Reconciler {
         }
         self.under_way = Some(UnderWay::Apply { commands: commands.clone(), writes_config });
         effects.push(Effect::Order(Order::Apply { config, commands, closes }));
-    }
-
-    /// Tries to delete the servers that left; haproxy.cfg doesn't hold them any more.
-    ///
-    /// Where none can be added they stay until the next reload: one that comes back would need a reload of its own.
-    fn sweep(&mut self, effects: &mut Vec<Effect>) {
-        self.timing.sweep_at = None;
-        let Some(applied) = &self.applied else { return };
-        let capability = self.settings.capability;
-        let takes_servers = |service: &ServiceName| {
-            let section = applied.services.get(service).map(|service| &service.section);
-            section.is_some_and(|section| capability.dynamic_server(&applied.base, section).is_ok())
-        };
-        let leaving = applied.leaving().filter(|(service, _)| takes_servers(service));
-        let commands: Vec<_> = leaving
-            .map(|(service, server)| RuntimeCommand::server(service, server, ServerAction::Delete))
-            .collect();
-        if !commands.is_empty() {
-            self.order_apply(commands, false, effects);
-        }
     }
 }

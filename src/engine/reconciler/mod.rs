@@ -29,6 +29,7 @@ mod outcome;
 mod refusal;
 mod report;
 mod room;
+mod sweep;
 mod timing;
 mod trials;
 

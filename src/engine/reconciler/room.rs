@@ -41,6 +41,7 @@ impl Reconciler {
             RuntimeCommand::EnableCheck { .. }
             | RuntimeCommand::Server { .. }
             | RuntimeCommand::ShutdownFrontend(_)
+            | RuntimeCommand::Backend { .. }
             | RuntimeCommand::Route { .. } => false,
         };
         let coming = u64::try_from(commands.iter().filter(is_checked).count()).unwrap_or(u64::MAX);

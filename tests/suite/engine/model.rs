@@ -16,10 +16,12 @@ pub struct Model {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are HAProxy's own, each apart from the others")]
 pub struct Backend {
     pub open: bool,
     /// It is reached by routes alone.
     pub routed: bool,
+    pub published: bool,
     pub binds: Vec<String>,
     pub static_balance: bool,
     pub servers: BTreeMap<String, Server>,
@@ -95,6 +97,7 @@ impl Model {
                     assert!(!backend.open, "{line} stands twice");
                     backend.open = true;
                     backend.routed = section == "backend";
+                    backend.published = true;
                     backend.static_balance = default_balance;
                     default_server.clear();
                     current = Some(backend);
@@ -133,7 +136,9 @@ impl Model {
             let values = self.maps.values().flat_map(BTreeMap::values).flatten();
             values.into_iter().any(|value| value.split_once('/').unwrap().0 == name)
         };
-        let is_open = |name: &str, backend: &Backend| backend.open && (!backend.routed || leads_to(name));
+        let is_open = |name: &str, backend: &Backend| {
+            backend.open && (!backend.routed || backend.published && leads_to(name))
+        };
         let open = self.backends.iter().filter(|(name, backend)| is_open(name, backend));
         open.map(|(name, backend)| {
             let servers = backend.servers.iter().filter(|(_, server)| !server.maintenance);
@@ -217,6 +222,33 @@ impl Model {
                     }
                 }
             }
+            ["add", "backend", name, "from", "proxymgr.routed"] => {
+                if self.backends.contains_key(name) {
+                    return "Error during backend creation : name is already used by other proxy 'backend x'.";
+                }
+                let new = Backend { open: true, routed: true, ..Backend::default() };
+                self.backends.insert(name.to_owned(), new);
+                "New backend registered."
+            }
+            [publish @ ("publish" | "unpublish"), "backend", name] => match self.backends.get_mut(name) {
+                None => "No such backend.",
+                Some(backend) => {
+                    backend.published = publish == "publish";
+                    if backend.published { "Backend published." } else { "Backend unpublished." }
+                }
+            },
+            ["del", "backend", name] => match self.backends.get(name) {
+                None => "No such backend.",
+                Some(backend) if !backend.servers.is_empty() => {
+                    "Only a backend without server can be deleted."
+                }
+                Some(backend) if backend.published => "Only an unpublished backend can be deleted.",
+                Some(backend) => {
+                    assert!(backend.routed, "{command}");
+                    self.backends.remove(name);
+                    "Backend deleted."
+                }
+            },
             ["add", "map", file, key, value] => {
                 let map = self.maps.get_mut(file).unwrap();
                 map.entry(key.to_owned()).or_default().push(value.to_owned());
