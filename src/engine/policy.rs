@@ -130,12 +130,10 @@ pub fn admit<'a>(
     quarantine: &Quarantine,
     last_good: LastGood<'a>,
 ) -> (DesiredState, BTreeMap<ServiceName, Obstacle>) {
-    let namesake = |name: &ServiceName| {
-        if base.frontends.keys().any(|frontend| frontend.as_service() == name) {
-            return Some("proxymgr.yml".to_owned());
-        }
-        Some(last_good.running?.includes.with_section(name.as_str())?.path().to_owned())
-    };
+    let is_frontend =
+        |name: &ServiceName| base.frontends.keys().any(|frontend| frontend.as_service() == name);
+    let included_namesake =
+        |name: &ServiceName| Some(last_good.running?.includes.with_section(name.as_str())?.path().to_owned());
     let mut queue: Vec<_> = candidates
         .iter()
         .map(|candidate| (last_good.section(candidate.name, quarantine), candidate))
@@ -151,8 +149,13 @@ pub fn admit<'a>(
     let mut admission = Admission::beside(&base.frontends);
     let mut obstacles = BTreeMap::new();
     for (last_good, candidate) in queue {
+        if is_frontend(candidate.name) {
+            let file = "proxymgr.yml".to_owned();
+            obstacles.insert(candidate.name.clone(), Obstacle::NameTaken { file });
+            continue;
+        }
         let refused = quarantine.reason(candidate.name, candidate.section);
-        let file = last_good.is_none().then(|| namesake(candidate.name)).flatten();
+        let file = last_good.is_none().then(|| included_namesake(candidate.name)).flatten();
         let verdict = match (refused, file) {
             (Some(reason), _) => Err(Obstacle::Quarantined(reason.to_owned())),
             (None, Some(file)) => Err(Obstacle::NameTaken { file }),

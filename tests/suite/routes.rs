@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::TcpListener;
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::support::backend::{Backends, Behaviour};
@@ -10,7 +12,7 @@ use super::support::deadline::eventually;
 use super::support::ports::free_port;
 use super::support::proxymgr::{command, output_of};
 use super::support::proxymgr_setup::Setup;
-use super::support::requests::{SOON, wait_for_backends};
+use super::support::requests::{SOON, local, wait_for_backends, wait_for_refusal};
 use super::support::routed::{ask, ask_with, path, setup, wait_for, who, write};
 use super::support::running::{assert_config_says_what_runs, start, wait_for_message};
 
@@ -183,4 +185,38 @@ fn a_client_with_a_cookie_stays_with_its_server() {
     wait_for_backends(port, &["a", "b", "c"]);
     stays();
     drop(proxymgr);
+}
+
+#[test]
+fn a_frontend_whose_address_is_taken_is_told_and_tried_again() {
+    let ((setup, port), backends) = (setup(None), Backends::new());
+    let server = backends.start("web");
+    write(&setup.paths, "web", &path("/"), &[&server.address.to_string()]);
+    let other = TcpListener::bind(local(port)).unwrap();
+    let proxymgr = setup.start();
+    wait_for_message(&proxymgr, &format!("frontend http-in: port {port}"));
+    drop(other);
+    wait_for(port, "/", "web");
+}
+
+#[test]
+fn frontends_come_and_go_with_proxymgr_yml() {
+    let ((with, port), backends) = (setup(None), Backends::new());
+    let server = backends.start("web");
+    let own = free_port();
+    write(&with.paths, "web", &path("/"), &[&server.address.to_string()]);
+    with.paths.write_file_service("http-in", own, &[server.address.to_string()]);
+    let without = with.clone().section("frontends", json!({}));
+    let proxymgr = start(&without);
+    wait_for_message(&proxymgr, "its route names the frontend http-in, which is not in proxymgr.yml");
+    wait_for_backends(own, &["web"]);
+    // It takes the name of a service that runs.
+    fs::write(&with.paths.proxymgr_yml, with.yaml()).unwrap();
+    proxymgr.signal(Signal::SIGHUP);
+    wait_for(port, "/", "web");
+    wait_for_refusal(local(own));
+    fs::write(&with.paths.proxymgr_yml, without.yaml()).unwrap();
+    proxymgr.signal(Signal::SIGHUP);
+    wait_for_backends(own, &["web"]);
+    wait_for_refusal(local(port));
 }
