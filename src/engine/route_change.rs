@@ -12,7 +12,7 @@ use super::observed::ObservedRoutes;
 use super::route::{FrontendName, RouteId, RouteKey, Routes, Strip};
 use super::section::Section;
 use super::service::ServiceName;
-use super::state::{AppliedService, AppliedState, DesiredState};
+use super::state::{AppliedState, DesiredState};
 
 /// One entry of a frontend's routes changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -191,27 +191,35 @@ impl AppliedState {
         });
     }
 
-    /// What each file of routes says.
+    /// What each file of routes says: those that lead to services which take connections, service by service.
     pub fn route_files(&self) -> BTreeMap<MapFile, Arc<str>> {
-        let entries = self.entries(AppliedService::takes_connections);
-        let text = |frontend| {
-            let mut text = String::new();
-            for (key, (service, strip)) in entries.get(frontend).into_iter().flatten() {
+        let mut texts: BTreeMap<_, _> =
+            self.base.frontends.keys().map(|name| (name, String::new())).collect();
+        let mut push = |frontend: &FrontendName, key: &str, service: &ServiceName, strip: Strip| {
+            if let Some(text) = texts.get_mut(frontend) {
                 let _infallible = writeln!(text, "{key} {service}/{}", strip.get());
             }
-            text.into()
         };
-        self.base.frontends.iter().map(|(name, frontend)| (frontend.map.clone(), text(name))).collect()
+        for (name, service) in self.serving() {
+            for (id, strip) in service.section.routes.iter() {
+                push(&id.frontend, id.key.as_str(), name, *strip);
+            }
+        }
+        let serves =
+            |name: &ServiceName| self.services.get(name).is_some_and(|service| service.takes_connections());
+        for (frontend, service) in self.fallbacks.iter().filter(|(_, service)| serves(service)) {
+            push(frontend, RouteKey::FALLBACK, service, Strip::NOTHING);
+        }
+        let files = self.base.frontends.iter();
+        let text = |name| texts.get(name).map(String::as_str).unwrap_or_default().into();
+        files.map(|(name, frontend)| (frontend.map.clone(), text(name))).collect()
     }
 
-    /// The entries of each frontend that lead to services which `count`: each key with its service and what is taken off.
-    fn entries(
-        &self,
-        count: impl Fn(&AppliedService) -> bool,
-    ) -> BTreeMap<&FrontendName, BTreeMap<&str, (&ServiceName, Strip)>> {
+    /// The entries of each frontend: each key with its service and what is taken off.
+    fn entries(&self) -> BTreeMap<&FrontendName, BTreeMap<&str, (&ServiceName, Strip)>> {
         let mut entries: BTreeMap<_, BTreeMap<_, _>> =
             self.base.frontends.keys().map(|name| (name, BTreeMap::new())).collect();
-        for (name, service) in self.services.iter().filter(|(_, service)| count(service)) {
+        for (name, service) in &self.services {
             for (id, strip) in service.section.routes.iter() {
                 if let Some(entries) = entries.get_mut(&id.frontend) {
                     entries.insert(id.key.as_str(), (name, *strip));
@@ -219,8 +227,7 @@ impl AppliedState {
             }
         }
         for (frontend, service) in &self.fallbacks {
-            let counts = self.services.get(service).is_none_or(|service| count(service));
-            if let Some(entries) = entries.get_mut(frontend).filter(|_| counts) {
+            if let Some(entries) = entries.get_mut(frontend) {
                 entries.insert(RouteKey::FALLBACK, (service, Strip::NOTHING));
             }
         }
@@ -234,7 +241,7 @@ impl AppliedState {
         concern: impl Fn(&RouteId) -> bool,
     ) -> Vec<String> {
         let (mut changes, mut strays, mut differences) = (Vec::new(), Vec::new(), Vec::new());
-        let expected = self.entries(|_| true);
+        let expected = self.entries();
         for (name, frontend) in &self.base.frontends {
             let Some(seen) = observed.get(&frontend.map) else { continue };
             let mut expected = expected.get(name).cloned().unwrap_or_default();
