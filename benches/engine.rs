@@ -28,7 +28,7 @@ use proxymgr::engine::render::Renderer;
 use proxymgr::engine::risk::Allowed;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::Server;
-use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
+use proxymgr::engine::service::{Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState};
 use proxymgr::service_config::{Format, RawDefinition, parse};
 
@@ -227,7 +227,7 @@ fn outcome(order: &Order, applied: Option<&AppliedState>) -> Outcome {
             let verdicts = commands.iter().map(|_| Verdict::Done).collect();
             Outcome::Applied { verdicts, config_error: None }
         }
-        Order::Compare => Outcome::Compared(observed(applied.expect("a process serves"))),
+        Order::Compare { .. } => Outcome::Compared(observed(applied.expect("a process serves"))),
     }
 }
 
@@ -246,7 +246,7 @@ fn observed(applied: &AppliedState) -> Observed {
         });
         (name.as_str().to_owned(), servers.collect())
     });
-    services.collect()
+    Observed { servers: services.collect(), ..Observed::default() }
 }
 
 impl Size {
@@ -300,6 +300,8 @@ fn base() -> Arc<Base> {
         bind_address: Ipv4Addr::UNSPECIFIED.into(),
         operators_socket: None,
         program: None,
+        frontends: [].into(),
+        cookie_key: None,
     })
 }
 
@@ -315,7 +317,8 @@ fn definition(version: u8) -> RawDefinition {
 
 fn spec(service: u16) -> ServiceSpec {
     ServiceSpec {
-        port: NonZeroU16::new(10_000 + service).expect("not zero"),
+        entrance: Entrance::Port(NonZeroU16::new(10_000 + service).expect("not zero")),
+        cookie: None,
         bind: Vec::new(),
         bind_options: None,
         own_binds: Vec::new(),

@@ -1,5 +1,5 @@
 //! How long a change takes from its registry to the clients, and what `ProxyMgr` costs meanwhile:
-//! `cargo bench --bench propagation`. It needs the packages haproxy and zookeeper, and an idle machine.
+//! `cargo bench --bench propagation`, or of routes alone `cargo bench --bench propagation -- routes`. It needs the packages haproxy and zookeeper, and an idle machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,6 +17,7 @@ mod loss;
 mod names;
 mod probe;
 mod registry;
+mod routes;
 mod scale;
 #[path = "../../tests/suite/support/mod.rs"]
 #[expect(dead_code, reason = "the tests use the rest")]
@@ -41,11 +42,16 @@ fn main() {
     println!("{}", haproxy_version());
     println!("load average at the start: {}", load_average());
     figures::print_head();
+    if std::env::args().any(|word| word == "routes") {
+        routes::among_few_and_many();
+        return;
+    }
     changes::in_zookeeper();
     changes::in_files();
     crash::gap_after_kill();
     names::a_record_changes();
     loss::held_then_applied();
+    routes::among_few_and_many();
     scale::ten_thousand_servers();
     large::a_thousand_services();
     println!("load average at the end: {} (this measurement is part of it)", load_average());

@@ -158,7 +158,7 @@ pub struct ServiceStatus {
     pub state: String,
     /// Whether clients are served, if only by its last good definition.
     pub serves: bool,
-    /// Where clients connect.
+    /// Where clients connect: addresses, and routes as `FRONTEND:HOST/PATH`, of many the first.
     pub listen: Vec<String>,
     /// Its definition; null when none was ever good.
     pub definition: Option<DefinitionStatus>,

@@ -189,9 +189,12 @@ pub(super) fn services(
         let remarks = parsed.as_ref().and_then(|name| verdict?.services.get(name));
         let obstacle = parsed.as_ref().and_then(|name| dry_run.obstacles().get(name));
         let taken = obstacle.and_then(|obstacle| match obstacle {
-            Obstacle::AddressTaken { .. } | Obstacle::NameTaken { .. } | Obstacle::StillNeeded { .. } => {
-                Some(obstacle.to_string())
-            }
+            Obstacle::AddressTaken { .. }
+            | Obstacle::FrontendHas { .. }
+            | Obstacle::RouteTaken { .. }
+            | Obstacle::NoFrontend { .. }
+            | Obstacle::NameTaken { .. }
+            | Obstacle::StillNeeded { .. } => Some(obstacle.to_string()),
             // By HAProxy: its own words follow.
             Obstacle::Quarantined(_) => None,
         });

@@ -48,7 +48,7 @@ pub(super) async fn ask(
     let sockets = ListenSockets::new(None);
     let mut verdict = Verdict::default();
     loop {
-        let report = check_text(reaper, haproxy, &dry_run.config.text, &sockets).await?;
+        let report = check_text(reaper, haproxy, &dry_run.config.text_for_check(), &sockets).await?;
         for (level, complaint) in &report.remarks {
             verdict.take(*level, complaint, complaint.accused(&dry_run.config));
         }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
+use crate::engine::cookie::CookieKey;
 use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 
@@ -48,6 +49,9 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_di
             .read(section.get("bind_address"), value::bind_address)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
         runtime_updates: reader.read(section.get("runtime_updates"), value::boolean).unwrap_or(true),
+        cookie_key: reader.read(section.get("cookie_key"), |text| {
+            CookieKey::parse(text).map_err(|error| error.to_string())
+        }),
     };
     section.refuse_later(&["template"]);
     if let Some(include) = include

@@ -3,6 +3,7 @@
 mod admin;
 mod environment;
 mod error;
+mod frontends;
 mod haproxy;
 mod model;
 mod reader;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use model::{
-    AdminConfig, AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, ReloadConfig,
-    SafetyConfig, ShutdownConfig, SourceConfig,
+    AdminConfig, AuthConfig, Config, FrontendConfig, HaproxyConfig, LogConfig, LogFormat, LogLevel,
+    ReloadConfig, SafetyConfig, ShutdownConfig, SourceConfig,
 };
 
 use crate::engine::duration_text::duration;
@@ -104,6 +105,7 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     let config = Config {
         haproxy: haproxy::read(reader, top.get("haproxy"), &runtime_dir),
         service_config: service_config::read(reader, &mut top),
+        frontends: frontends::read(reader, top.get("frontends")),
         reload: read_reload(reader, top.get("reload")),
         safety: read_safety(reader, top.get("safety")),
         admin: admin::read(reader, top.get("admin")),
@@ -114,7 +116,6 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
             .unwrap_or_else(|| PathBuf::from("/var/lib/proxymgr")),
         runtime_dir,
     };
-    top.refuse_later(&["frontends"]);
     reader.close(&top);
     config
 }

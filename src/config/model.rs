@@ -1,15 +1,20 @@
 //! What proxymgr.yml says, as plain typed values.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::cookie::CookieKey;
 use crate::engine::include::IncludePattern;
-use crate::engine::option_line::OptionLine;
+use crate::engine::listen_address::ListenAddress;
+use crate::engine::option_line::{LineEnd, OptionLine};
 use crate::engine::outage_rules::OutageRules;
 use crate::engine::risk::Allowed;
+use crate::engine::route::FrontendName;
 use crate::engine::secret::Secret;
+use crate::engine::service::ServiceName;
 use crate::engine::tls_files::TlsFiles;
 
 /// The whole of proxymgr.yml.
@@ -19,6 +24,8 @@ pub struct Config {
     pub haproxy: HaproxyConfig,
     /// `service_config`: at least one source; the first that holds a name keeps it.
     pub service_config: Vec<SourceConfig>,
+    /// `frontends`, by name.
+    pub frontends: BTreeMap<FrontendName, FrontendConfig>,
     /// `reload`.
     pub reload: ReloadConfig,
     /// `safety`.
@@ -54,6 +61,21 @@ pub struct HaproxyConfig {
     pub bind_address: IpAddr,
     /// Whether changes may go through the stats socket; if not, every change is a reload.
     pub runtime_updates: bool,
+    /// What the values of sticky cookies are made with.
+    pub cookie_key: Option<CookieKey>,
+}
+
+/// An HTTP frontend that services share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrontendConfig {
+    /// Where it listens, sorted, each once.
+    pub listen: Vec<ListenAddress>,
+    /// What follows the address on each `bind` line.
+    pub bind_options: Option<LineEnd>,
+    /// Lines of the section.
+    pub options: Vec<OptionLine>,
+    /// Who gets what no route is found for.
+    pub default_service: Option<ServiceName>,
 }
 
 /// Where definitions of services come from.

@@ -26,6 +26,8 @@ pub(super) struct Section<'t> {
     known: Vec<&'static str>,
     later: Vec<&'static str>,
     keys_are_hidden: bool,
+    /// Its keys are the user's names.
+    any_key: bool,
 }
 
 impl<'t> Value<'t> {
@@ -58,6 +60,10 @@ impl<'e> Reader<'e> {
         });
     }
 
+    pub fn refuse_at(&mut self, position: Position, path: &str, message: String) {
+        self.errors.push(ConfigError { position: Some(position), path: path.to_owned(), message });
+    }
+
     /// Opens a mapping; what is absent or none is read as an empty one.
     pub fn open<'t>(&mut self, value: Option<Value<'t>>) -> Section<'t> {
         let mut section = Section {
@@ -67,6 +73,7 @@ impl<'e> Reader<'e> {
             known: Vec::new(),
             later: Vec::new(),
             keys_are_hidden: false,
+            any_key: false,
         };
         let Some(value) = value else { return section };
         match &value.node.kind {
@@ -91,7 +98,7 @@ impl<'e> Reader<'e> {
                 "is not supported yet by this version; remove it".to_owned()
             } else if key == "<<" {
                 "merge keys are not read; write the keys out".to_owned()
-            } else if section.known.contains(&key) {
+            } else if section.any_key || section.known.contains(&key) {
                 continue;
             } else {
                 section.unknown_key(key)
@@ -172,6 +179,22 @@ impl<'t> Section<'t> {
         let pair = self.pairs.iter().find(|pair| pair.key == key)?;
         let present = !matches!(pair.value.kind, Kind::Null);
         present.then(|| Value { path: self.path_of(key), position: pair.value.position, node: &pair.value })
+    }
+
+    /// All its keys, each of which is a name of the user's own; those without a value have none.
+    pub fn named(&mut self) -> Vec<(&'t str, Position, Option<Value<'t>>)> {
+        let value = |pair: &'t Pair| {
+            let present = !matches!(pair.value.kind, Kind::Null);
+            present.then(|| Value {
+                path: self.path_of(&shorten(&pair.key)),
+                position: pair.value.position,
+                node: &pair.value,
+            })
+        };
+        let named = self.pairs.iter().map(|pair| (pair.key.as_str(), pair.position, value(pair)));
+        let named = named.collect();
+        self.any_key = true;
+        named
     }
 
     /// Whether nothing stands in it.

@@ -45,13 +45,14 @@ fn read(line: &OptionLine) -> Result<Vec<OwnBind>, BindLineError> {
     addresses
         .split(',')
         .map(|text| {
-            let address = address(text).ok_or_else(|| BindLineError::Address(text.to_owned()))?;
+            let address = bound_address(text).ok_or_else(|| BindLineError::Address(text.to_owned()))?;
             Ok(OwnBind { address, options: options.clone() })
         })
         .collect()
 }
 
-fn address(text: &str) -> Option<ListenAddress> {
+/// An address as `bind` takes it, if it is one that `ProxyMgr` can open.
+pub fn bound_address(text: &str) -> Option<ListenAddress> {
     if text.starts_with('/') || text.starts_with("unix@") {
         let path = text.strip_prefix("unix@").unwrap_or(text);
         return match BindAddress::parse(&format!("unix@{path}")) {

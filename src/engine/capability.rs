@@ -71,6 +71,11 @@ impl Capability {
         self.runtime_updates && self.has_dynamic_servers()
     }
 
+    /// Whether backends can come and go at run time.
+    pub fn adds_backends(self) -> bool {
+        self.runtime_updates && self.version.at_least(3, 4)
+    }
+
     /// How a server is added to `section` at run time.
     ///
     /// # Errors
@@ -84,6 +89,10 @@ impl Capability {
         }
         if let Balance::Static(algorithm) = Balance::of(base, section) {
             return Err(CannotAdd::StaticBalance(algorithm));
+        }
+        if section.cookie.is_some() && !self.version.at_least(3, 0) {
+            // 2.6 gives a server that is added no value of a cookie that is made by itself (measured).
+            return Err(CannotAdd::Option("cookie".to_owned()));
         }
         let room = base.command_bytes().saturating_sub(ServerOptions::MAX_BYTES);
         self.check_words(server_words(base, section), room)

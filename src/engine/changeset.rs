@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::route_change::{RouteChange, route_changes};
+use super::section::Base;
 use super::server::{Server, ServerName, Weight};
 use super::service::ServiceName;
 use super::side_by_side::{Held, side_by_side};
@@ -17,6 +19,8 @@ pub struct Changeset {
     pub base: bool,
     /// The included files differ.
     pub includes: bool,
+    /// Routes that differ.
+    pub routes: Vec<RouteChange>,
     /// Services that differ.
     pub services: Vec<(ServiceName, ServiceChange)>,
 }
@@ -28,7 +32,7 @@ pub enum ServiceChange {
     New,
     /// It takes connections and isn't wanted.
     Gone,
-    /// Its section differs, and perhaps its servers.
+    /// Its section differs, not by its routes alone, and perhaps its servers.
     Section(Vec<(ServerName, ServerChange)>),
     /// Only its servers differ.
     Servers(Vec<(ServerName, ServerChange)>),
@@ -68,31 +72,20 @@ impl Changeset {
         let gone = applied.serving().filter(|(name, _)| !desired.services.contains_key(*name));
         services.extend(gone.map(|(name, _)| (name.clone(), ServiceChange::Gone)));
         let includes = applied.includes != desired.includes;
-        Self { base: applied.base != desired.base, includes, services }
+        let routes = route_changes(applied, desired);
+        Self { base: applied.base != desired.base, includes, routes, services }
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        !self.base && !self.includes && self.services.is_empty()
+        !self.base && !self.includes && self.routes.is_empty() && self.services.is_empty()
     }
 }
 
 impl ServiceChange {
     fn between(applied: &AppliedState, running: &AppliedService, wanted: &DesiredService) -> Option<Self> {
-        let option_weight = OptionWeight::of(&applied.base, &running.section);
-        let mut servers = Vec::new();
-        for (name, held) in side_by_side(&running.servers, &wanted.servers) {
-            match held {
-                Held::Right(server) => servers.push((name.clone(), ServerChange::New(server.clone()))),
-                Held::Both(known, server) => {
-                    let changes = ServerChange::between(known, server, option_weight.of_server(server));
-                    servers.extend(changes.into_iter().flatten().map(|change| (name.clone(), change)));
-                }
-                Held::Left(known) if known.standing.is_out() => {}
-                Held::Left(_) => servers.push((name.clone(), ServerChange::Gone)),
-            }
-        }
-        if !Arc::ptr_eq(&running.section, &wanted.section) && running.section != wanted.section {
+        let servers = server_changes(&applied.base, running, wanted);
+        if !Arc::ptr_eq(&running.section, &wanted.section) && !running.section.reads_as(&wanted.section) {
             Some(Self::Section(servers))
         } else if servers.is_empty() {
             None
@@ -100,6 +93,28 @@ impl ServiceChange {
             Some(Self::Servers(servers))
         }
     }
+}
+
+/// How the servers of one service differ.
+pub(super) fn server_changes(
+    base: &Base,
+    running: &AppliedService,
+    wanted: &DesiredService,
+) -> Vec<(ServerName, ServerChange)> {
+    let option_weight = OptionWeight::of(base, &running.section);
+    let mut servers = Vec::new();
+    for (name, held) in side_by_side(&running.servers, &wanted.servers) {
+        match held {
+            Held::Right(server) => servers.push((name.clone(), ServerChange::New(server.clone()))),
+            Held::Both(known, server) => {
+                let changes = ServerChange::between(known, server, option_weight.of_server(server));
+                servers.extend(changes.into_iter().flatten().map(|change| (name.clone(), change)));
+            }
+            Held::Left(known) if known.standing.is_out() => {}
+            Held::Left(_) => servers.push((name.clone(), ServerChange::Gone)),
+        }
+    }
+    servers
 }
 
 impl ServerChange {

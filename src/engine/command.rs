@@ -5,7 +5,10 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::backend_action::BackendAction;
 use super::capability::DynamicServer;
+use super::http_frontend::MapFile;
+use super::route_change::{RouteChange, RouteEdit};
 use super::server::{ServerName, Weight};
 use super::service::ServiceName;
 use super::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
@@ -35,6 +38,20 @@ pub enum RuntimeCommand {
     },
     /// Stops a frontend for good in this process.
     ShutdownFrontend(ServiceName),
+    /// Changes a backend as a whole.
+    Backend {
+        /// The backend.
+        service: ServiceName,
+        /// What to do.
+        action: BackendAction,
+    },
+    /// Changes a route.
+    Route {
+        /// The frontend's routes.
+        map: MapFile,
+        /// The change.
+        change: Box<RouteChange>,
+    },
 }
 
 /// A server to add.
@@ -128,6 +145,8 @@ impl fmt::Display for RuntimeCommand {
                 ServerAction::Delete => write!(f, "del server {service}/{server}"),
             },
             Self::ShutdownFrontend(service) => write!(f, "shutdown frontend {service}"),
+            Self::Backend { service, action } => action.write(f, service),
+            Self::Route { map, change } => change.write(f, map),
         }
     }
 }
@@ -144,7 +163,9 @@ impl RuntimeCommand {
             Self::AddServer(new) => &new.service,
             Self::EnableCheck { service, .. }
             | Self::Server { service, .. }
+            | Self::Backend { service, .. }
             | Self::ShutdownFrontend(service) => service,
+            Self::Route { map: _, change } => change.service(),
         }
     }
 
@@ -155,8 +176,18 @@ impl RuntimeCommand {
             Self::EnableCheck { service, server, .. } | Self::Server { service, server, .. } => {
                 Some((service, server))
             }
-            Self::ShutdownFrontend(_) => None,
+            Self::ShutdownFrontend(_) | Self::Backend { .. } | Self::Route { .. } => None,
         }
+    }
+
+    /// Whether a new section is served from here on.
+    pub fn publishes(&self) -> bool {
+        matches!(self, Self::Backend { action: BackendAction::Publish, .. })
+    }
+
+    /// Whether it changes a route.
+    pub fn routes(&self) -> bool {
+        matches!(self, Self::Route { .. })
     }
 
     /// Whether a process that is about to drain must be told first: a server that is gone gets nothing from it, and one that
@@ -196,7 +227,17 @@ impl RuntimeCommand {
             }
             // Said when the reply to the first time got lost.
             Self::ShutdownFrontend(_) if reply == "Frontend was already shut down." => return Verdict::Done,
-            Self::EnableCheck { .. } | Self::Server { .. } | Self::ShutdownFrontend(_) => "",
+            Self::Backend { service: _, action } => return action.judge(reply),
+            // The same.
+            Self::Route { map: _, change }
+                if change.edit == RouteEdit::Delete && reply == "Key not found." =>
+            {
+                return Verdict::Done;
+            }
+            Self::EnableCheck { .. }
+            | Self::Server { .. }
+            | Self::ShutdownFrontend(_)
+            | Self::Route { .. } => "",
         };
         if reply == success { Verdict::Done } else { Verdict::Unexpected(reply.to_owned()) }
     }
@@ -262,6 +303,8 @@ impl AppliedState {
             RuntimeCommand::ShutdownFrontend(service) => {
                 self.edit(service, |service| service.frontend = Frontend::ShutDown);
             }
+            RuntimeCommand::Backend { service, action } => self.note_backend(service, action),
+            RuntimeCommand::Route { map: _, change } => self.note_route(change),
         }
     }
 

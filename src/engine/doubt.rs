@@ -4,10 +4,12 @@
 //! still be carried out after a first comparison: a process that stood still has what it was sent, and each connection has a
 //! thread of its own. So a doubt lasts for two comparisons.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::backend_action::BackendAction;
 use super::command::{NewServer, RuntimeCommand, ServerAction};
 use super::observed::{Observed, ObservedServer};
+use super::route::RouteId;
 use super::server::ServerName;
 use super::service::ServiceName;
 use super::state::{AppliedServer, AppliedState, Frontend, Standing};
@@ -17,6 +19,7 @@ use super::state::{AppliedServer, AppliedState, Frontend, Standing};
 pub struct Doubts {
     servers: BTreeMap<(ServiceName, ServerName), Doubt>,
     frontends: bool,
+    routes: BTreeSet<RouteId>,
     compared: bool,
 }
 
@@ -38,6 +41,15 @@ impl Doubts {
                 self.frontends = true;
                 applied.doubt_frontend(service);
             }
+            if let RuntimeCommand::Backend { service, action } = command {
+                self.frontends = true;
+                if *action == BackendAction::Unpublish {
+                    applied.doubt_frontend(service);
+                }
+            }
+            if let RuntimeCommand::Route { map: _, change } = command {
+                self.routes.insert(change.id.clone());
+            }
             return;
         };
         let doubt = self.servers.entry((service.clone(), server.clone())).or_default();
@@ -54,13 +66,15 @@ impl Doubts {
                 // What a comparison tells of these is always believed.
                 ServerAction::Address(_) | ServerAction::Delete => {}
             },
-            RuntimeCommand::ShutdownFrontend(_) => {}
+            RuntimeCommand::ShutdownFrontend(_)
+            | RuntimeCommand::Backend { .. }
+            | RuntimeCommand::Route { .. } => {}
         }
     }
 
     /// Whether nothing is in doubt.
     pub fn is_empty(&self) -> bool {
-        self.servers.is_empty() && !self.frontends
+        self.servers.is_empty() && !self.frontends && self.routes.is_empty()
     }
 
     /// Whether a comparison must come before the next command.
@@ -70,9 +84,11 @@ impl Doubts {
 
     /// Takes over what is in doubt from what was `observed`. Gives the services to which a server was added after all.
     pub fn settle(&self, applied: &mut AppliedState, observed: &Observed) -> Vec<ServiceName> {
+        // How these differ from what was known is no news.
+        applied.learn_routes(&observed.routes, |route| self.routes.contains(route));
         let mut added = Vec::new();
         for ((service, server), doubt) in &self.servers {
-            let seen = observed.get(service.as_str()).and_then(|servers| servers.get(server));
+            let seen = observed.servers.get(service.as_str()).and_then(|servers| servers.get(server));
             let Some(seen) = seen else { continue };
             applied.edit(service, |state| match (state.servers.get_mut(server), &doubt.added) {
                 (Some(known), _) => doubt.settle(known, seen),

@@ -9,7 +9,7 @@ use super::option_line::{LineEnd, OptionLine};
 use super::outage_rules::OwnOutageRules;
 use super::section::{Base, Section};
 use super::server::Server;
-use super::service::{ServiceName, ServiceSpec, WatcherSpec};
+use super::service::{Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use super::state::{DesiredService, DesiredState};
 
 pub(super) fn line(text: &str) -> OptionLine {
@@ -26,7 +26,8 @@ pub(super) fn server(address: &str) -> Server {
 
 pub(super) fn spec(port: u16) -> ServiceSpec {
     ServiceSpec {
-        port: NonZeroU16::new(port).unwrap(),
+        entrance: Entrance::Port(NonZeroU16::new(port).unwrap()),
+        cookie: None,
         bind: Vec::new(),
         bind_options: None,
         own_binds: Vec::new(),
@@ -45,6 +46,8 @@ pub(super) fn base() -> Arc<Base> {
         bind_address: IpAddr::from([0, 0, 0, 0]),
         operators_socket: None,
         program: None,
+        frontends: [].into(),
+        cookie_key: None,
     })
 }
 

@@ -3,18 +3,21 @@
 //! Nothing here knows tokio, files, sockets, clocks or randomness; time is an argument ([`moment::Moment`]).
 
 pub mod as_root;
+pub mod backend_action;
 pub mod backoff;
 pub mod bind_line;
 pub mod capability;
 pub mod changeset;
 pub mod command;
 pub mod config_words;
+pub mod cookie;
 pub mod dns_spec;
 pub mod doubt;
 pub mod duration_text;
 pub mod error_text;
 pub mod haproxy_version;
 pub mod host_name;
+pub mod http_frontend;
 pub mod include;
 pub mod limits;
 pub mod line_limits;
@@ -35,6 +38,8 @@ pub mod reload_reason;
 pub mod render;
 pub mod report;
 pub mod risk;
+pub mod route;
+pub mod route_change;
 pub mod secret;
 pub mod section;
 pub mod server;

@@ -4,13 +4,23 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::http_frontend::MapFile;
 use super::server::{ServerName, Weight};
 use super::server_id::ServerId;
 use super::service::ServiceName;
 use super::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
 
-/// The servers of each backend of the running process.
-pub type Observed = BTreeMap<String, BTreeMap<ServerName, ObservedServer>>;
+/// What the running process told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// The servers of each backend.
+    pub servers: BTreeMap<String, BTreeMap<ServerName, ObservedServer>>,
+    /// The routes of each frontend.
+    pub routes: ObservedRoutes,
+}
+
+/// The entries of each file of routes that was asked for: each key with what it leads to. A key may stand there twice.
+pub type ObservedRoutes = BTreeMap<MapFile, BTreeMap<String, Vec<String>>>;
 
 /// One server as `show servers state` reports it (management guide, 9.3).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +44,7 @@ impl AppliedState {
         let mut differences = Vec::new();
         let none = BTreeMap::new();
         for (name, service) in &mut self.services {
-            let seen = observed.get(name.as_str()).unwrap_or(&none);
+            let seen = observed.servers.get(name.as_str()).unwrap_or(&none);
             let mut learned = AppliedService::clone(service);
             let before = differences.len();
             learned.learn(name, seen, &mut differences);
@@ -42,6 +52,7 @@ impl AppliedState {
                 *service = Arc::new(learned);
             }
         }
+        differences.extend(self.learn_routes(&observed.routes, |_| true));
         differences
     }
 }
@@ -124,10 +135,14 @@ mod tests {
         )
     }
 
+    fn of(servers: BTreeMap<String, BTreeMap<ServerName, ObservedServer>>) -> Observed {
+        Observed { servers, ..Observed::default() }
+    }
+
     fn learn(servers: &[&str], observed: &[(&str, bool)]) -> (AppliedState, Vec<String>) {
         let mut applied = AppliedState::loaded(&desired(&[("web", 80, "check", servers)]), None);
         let servers = observed.iter().map(|(address, maintenance)| seen(address, *maintenance)).collect();
-        let differences = applied.learn(&Observed::from([("web".to_owned(), servers)]));
+        let differences = applied.learn(&of([("web".to_owned(), servers)].into()));
         (applied, differences)
     }
 
@@ -156,10 +171,11 @@ mod tests {
         service.section = Arc::new(section);
         wanted.services.insert(name("web"), Arc::new(service));
         let mut applied = AppliedState::loaded(&wanted, None);
-        let observed = Observed::from([
+        let observed = of([
             ("web".to_owned(), BTreeMap::from([seen("3.3.3.3:3", false)])),
             ("other".to_owned(), BTreeMap::from([seen("4.4.4.4:4", false)])),
-        ]);
+        ]
+        .into());
         assert!(applied.learn(&observed).is_empty());
     }
 }

@@ -4,9 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::fixtures::{base, name, server, spec};
+use super::http_frontend::ROUTED_DEFAULTS;
 use super::option_line::SECTION_KEYWORDS;
 use super::render::{Owner, Rendered, Renderer};
-use super::section::Section;
+use super::section::{Section, SectionKind};
 use super::server::Server;
 use super::service::{ServiceName, ServiceSpec};
 use super::state::{AppliedState, DesiredService, DesiredState};
@@ -44,9 +45,13 @@ pub(crate) fn assert_touches_its_own_section_only(
     let mut names: Vec<_> = [NEIGHBOURS[0], own.as_str(), NEIGHBOURS[1]].into();
     names.sort_unstable();
     let expected = ["global", "defaults"].into_iter().map(str::to_owned);
-    let expected: Vec<_> = expected.chain(names.iter().map(|name| format!("listen {name}"))).collect();
+    let header = |name: &str| match section.kind {
+        SectionKind::Backend if name == own.as_str() => format!("backend {name} from {ROUTED_DEFAULTS}"),
+        SectionKind::Backend | SectionKind::Listen => format!("listen {name}"),
+    };
+    let expected: Vec<_> = expected.chain(names.iter().map(|name| header(name))).collect();
     assert_eq!(headers, expected);
-    let at = sections.iter().position(|(header, _)| *header == format!("listen {own}")).unwrap();
+    let at = sections.iter().position(|(opened, _)| *opened == header(own.as_str())).unwrap();
     let (_, lines) = sections.remove(at);
     assert_eq!(
         texts(sections),
@@ -58,7 +63,9 @@ pub(crate) fn assert_touches_its_own_section_only(
     for (number, _) in lines.iter().filter(|(_, line)| !line.is_empty()) {
         assert_eq!(rendered.owner_of_line(*number), Some(Owner::Service(own.clone())), "line {number}");
     }
-    let (binds, options) = (section.listen.len(), section.listen_options.len());
+    // Behind its own options.
+    let cookie_lines = if section.cookie.is_some() { 2 } else { 0 };
+    let (binds, options) = (section.listen.len(), section.listen_options.len() + cookie_lines);
     let lines: Vec<_> = lines.iter().map(|(_, line)| line.as_str()).filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), binds + options + servers, "{lines:?}");
     for (at, line) in lines.iter().enumerate() {

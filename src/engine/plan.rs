@@ -1,5 +1,7 @@
 //! From a difference to what `HAProxy` is told.
 
+mod backend;
+
 use std::collections::{BTreeSet, HashSet};
 
 use super::capability::{CannotAdd, Capability, DynamicServer};
@@ -7,13 +9,14 @@ use super::changeset::{Changeset, ServerChange, ServiceChange};
 use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
 use super::mention::names_of;
 use super::reload_reason::{ReloadReason, ServerReason};
-use super::section::Base;
+use super::route_change::{RouteChange, RouteEdit};
+use super::section::{Base, SectionKind};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
 use super::server_options::ServerOptions;
 use super::service::ServiceName;
 use super::state::{
-    AppliedServer, AppliedService, AppliedState, Checks, DesiredState, OptionWeight, Standing,
+    AppliedServer, AppliedService, AppliedState, Checks, DesiredState, Frontend, OptionWeight, Standing,
 };
 
 /// What to do. A plan is data; [`replay`] tells where it leads.
@@ -53,7 +56,8 @@ pub fn plan(
     for (name, change) in &changes.services {
         planner.service(name, change);
     }
-    let commands = [planner.adding, planner.removing].concat();
+    planner.routes(changes.routes);
+    let commands = [planner.adding, planner.routing, planner.removing].concat();
     if planner.reasons.is_empty() {
         Plan::Runtime(commands)
     } else {
@@ -86,7 +90,11 @@ struct Planner<'a> {
     refuses_servers: &'a BTreeSet<ServiceName>,
     reasons: BTreeSet<ReloadReason>,
     adding: Vec<RuntimeCommand>,
+    /// Between the two: a route leads to servers that are there.
+    routing: Vec<RuntimeCommand>,
     removing: Vec<RuntimeCommand>,
+    /// New services that come without a reload.
+    founded: BTreeSet<ServiceName>,
     /// All that may be a name in the lines of what is wanted, once it was asked for.
     names: Option<HashSet<&'a str>>,
 }
@@ -98,9 +106,18 @@ impl<'a> Planner<'a> {
         capability: Capability,
         refuses_servers: &'a BTreeSet<ServiceName>,
     ) -> Self {
-        let (adding, removing) = (Vec::new(), Vec::new());
-        let (reasons, names) = (BTreeSet::new(), None);
-        Self { applied, desired, capability, refuses_servers, reasons, adding, removing, names }
+        Self {
+            applied,
+            desired,
+            capability,
+            refuses_servers,
+            reasons: BTreeSet::new(),
+            adding: Vec::new(),
+            routing: Vec::new(),
+            removing: Vec::new(),
+            founded: BTreeSet::new(),
+            names: None,
+        }
     }
 
     fn base(&mut self) {
@@ -115,20 +132,21 @@ impl<'a> Planner<'a> {
 
     fn service(&mut self, name: &ServiceName, change: &ServiceChange) {
         match change {
-            ServiceChange::New => {
-                self.reasons.insert(ReloadReason::NewService(name.clone()));
-            }
+            ServiceChange::New => match self.found(name) {
+                Some(commands) => {
+                    self.adding.extend(commands);
+                    self.founded.insert(name.clone());
+                }
+                None => {
+                    self.reasons.insert(ReloadReason::NewService(name.clone()));
+                }
+            },
             // A successor takes over its address in the reload that it brings; until then nobody may be refused there.
             ServiceChange::Gone if self.has_successor(name) => {}
             ServiceChange::Gone if self.is_referred_to(name) => {
                 self.reasons.insert(ReloadReason::NeededServiceGone(name.clone()));
             }
-            ServiceChange::Gone if self.capability.updates() && self.applied.exposes_listeners() => {
-                self.reasons.insert(ReloadReason::HeldServiceGone(name.clone()));
-            }
-            ServiceChange::Gone if self.capability.updates() => {
-                self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone()));
-            }
+            ServiceChange::Gone if self.capability.updates() => self.take_out(name),
             ServiceChange::Gone => {
                 self.reasons.insert(ReloadReason::ServiceGone(name.clone()));
             }
@@ -139,6 +157,50 @@ impl<'a> Planner<'a> {
                 self.servers(name, known);
             }
             ServiceChange::Servers(servers) => self.servers(name, servers.iter()),
+        }
+    }
+
+    fn take_out(&mut self, name: &ServiceName) {
+        let Some(gone) = self.applied.services.get(name) else { return };
+        match gone.section.kind {
+            SectionKind::Listen if self.applied.exposes_listeners() => {
+                self.reasons.insert(ReloadReason::HeldServiceGone(name.clone()));
+            }
+            SectionKind::Listen => self.removing.push(RuntimeCommand::ShutdownFrontend(name.clone())),
+            // Its routes go by themselves.
+            SectionKind::Backend => {
+                let in_rotation = gone.servers.iter().filter(|(_, server)| !server.standing.is_out());
+                let maintenance =
+                    |(server, _)| RuntimeCommand::server(name, server, ServerAction::Maintenance);
+                self.removing.extend(in_rotation.map(maintenance));
+            }
+        }
+    }
+
+    fn routes(&mut self, changes: Vec<RouteChange>) {
+        for change in changes {
+            let Some(frontend) = self.applied.base.frontends.get(&change.id.frontend) else { continue };
+            if !self.capability.updates() {
+                self.reasons.insert(ReloadReason::ServiceChanged(change.service().clone()));
+            } else if self.may_change(&change) {
+                let map = frontend.map.clone();
+                self.routing.push(RuntimeCommand::Route { map, change: Box::new(change) });
+            }
+        }
+    }
+
+    /// Whether a route is not one that comes with a reload: that of a service which is not there yet as it is wanted.
+    fn may_change(&self, change: &RouteChange) -> bool {
+        match &change.edit {
+            RouteEdit::Delete => true,
+            RouteEdit::Add(target) | RouteEdit::Set(target) => {
+                let wanted = self.desired.services.get(&target.service);
+                let runs = self.applied.services.get(&target.service);
+                let runs_as_wanted = runs.zip(wanted).is_some_and(|(runs, wanted)| {
+                    runs.frontend == Frontend::Serving && runs.section.reads_as(&wanted.section)
+                });
+                runs_as_wanted || self.founded.contains(&target.service)
+            }
         }
     }
 
@@ -159,13 +221,8 @@ impl<'a> Planner<'a> {
         names.contains(name.as_str())
     }
 
-    fn servers<'c>(
-        &mut self,
-        name: &ServiceName,
-        changes: impl Iterator<Item = &'c (ServerName, ServerChange)>,
-    ) {
-        let Some(service) = self.applied.services.get(name) else { return };
-        let mut servers = ServersOf {
+    fn servers_of<'s>(&self, name: &'s ServiceName, service: &'s AppliedService) -> ServersOf<'s> {
+        ServersOf {
             name,
             service,
             capability: self.capability,
@@ -177,7 +234,16 @@ impl<'a> Planner<'a> {
             option_weight: OptionWeight::of(&self.applied.base, &service.section),
             any_weight: Capability::any_weight(&self.applied.base, &service.section),
             taken: service.servers.values().map(|server| server.id).collect(),
-        };
+        }
+    }
+
+    fn servers<'c>(
+        &mut self,
+        name: &ServiceName,
+        changes: impl Iterator<Item = &'c (ServerName, ServerChange)>,
+    ) {
+        let Some(service) = self.applied.services.get(name) else { return };
+        let mut servers = self.servers_of(name, service);
         for (server, change) in changes {
             if !self.capability.updates() {
                 let reason = ServerReason::UpdatesOff;

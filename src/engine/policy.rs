@@ -1,17 +1,19 @@
 //! Which services go ahead: conflicts over addresses, and what is in quarantine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::http_frontend::HttpFrontend;
 use super::include::Includes;
 use super::listen_address::ListenAddress;
 use super::quarantine::Quarantine;
+use super::route::{FrontendName, RouteId};
 use super::section::{Base, Section};
 use super::server::{Server, ServerName};
 use super::service::ServiceName;
-use super::state::{AppliedState, DesiredService, DesiredState, Frontend};
+use super::state::{AppliedState, DesiredService, DesiredState};
 
 /// A service as the registries want it, with its first answer.
 #[derive(Clone, Debug)]
@@ -36,7 +38,26 @@ pub enum Obstacle {
         /// Who holds it.
         by: ServiceName,
     },
-    /// A section of an included file that runs has its name.
+    /// A frontend of proxymgr.yml has its address.
+    FrontendHas {
+        /// The address.
+        address: ListenAddress,
+        /// The frontend.
+        frontend: FrontendName,
+    },
+    /// Another service holds its route.
+    RouteTaken {
+        /// The route.
+        route: RouteId,
+        /// Who holds it.
+        by: ServiceName,
+    },
+    /// Its route names a frontend that is not there.
+    NoFrontend {
+        /// The name.
+        frontend: FrontendName,
+    },
+    /// A section of an included file that runs, or a frontend of proxymgr.yml, has its name.
     NameTaken {
         /// The file.
         file: String,
@@ -55,6 +76,18 @@ impl fmt::Display for Obstacle {
         match self {
             Self::AddressTaken { address, by } => {
                 write!(f, "{address} belongs to the service {by}; choose another port or address")
+            }
+            Self::FrontendHas { address, frontend } => {
+                write!(
+                    f,
+                    "{address} belongs to the frontend {frontend} of proxymgr.yml; choose another port or address"
+                )
+            }
+            Self::RouteTaken { route, by } => {
+                write!(f, "the route {route} belongs to the service {by}; choose another host or path")
+            }
+            Self::NoFrontend { frontend } => {
+                write!(f, "its route names the frontend {frontend}, which is not in proxymgr.yml (frontends)")
             }
             Self::NameTaken { file } => {
                 write!(f, "a section of {file} has this name; rename the service or the section")
@@ -80,7 +113,7 @@ impl<'a> LastGood<'a> {
     /// The section of `service` that is not refused.
     pub fn section(&self, service: &ServiceName, quarantine: &Quarantine) -> Option<&'a Arc<Section>> {
         let running = self.running.and_then(|running| running.services.get(service));
-        let running = running.filter(|service| service.frontend != Frontend::ShutDown);
+        let running = running.filter(|service| service.takes_connections());
         let proved = self.proved.and_then(|proved| proved.get(service));
         let mut sections = running.map(|service| &service.section).into_iter().chain(proved);
         sections.find(|section| quarantine.reason(service, section).is_none())
@@ -91,12 +124,14 @@ impl<'a> LastGood<'a> {
 ///
 /// The included files are chosen elsewhere; those that run keep the names of their sections.
 /// A service with an obstacle keeps its last good section, with its current servers; one that has none stays out.
-pub fn admit(
-    base: &Arc<Base>,
-    candidates: &[Candidate<'_>],
+pub fn admit<'a>(
+    base: &'a Arc<Base>,
+    candidates: &[Candidate<'a>],
     quarantine: &Quarantine,
-    last_good: LastGood<'_>,
+    last_good: LastGood<'a>,
 ) -> (DesiredState, BTreeMap<ServiceName, Obstacle>) {
+    let is_frontend =
+        |name: &ServiceName| base.frontends.keys().any(|frontend| frontend.as_service() == name);
     let included_namesake =
         |name: &ServiceName| Some(last_good.running?.includes.with_section(name.as_str())?.path().to_owned());
     let mut queue: Vec<_> = candidates
@@ -105,15 +140,20 @@ pub fn admit(
         .collect();
     queue.sort_by_key(|(last_good, candidate)| {
         let rank = match last_good {
-            Some(section) if section.listen == candidate.section.listen => Rank::KeepsItsAddress,
+            Some(section) if section.is_reached_as(candidate.section) => Rank::KeepsItsPlace,
             Some(_) => Rank::Moves,
             None => Rank::New,
         };
         (rank, candidate.since, candidate.name)
     });
-    let mut admission = Admission::default();
+    let mut admission = Admission::beside(&base.frontends);
     let mut obstacles = BTreeMap::new();
     for (last_good, candidate) in queue {
+        if is_frontend(candidate.name) {
+            let file = "proxymgr.yml".to_owned();
+            obstacles.insert(candidate.name.clone(), Obstacle::NameTaken { file });
+            continue;
+        }
         let refused = quarantine.reason(candidate.name, candidate.section);
         let file = last_good.is_none().then(|| included_namesake(candidate.name)).flatten();
         let verdict = match (refused, file) {
@@ -138,13 +178,14 @@ pub fn admit(
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Rank {
-    KeepsItsAddress,
+    KeepsItsPlace,
     Moves,
     New,
 }
 
-#[derive(Default)]
 struct Admission<'a> {
+    frontends: &'a BTreeMap<FrontendName, HttpFrontend>,
+    routes: HashMap<&'a RouteId, &'a ServiceName>,
     services: BTreeMap<ServiceName, Arc<DesiredService>>,
     holders: BTreeMap<Claim, BTreeSet<(&'a ListenAddress, &'a ServiceName)>>,
 }
@@ -179,8 +220,30 @@ fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
 }
 
 impl<'a> Admission<'a> {
+    fn beside(frontends: &'a BTreeMap<FrontendName, HttpFrontend>) -> Self {
+        Self { frontends, routes: HashMap::new(), services: BTreeMap::new(), holders: BTreeMap::new() }
+    }
+
+    fn check_routes(&self, section: &Section) -> Result<(), Obstacle> {
+        for route in section.routes.keys() {
+            if !self.frontends.contains_key(&route.frontend) {
+                return Err(Obstacle::NoFrontend { frontend: route.frontend.clone() });
+            }
+            if let Some(by) = self.routes.get(route) {
+                return Err(Obstacle::RouteTaken { route: route.clone(), by: (*by).clone() });
+            }
+        }
+        Ok(())
+    }
+
     fn admit(&mut self, candidate: &Candidate<'a>, section: &'a Arc<Section>) -> Result<(), Obstacle> {
+        self.check_routes(section)?;
         for address in &section.listen {
+            let has = |frontend: &HttpFrontend| frontend.listen.iter().any(|held| overlap(address, held));
+            if let Some((frontend, _)) = self.frontends.iter().find(|(_, frontend)| has(frontend)) {
+                let (address, frontend) = (address.clone(), frontend.clone());
+                return Err(Obstacle::FrontendHas { address, frontend });
+            }
             let holders = self.holders.get(&Claim::of(address)).into_iter().flatten();
             for (held, by) in holders {
                 if overlap(address, held) {
@@ -191,6 +254,7 @@ impl<'a> Admission<'a> {
         for address in &section.listen {
             self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
         }
+        self.routes.extend(section.routes.keys().map(|route| (route, candidate.name)));
         let servers = section.with_room(&candidate.servers);
         let service = DesiredService { section: section.clone(), servers };
         self.services.insert(candidate.name.clone(), Arc::new(service));

@@ -8,9 +8,12 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use super::as_root;
+use super::cookie::CookieKey;
+use super::http_frontend::{MapFile, ROUTED_DEFAULTS};
 use super::include::{IncludedFile, Includes};
 use super::listen_address::ListenAddress;
-use super::section::Base;
+use super::option_line::{LineEnd, OptionLine};
+use super::section::{Base, SectionKind};
 use super::service::ServiceName;
 use super::size::Size;
 use super::state::{AppliedServer, AppliedService, AppliedState};
@@ -29,6 +32,8 @@ pub struct Rendered {
     parts: Vec<(usize, Part)>,
     /// How much it holds, and the process with it, servers that leave among them.
     pub size: Size,
+    /// The files of routes that it names, with what they hold.
+    pub routes: BTreeMap<MapFile, Arc<str>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +66,19 @@ impl fmt::Display for Owner {
 }
 
 impl Rendered {
+    /// The text for a check, which is to pass before the files of routes are there.
+    pub fn text_for_check(&self) -> Arc<str> {
+        if self.routes.is_empty() {
+            return self.text.clone();
+        }
+        let named = |file: &MapFile| format!("map_beg({})", file.as_str());
+        let text = self
+            .routes
+            .keys()
+            .fold(self.text.to_string(), |text, file| text.replace(&named(file), "map_beg(/dev/null)"));
+        text.into()
+    }
+
     /// Whose section holds `line`; `None` for `global` and `defaults`.
     pub fn owner_of_line(&self, line: usize) -> Option<Owner> {
         let after = self.parts.partition_point(|(first, _)| *first <= line);
@@ -112,9 +130,12 @@ impl Renderer {
         }
         self.blocks.retain(|name, _| applied.services.contains_key(name));
         let mut text = preamble(&applied.base, &applied.includes);
+        for (name, frontend) in &applied.base.frontends {
+            text.push_str(&frontend.section(name));
+        }
         let mut line = text.lines().count() + 1;
         let mut parts = Vec::new();
-        let mut size = Size::default();
+        let mut size = Size::of_frontends(&applied.base);
         for (name, service) in applied.serving() {
             let block =
                 self.blocks.entry(name.clone()).or_insert_with(|| Block::of(&applied.base, name, service));
@@ -137,7 +158,7 @@ impl Renderer {
             line += 2 + file.text().lines().count();
             size = size + Size::of_text(file.text());
         }
-        Rendered { text: text.into(), parts, size }
+        Rendered { text: text.into(), parts, size, routes: applied.route_files() }
     }
 }
 
@@ -163,18 +184,37 @@ fn preamble(base: &Base, includes: &Includes) -> String {
     );
     push_lines(&mut text, &base.global);
     text.push_str(&as_root::lines(base, includes));
-    let _ = write!(
-        text,
-        "\ndefaults\n\
-         \x20 .if defined({CONTROL_VARIABLE})\n\
-         \x20 load-server-state-from-file global\n\
-         \x20 .endif\n"
-    );
-    push_lines(&mut text, &base.defaults);
+    if !base.frontends.is_empty() {
+        // The first of the two: sections that name none take the last.
+        push_defaults(&mut text, base, Some(ROUTED_DEFAULTS));
+        text.push_str("  mode http\n");
+    }
+    push_defaults(&mut text, base, None);
     text
 }
 
-fn push_lines(text: &mut String, lines: &[super::option_line::OptionLine]) {
+fn push_defaults(text: &mut String, base: &Base, name: Option<&str>) {
+    let _ = write!(
+        text,
+        "\ndefaults{}{}\n\
+         \x20 .if defined({CONTROL_VARIABLE})\n\
+         \x20 load-server-state-from-file global\n\
+         \x20 .endif\n",
+        if name.is_some() { " " } else { "" },
+        name.unwrap_or_default(),
+    );
+    push_lines(text, &base.defaults);
+}
+
+pub(super) fn push_bind(text: &mut String, address: &ListenAddress, options: Option<&LineEnd>) {
+    let _ = write!(text, "  bind \"${{{}-{address}}}\"", address.env_name());
+    if let Some(options) = options {
+        let _ = write!(text, " {options}");
+    }
+    text.push('\n');
+}
+
+pub(super) fn push_lines(text: &mut String, lines: &[OptionLine]) {
     for line in lines {
         text.push_str("  ");
         text.push_str(line.as_str());
@@ -185,15 +225,19 @@ fn push_lines(text: &mut String, lines: &[super::option_line::OptionLine]) {
 impl Block {
     fn of(base: &Base, name: &ServiceName, service: &Arc<AppliedService>) -> Self {
         let section = &service.section;
-        let mut text = format!("\nlisten {name}\n");
+        let mut text = match section.kind {
+            SectionKind::Listen => format!("\nlisten {name}\n"),
+            SectionKind::Backend => format!("\nbackend {name} from {ROUTED_DEFAULTS}\n"),
+        };
         for address in &section.listen {
-            let _ = write!(text, "  bind \"${{{}-{address}}}\"", address.env_name());
-            if let Some(options) = section.options_of(address) {
-                let _ = write!(text, " {options}");
-            }
-            text.push('\n');
+            push_bind(&mut text, address, section.options_of(address));
         }
         push_lines(&mut text, &section.listen_options);
+        if let Some(cookie) = &section.cookie {
+            let _ = writeln!(text, "  cookie {cookie} insert indirect nocache httponly dynamic");
+            let key = base.cookie_key.as_ref().map_or("none", CookieKey::expose);
+            let _ = writeln!(text, "  dynamic-cookie-key {key}");
+        }
         let options =
             section.server_options.iter().fold(String::new(), |text, line| text + " " + line.as_str());
         for (server, applied) in service.servers.iter().filter(|(_, server)| !server.standing.is_out()) {

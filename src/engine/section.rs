@@ -1,11 +1,15 @@
-//! A service's `listen` section without its servers, and what every section shares.
+//! A service's section without its servers, and what every section shares.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::cookie::{CookieKey, CookieName};
+use super::http_frontend::HttpFrontend;
 use super::listen_address::ListenAddress;
 use super::option_line::{LineEnd, OptionLine};
-use super::service::{BindAddress, ServiceSpec, UnixPath};
+use super::route::{FrontendName, Routes};
+use super::service::{BindAddress, Entrance, ServiceName, ServiceSpec, UnixPath};
 
 /// The installed `HAProxy`, as it is told from another: by its file and its version. Equal texts, same program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +40,40 @@ pub struct Base {
     pub operators_socket: Option<UnixPath>,
     /// What runs the sections; `None` where that plays no part.
     pub program: Option<Program>,
+    /// The frontends that services share by their routes.
+    pub frontends: BTreeMap<FrontendName, HttpFrontend>,
+    /// What the values of sticky cookies are made with; `None` where that plays no part.
+    pub cookie_key: Option<CookieKey>,
 }
 
-/// How a `listen` section reads but for its servers. A change of it is a reload.
+impl Base {
+    /// Who is to get what no route is found for, of those that `is_there`.
+    pub fn fallbacks(&self, is_there: impl Fn(&ServiceName) -> bool) -> BTreeMap<FrontendName, ServiceName> {
+        let service =
+            |frontend: &HttpFrontend| frontend.default_service.clone().filter(|name| is_there(name));
+        let fallbacks = self.frontends.iter();
+        fallbacks.filter_map(|(name, frontend)| Some((name.clone(), service(frontend)?))).collect()
+    }
+}
+
+/// What a service's section is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SectionKind {
+    /// `listen`: it has addresses of its own.
+    Listen,
+    /// `backend`: clients come through frontends of others.
+    Backend,
+}
+
+/// How a section reads but for its servers, and by which routes it is reached. A change is a reload, but for the routes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section {
+    /// What it is.
+    pub kind: SectionKind,
+    /// Its routes.
+    pub routes: Arc<Routes>,
+    /// The cookie by which a client stays with its server.
+    pub cookie: Option<CookieName>,
     /// Where it listens, sorted, each once.
     pub listen: Vec<ListenAddress>,
     /// What follows the address on each `bind` line.
@@ -56,22 +89,62 @@ pub struct Section {
 impl Section {
     /// The section of a service, with `bind_address` where the service names no address.
     pub fn of(spec: &ServiceSpec, bind_address: IpAddr) -> Self {
-        let address = |bind: &BindAddress| ListenAddress::new(bind, spec.port);
-        let mut listen: BTreeSet<_> = if spec.bind.is_empty() {
-            BTreeSet::from([address(&BindAddress::Ip(bind_address))])
-        } else {
-            spec.bind.iter().map(address).collect()
+        let (kind, routes, mut listen) = match &spec.entrance {
+            Entrance::Routes(routes) => (SectionKind::Backend, routes.clone(), BTreeSet::new()),
+            Entrance::Port(port) => {
+                let address = |bind: &BindAddress| ListenAddress::new(bind, *port);
+                let listen = if spec.bind.is_empty() {
+                    BTreeSet::from([address(&BindAddress::Ip(bind_address))])
+                } else {
+                    spec.bind.iter().map(address).collect()
+                };
+                (SectionKind::Listen, Arc::default(), listen)
+            }
         };
         let own = spec.own_binds.iter().map(|bind| (bind.address.clone(), bind.options.clone()));
         let own_bind_options: BTreeMap<_, _> = own.collect();
         listen.extend(own_bind_options.keys().cloned());
         Self {
+            kind,
+            routes,
+            cookie: spec.cookie.clone(),
             listen: listen.into_iter().collect(),
             bind_options: spec.bind_options.clone(),
             own_bind_options,
             listen_options: spec.listen_options.clone(),
             server_options: spec.server_options.clone(),
         }
+    }
+
+    /// Whether its lines are those of `other`; its routes are no lines.
+    pub fn reads_as(&self, other: &Self) -> bool {
+        let Self {
+            kind,
+            routes: _,
+            cookie,
+            listen,
+            bind_options,
+            own_bind_options,
+            listen_options,
+            server_options,
+        } = self;
+        *kind == other.kind
+            && *cookie == other.cookie
+            && *listen == other.listen
+            && *bind_options == other.bind_options
+            && *own_bind_options == other.own_bind_options
+            && *listen_options == other.listen_options
+            && *server_options == other.server_options
+    }
+
+    /// Whether it holds nothing but servers: `defaults` have the rest.
+    pub fn is_plain(&self) -> bool {
+        self.cookie.is_none() && self.listen_options.iter().all(|line| line.as_str() == "mode http")
+    }
+
+    /// Whether clients reach it in the same way as `other`.
+    pub fn is_reached_as(&self, other: &Self) -> bool {
+        self.listen == other.listen && self.routes == other.routes
     }
 
     /// What follows `address` on its `bind` line.

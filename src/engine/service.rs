@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bind_line::OwnBind;
+use super::cookie::CookieName;
 use super::dns_spec::DnsSpec;
 use super::listed_server::ListedServer;
 use super::node_rules::NodeRules;
 use super::option_line::{LineEnd, OptionLine};
 use super::outage_rules::OwnOutageRules;
+use super::route::Routes;
 
 /// The name of a service, and of its `listen` section.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,11 +108,7 @@ impl BindAddress {
     /// When the text is none of these.
     pub fn parse(text: &str) -> Result<Self, BindAddressError> {
         if let Some(path) = text.strip_prefix("unix@") {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || "/._:@+-".contains(c);
-            if !path.starts_with('/') || path.len() >= 100 || !path.chars().all(allowed) {
-                return Err(BindAddressError::UnixPath(text.escape_default().to_string()));
-            }
-            return Ok(Self::Unix(UnixPath(path.into())));
+            return UnixPath::parse(path).map(Self::Unix);
         }
         if text == "*" {
             return Ok(Self::Ip(IpAddr::from([0, 0, 0, 0])));
@@ -121,6 +119,18 @@ impl BindAddress {
 }
 
 impl UnixPath {
+    /// Checks `path`.
+    ///
+    /// # Errors
+    /// When it can't be one.
+    pub fn parse(path: &str) -> Result<Self, BindAddressError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "/._:@+-".contains(c);
+        if !path.starts_with('/') || path.len() >= 100 || !path.chars().all(allowed) {
+            return Err(BindAddressError::UnixPath(path.escape_default().to_string()));
+        }
+        Ok(Self(path.into()))
+    }
+
     /// The path.
     pub fn as_path(&self) -> &Path {
         &self.0
@@ -152,11 +162,37 @@ pub enum WatcherSpec {
     Static,
 }
 
+/// How clients reach a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Entrance {
+    /// A port of its own.
+    Port(NonZeroU16),
+    /// Routes of shared frontends, at least one.
+    Routes(Arc<Routes>),
+}
+
+impl fmt::Display for Entrance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port(port) => port.fmt(f),
+            Self::Routes(routes) => {
+                let first = routes.keys().next().map(ToString::to_string).unwrap_or_default();
+                match routes.len() {
+                    0 | 1 => f.write_str(&first),
+                    more => write!(f, "{first} and {} more", more - 1),
+                }
+            }
+        }
+    }
+}
+
 /// A service as its definition wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ServiceSpec {
-    /// The port clients connect to.
-    pub port: NonZeroU16,
+    /// How clients reach it.
+    pub entrance: Entrance,
+    /// The cookie by which a client stays with its server.
+    pub cookie: Option<CookieName>,
     /// The addresses to listen on; none means `haproxy.bind_address`.
     pub bind: Vec<BindAddress>,
     /// What follows the address on each `bind` line.

@@ -55,6 +55,15 @@ impl Size {
             .fold(own, |size, line| size + Self::of_line(line.as_str(), defaults_check))
     }
 
+    /// Of the frontends of proxymgr.yml.
+    pub fn of_frontends(base: &Base) -> Self {
+        let frontends = base.frontends.values();
+        frontends.fold(Self::default(), |size, frontend| {
+            let listen_sockets = count(frontend.listen.len());
+            size + Self { sections: 1, listen_sockets, ..Self::default() }
+        })
+    }
+
     /// Of hand-written sections, as far as plain lines tell.
     pub fn of_text(text: &str) -> Self {
         text.lines().fold(Self::default(), |size, line| size + Self::of_line(line, false))

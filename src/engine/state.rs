@@ -1,12 +1,14 @@
 //! What is wanted and what runs.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::include::Includes;
+use super::listen_address::ListenAddress;
 use super::option_line::OptionLine;
-use super::section::{Base, Section};
+use super::route::{FrontendName, RouteId};
+use super::section::{Base, Section, SectionKind};
 use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
 use super::server_options::ServerOptions;
@@ -26,7 +28,7 @@ pub struct DesiredState {
 /// One service as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DesiredService {
-    /// Its `listen` section.
+    /// Its section.
     pub section: Arc<Section>,
     /// Its servers, by name.
     pub servers: Arc<BTreeMap<ServerName, Server>>,
@@ -40,6 +42,13 @@ impl DesiredService {
     }
 }
 
+impl DesiredState {
+    /// Who is to get what no route is found for, by frontend.
+    pub fn fallbacks(&self) -> BTreeMap<FrontendName, ServiceName> {
+        self.base.fallbacks(|service| self.services.contains_key(service))
+    }
+}
+
 /// What the serving `HAProxy` process holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedState {
@@ -49,12 +58,16 @@ pub struct AppliedState {
     pub services: BTreeMap<ServiceName, Arc<AppliedService>>,
     /// Hand-written sections.
     pub includes: Arc<Includes>,
+    /// Who gets what no route is found for, by frontend.
+    pub fallbacks: BTreeMap<FrontendName, ServiceName>,
+    /// Routes that are there and lead elsewhere than they should.
+    pub strays: BTreeSet<RouteId>,
 }
 
 /// One service as it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppliedService {
-    /// Its `listen` section.
+    /// Its section.
     pub section: Arc<Section>,
     /// Whether it takes connections.
     pub frontend: Frontend,
@@ -69,7 +82,7 @@ pub enum Frontend {
     Serving,
     /// It was told to shut down, and whether it did is unknown: it is told again, or a reload brings it back.
     InDoubt,
-    /// Shut down through the runtime socket; only a reload brings it back.
+    /// Shut down through the runtime socket; only a reload brings it back. Of a backend: not published.
     ShutDown,
 }
 
@@ -134,7 +147,13 @@ impl AppliedState {
             let loaded = || Arc::new(AppliedService::loaded(&desired.base, service, known.map(Arc::as_ref)));
             (name.clone(), as_it_was.unwrap_or_else(loaded))
         });
-        Self { base: desired.base.clone(), services: services.collect(), includes: desired.includes.clone() }
+        Self {
+            base: desired.base.clone(),
+            services: services.collect(),
+            includes: desired.includes.clone(),
+            fallbacks: desired.fallbacks(),
+            strays: BTreeSet::new(),
+        }
     }
 
     /// Whether a frontend that is shut down may keep its listen socket open, for a process that asks for it with `-x`
@@ -147,13 +166,21 @@ impl AppliedState {
 
     /// The services that take connections, or may do so.
     pub fn serving(&self) -> impl Iterator<Item = (&ServiceName, &Arc<AppliedService>)> {
-        self.services.iter().filter(|(_, service)| service.frontend != Frontend::ShutDown)
+        self.services.iter().filter(|(_, service)| service.takes_connections())
+    }
+
+    /// All that is listened on.
+    pub fn listens(&self) -> impl Iterator<Item = &ListenAddress> {
+        let frontends = self.base.frontends.values().flat_map(|frontend| &frontend.listen);
+        frontends.chain(self.serving().flat_map(|(_, service)| &service.section.listen))
     }
 
     /// Whether clients see exactly what `desired` says: every field, nothing missing, nothing more.
     pub fn serves(&self, desired: &DesiredState) -> bool {
         self.base == desired.base
             && self.includes == desired.includes
+            && self.fallbacks == desired.fallbacks()
+            && self.strays.is_empty()
             && self.serving().count() == desired.services.len()
             && desired.services.iter().all(|(name, wanted)| {
                 self.services.get(name).is_some_and(|service| {
@@ -174,14 +201,45 @@ impl AppliedState {
 
     /// The servers that are on their way out; those of a frontend that is shut down leave with its process.
     pub fn leaving(&self) -> impl Iterator<Item = (&ServiceName, &ServerName)> {
-        self.serving().flat_map(|(name, service)| {
+        let is_kept = |service: &AppliedService| {
+            service.frontend != Frontend::ShutDown || service.section.kind == SectionKind::Backend
+        };
+        let kept = self.services.iter().filter(move |(_, service)| is_kept(service));
+        kept.flat_map(|(name, service)| {
             let out = service.servers.iter().filter(|(_, server)| server.standing == Standing::Maintenance);
             out.map(move |(server, _)| (name, server))
         })
     }
 }
 
+impl AppliedState {
+    /// The backends that no route leads to, and that have no servers any more.
+    pub fn deserted(&self) -> impl Iterator<Item = &ServiceName> {
+        let is_deserted = |service: &AppliedService| {
+            service.section.kind == SectionKind::Backend
+                && service.servers.is_empty()
+                && !service.takes_connections()
+        };
+        self.services.iter().filter(move |(_, service)| is_deserted(service)).map(|(name, _)| name)
+    }
+}
+
 impl AppliedService {
+    /// Whether it takes connections, or may do so. A `backend` does by its routes, and may be reached again later.
+    pub fn takes_connections(&self) -> bool {
+        self.frontend != Frontend::ShutDown
+            && match self.section.kind {
+                SectionKind::Listen => true,
+                SectionKind::Backend => !self.section.routes.is_empty(),
+            }
+    }
+
+    /// A backend that was just added: without servers, and unknown to clients.
+    pub(super) fn unpublished(section: &Section) -> Self {
+        let section = Section { routes: Arc::default(), ..section.clone() };
+        Self { section: Arc::new(section), frontend: Frontend::ShutDown, servers: BTreeMap::new() }
+    }
+
     fn loaded(base: &Base, service: &DesiredService, before: Option<&Self>) -> Self {
         let option_weight = OptionWeight::of(base, &service.section);
         let mut known: BTreeMap<_, _> = before.into_iter().flat_map(|before| &before.servers).collect();

@@ -16,6 +16,7 @@ use super::last_state::LastState;
 use super::listen_sockets::ListenSockets;
 use super::meanwhile::{death_of, publish};
 use super::reload::Reloaded;
+use super::route_files::RouteFiles;
 use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
@@ -110,6 +111,7 @@ pub struct Actor {
     /// The last good configuration could not be kept in `state_dir`.
     pub(super) last_good_unwritten: bool,
     pub(super) last_state: Option<LastState>,
+    pub(super) route_files: RouteFiles,
     /// How long the commands of the order under way took.
     pub(super) commanded: Option<Duration>,
     /// Processes of a predecessor that serve until the first one of ours does.
@@ -129,6 +131,7 @@ impl Actor {
             last_good: None,
             last_good_unwritten: false,
             last_state: None,
+            route_files: RouteFiles::default(),
             commanded: None,
             strays: Vec::new(),
             seen: watch::Sender::default(),
@@ -236,7 +239,7 @@ impl Actor {
     async fn carry_out(&mut self, order: Order, events: &mpsc::Sender<Event>) -> Outcome {
         match order {
             Order::Reload { reasons: _, first, config, maxconn, before, after } => {
-                match self.reload(&first, (&config, maxconn), before.as_ref(), &after, events).await {
+                match self.reload(&first, (&config, maxconn), before.as_deref(), &after, events).await {
                     Ok(Reloaded { took, config_error }) => Outcome::Reloaded {
                         took,
                         config_error: config_error.as_ref().map(|error| with_causes(error)),
@@ -245,18 +248,22 @@ impl Actor {
                 }
             }
             Order::Apply { config, commands, closes } => {
-                let config_error = match config {
-                    Some(config) => self.update_config(config.text).await.err(),
+                let (text, routes) = config.map(|config| (config.text, config.routes)).unzip();
+                let config_error = match text {
+                    Some(text) => self.update_config(text).await.err(),
                     None => None,
                 };
                 let verdicts = self.execute(&commands).await;
+                // After the commands: nobody but a process that starts reads them.
+                let routes_error = routes.and_then(|routes| self.route_files.write(&routes).err());
+                let config_error = config_error.or(routes_error);
                 for address in closed(&closes, &commands, &verdicts) {
                     self.sockets.close(address);
                     info!(%address, "no longer listening");
                 }
                 Outcome::Applied { verdicts, config_error: config_error.map(|error| with_causes(&error)) }
             }
-            Order::Compare => match self.observe().await {
+            Order::Compare { routes } => match self.observe(routes).await {
                 Ok(observed) => Outcome::Compared(observed),
                 Err(error) => Outcome::CompareFailed(with_causes(&error)),
             },
@@ -309,9 +316,11 @@ fn closed<'a>(
     let done = commands.iter().zip(verdicts).filter(|(_, verdict)| **verdict == Verdict::Done);
     let frontends = done.filter_map(|(command, _)| match command {
         RuntimeCommand::ShutdownFrontend(name) => closes.get(name),
-        RuntimeCommand::AddServer(_) | RuntimeCommand::EnableCheck { .. } | RuntimeCommand::Server { .. } => {
-            None
-        }
+        RuntimeCommand::AddServer(_)
+        | RuntimeCommand::EnableCheck { .. }
+        | RuntimeCommand::Server { .. }
+        | RuntimeCommand::Backend { .. }
+        | RuntimeCommand::Route { .. } => None,
     });
     frontends.flatten().collect()
 }
@@ -325,6 +334,6 @@ fn outcome_unknown(order: &Order) -> fn(Panicked) -> Outcome {
         Order::Apply { .. } => {
             |panicked| Outcome::Applied { verdicts: Vec::new(), config_error: Some(panicked.to_string()) }
         }
-        Order::Compare => |panicked| Outcome::CompareFailed(panicked.to_string()),
+        Order::Compare { .. } => |panicked| Outcome::CompareFailed(panicked.to_string()),
     }
 }

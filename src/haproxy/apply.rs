@@ -9,9 +9,11 @@ use super::actor::Actor;
 use super::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
 use super::last_state::LastState;
 use super::reply::{ReplyError, ServerState, parse_servers_state};
+use super::route_files::parse_map;
 use super::runtime::RuntimeError;
 use crate::engine::command::{RuntimeCommand, Verdict};
 use crate::engine::error_text::with_causes;
+use crate::engine::http_frontend::MapFile;
 use crate::engine::observed::{Observed, ObservedServer};
 use crate::engine::server::{ServerName, Weight};
 use crate::engine::server_id::ServerId;
@@ -80,13 +82,22 @@ impl Actor {
     }
 
     /// What the serving process holds.
-    pub(super) async fn observe(&mut self) -> Result<Observed, ObserveError> {
+    pub(super) async fn observe(&mut self, routes: Vec<MapFile>) -> Result<Observed, ObserveError> {
         let serving = self.serving.as_mut().ok_or(ObserveError::NoProcess)?;
-        let state = serving.connection().await?.execute("show servers state").await?;
-        let mut observed = Observed::new();
+        let connection = serving.connection().await?;
+        let state = connection.execute("show servers state").await?;
+        let mut observed = Observed::default();
+        for file in routes {
+            let reply = connection.execute(&format!("show map {}", file.as_str())).await?;
+            observed.routes.insert(file, parse_map(&reply));
+        }
         for server in parse_servers_state(&state)? {
             let name = ServerName::reported(&server.name);
-            observed.entry(server.backend.clone()).or_default().insert(name, observed_server(&server));
+            observed
+                .servers
+                .entry(server.backend.clone())
+                .or_default()
+                .insert(name, observed_server(&server));
         }
         self.last_state = Some(LastState::new(state));
         Ok(observed)

@@ -21,6 +21,7 @@ mod memory_file;
 mod output_log;
 mod reload;
 pub mod reply;
+mod route_files;
 pub mod runtime;
 pub mod server_state;
 pub mod traffic;

@@ -53,9 +53,13 @@ impl Actor {
         let began = Instant::now();
         self.execute(first).await;
         let opened = self.open_sockets(after)?;
-        let needed: BTreeSet<_> = after.serving().flat_map(|(_, service)| &service.section.listen).collect();
+        let needed: BTreeSet<_> = after.listens().collect();
+        let routes = self.route_files.current();
         let started = self.start_generation(config, before, after, &needed, events).await;
-        let config_error = started.inspect_err(|_failure| self.close_sockets_among(&opened))?;
+        let config_error = started.inspect_err(|_failure| {
+            self.close_sockets_among(&opened);
+            self.route_files.restore(&routes);
+        })?;
         self.close_sockets(|address| needed.contains(address));
         Ok(Reloaded { took: began.elapsed(), config_error })
     }
@@ -85,6 +89,7 @@ impl Actor {
         let old = self.serving.as_ref().filter(|_| old_answers && has_own_listeners);
         let listeners_of = old.map(|old| old.control_path().to_owned());
         let previous = self.last_good.clone();
+        self.route_files.write(&config.routes).map_err(|error| not_serving(&error))?;
         let config_error = self.write_config(&config.text).err();
         let config_file = if config_error.is_some() {
             StartFile::InMemory(in_memory(&config.text)?)
@@ -143,19 +148,31 @@ impl Actor {
         let open: BTreeSet<_> = self.sockets.addresses().cloned().collect();
         let mut opened = Vec::new();
         let mut failed: Vec<(ServiceName, String)> = Vec::new();
+        let mut open_one = |address: &ListenAddress| {
+            if !open.contains(address) {
+                self.sockets.open(address).map_err(|error| with_causes(&error))?;
+                opened.push(address.clone());
+            }
+            Ok(())
+        };
+        let mut frontends = Ok(());
+        for (name, frontend) in &after.base.frontends {
+            let listens = frontend.listen.iter().try_for_each(&mut open_one);
+            let told = |error: String| ReloadFailure::NotServing(format!("frontend {name}: {error}"));
+            frontends = frontends.and(listens.map_err(told));
+        }
         for (name, service) in after.serving() {
-            for address in service.section.listen.iter().filter(|address| !open.contains(*address)) {
-                match self.sockets.open(address) {
-                    Ok(()) => opened.push(address.clone()),
-                    Err(error) => failed.push((name.clone(), with_causes(&error))),
+            for address in &service.section.listen {
+                if let Err(error) = open_one(address) {
+                    failed.push((name.clone(), error));
                 }
             }
         }
-        if failed.is_empty() {
+        if failed.is_empty() && frontends.is_ok() {
             return Ok(opened);
         }
         self.close_sockets_among(&opened);
-        Err(ReloadFailure::Listen(failed))
+        Err(frontends.err().unwrap_or(ReloadFailure::Listen(failed)))
     }
 
     fn close_sockets_among(&mut self, opened: &[ListenAddress]) {
@@ -172,7 +189,8 @@ impl Actor {
             generations: &self.seen,
             started: self.generations,
         };
-        let check = check_text(&self.reaper, &self.settings.binary, &config.text, &self.sockets);
+        let text = config.text_for_check();
+        let check = check_text(&self.reaper, &self.settings.binary, &text, &self.sockets);
         let check = meanwhile.wait_for(check).await.map_err(|alone| not_serving(&alone))?;
         let report = check.map_err(|error| check_failure(&error))?;
         if report.accepted {

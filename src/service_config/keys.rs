@@ -29,10 +29,9 @@ pub(super) const KNOWN: &[&str] = &[
     "nameservers",
     "min_ttl",
     "max_ttl",
+    "route",
+    "cookie",
 ];
-
-/// What is specified but not understood yet: refused, so that nobody relies on what isn't done.
-pub(super) const LATER: &[&str] = &["cookie", "route"];
 
 /// A key that says nothing to `ProxyMgr`: warned about, never fatal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +45,11 @@ pub struct UnknownKey {
 impl UnknownKey {
     pub(super) fn new(key: &str) -> Self {
         Self { key: printable(key), nearest: nearest(key, KNOWN) }
+    }
+
+    /// The same for a key of the object under `parent`, which understands `known`.
+    pub(super) fn within(parent: &str, key: &str, known: &[&'static str]) -> Self {
+        Self { key: format!("{parent}.{}", printable(key)), nearest: nearest(key, known) }
     }
 }
 

@@ -43,7 +43,9 @@ impl<'a> Reader<'a> {
 
     pub(super) fn port(&mut self) -> Option<NonZeroU16> {
         if self.value("port").is_none() {
-            self.error("\"port\" is missing: add the port clients connect to, 1 to 65535".to_owned());
+            self.error(
+                "\"port\" is missing: add the port clients connect to, 1 to 65535, or a \"route\"".to_owned(),
+            );
         }
         self.optional_port("port")
     }

@@ -177,7 +177,7 @@ impl Manager {
         match step {
             Step::Define { name, spec, definition, unknown_keys } => {
                 let origin = definition.origin.clone();
-                info!(service = %name, origin, port = spec.port, "service defined");
+                info!(service = %name, origin, entrance = %spec.entrance, "service defined");
                 for key in &unknown_keys {
                     warn!(service = %name, origin, %key, "unknown key in the definition; it plays no part");
                 }

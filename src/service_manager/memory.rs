@@ -1,9 +1,9 @@
 //! What was known before the start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::engine::listen_address::ListenAddress;
+use crate::engine::reconciler::Held;
 use crate::engine::risk::Risk;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
@@ -25,18 +25,18 @@ pub struct Remembered {
     pub definition: RawDefinition,
     /// The servers that it had.
     pub servers: Vec<Server>,
-    /// Where it listened.
-    pub listens: BTreeSet<ListenAddress>,
+    /// How it was reached.
+    pub held: Held,
 }
 
 impl Memory {
-    /// Who listened where.
-    pub fn holders(&self) -> BTreeMap<ServiceName, BTreeSet<ListenAddress>> {
+    /// How each was reached.
+    pub fn holders(&self) -> BTreeMap<ServiceName, Held> {
         let named = self
             .services
             .iter()
             .filter_map(|(name, service)| Some((ServiceName::parse(name).ok()?, service)));
-        named.map(|(name, service)| (name, service.listens.clone())).collect()
+        named.map(|(name, service)| (name, service.held.clone())).collect()
     }
 
     pub(super) fn listing(&self) -> Listing {

@@ -246,7 +246,9 @@ fn proposal(effects: Vec<Effect>) -> Proposal {
                 proposal.refused_includes.push((file, reason));
             }
             Effect::Notice(Notice::ReloadFailed { .. }) => proposal.given_up = true,
-            Effect::Order(Order::Apply { .. } | Order::Compare) | Effect::Notice(_) | Effect::Ready => {}
+            Effect::Order(Order::Apply { .. } | Order::Compare { .. })
+            | Effect::Notice(_)
+            | Effect::Ready => {}
         }
     }
     proposal

@@ -1,6 +1,6 @@
 //! What the loop is fed with: the words of the registries, and the included files.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -10,8 +10,7 @@ use super::remember::recall;
 use super::settings::registries;
 use crate::config::Config;
 use crate::engine::include::Includes;
-use crate::engine::listen_address::ListenAddress;
-use crate::engine::reconciler::Input;
+use crate::engine::reconciler::{Held, Input};
 use crate::engine::service::ServiceName;
 use crate::include_files::Follower;
 use crate::panics::caught;
@@ -34,8 +33,8 @@ pub(super) struct Begun {
     pub(super) feeds: Feeds,
     /// What is there of the included files.
     pub(super) includes: Option<Includes>,
-    /// Who listened where in an earlier run.
-    pub(super) holders: BTreeMap<ServiceName, BTreeSet<ListenAddress>>,
+    /// How services were reached in an earlier run.
+    pub(super) holders: BTreeMap<ServiceName, Held>,
 }
 
 impl Feeds {

@@ -2,6 +2,7 @@
 
 mod clock;
 mod commands;
+mod cookie_key;
 pub mod dry_run;
 mod end;
 mod feeds;

@@ -16,6 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
+use super::cookie_key::make_cookie_key;
 use crate::config::{Config, SourceConfig};
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -59,7 +60,7 @@ pub enum StartError {
     #[error("haproxy.path: HAProxy {0} is too old; install {OLDEST} or later")]
     TooOld(HaproxyVersion),
     /// `HAProxy` refuses a configuration without any service.
-    #[error("haproxy.global or haproxy.defaults: HAProxy refuses them: {0}")]
+    #[error("haproxy.global, haproxy.defaults or frontends: HAProxy refuses them: {0}")]
     BaseRefused(String),
     /// A directory that can't be made.
     #[error("{key}: '{}' can't be made; create it for this user, or name another", path.display())]
@@ -125,7 +126,7 @@ pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Re
     let nothing = DesiredState { base, services: BTreeMap::new(), includes: Arc::default() };
     let rendered = Renderer::default().render(&AppliedState::loaded(&nothing, None));
     let sockets = ListenSockets::new(None);
-    let report = check_text(reaper, &config.haproxy.path, &rendered.text, &sockets).await;
+    let report = check_text(reaper, &config.haproxy.path, &rendered.text_for_check(), &sockets).await;
     let report = report.map_err(StartError::Haproxy)?;
     if report.accepted {
         return Ok(());
@@ -142,6 +143,7 @@ pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Re
 pub fn make_directories(config: &Config) -> Result<(), StartError> {
     make_directory("runtime_dir", &config.runtime_dir)?;
     make_directory("state_dir", &config.state_dir)?;
+    make_cookie_key(config);
     if let Some(parent) = config.haproxy.socket_path.parent() {
         make_directory("haproxy.socket_path", parent)?;
     }

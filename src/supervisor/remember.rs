@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::snapshot::{self, Saved, Topology};
 use crate::engine::error_text::with_causes;
-use crate::engine::reconciler::Reconciler;
+use crate::engine::reconciler::{Held, Reconciler};
 use crate::engine::service::ServiceName;
 use crate::engine::state::AppliedState;
 use crate::service_config::RawDefinition;
@@ -91,8 +91,8 @@ impl Recorder {
             reconciler.applied().into_iter().flat_map(AppliedState::serving).collect();
         let believed = reconciler.believed().filter_map(|(name, servers)| {
             let definition = self.definitions.get(name)?.clone();
-            let listens = serving.get(name).map(|service| service.section.listen.clone()).unwrap_or_default();
-            Some(Saved { name: name.to_string(), definition, servers, listens })
+            let held = serving.get(name).map(|service| Held::by(&service.section)).unwrap_or_default();
+            Some(Saved { name: name.to_string(), definition, servers, held })
         });
         let topology: Topology = believed.collect();
         let state_dir = self.state_dir.clone();

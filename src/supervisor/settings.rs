@@ -1,18 +1,22 @@
 //! proxymgr.yml as each part needs it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::cookie_key::cookie_key;
 use super::http_desk::HttpSettings;
 use super::prepare::StartError;
-use crate::config::Config;
+use crate::config::{Config, FrontendConfig};
 use crate::directory_watch::bounded_read;
 use crate::dns::Names;
 use crate::engine::capability::Capability;
 use crate::engine::haproxy_version::HaproxyVersion;
+use crate::engine::http_frontend::{HttpFrontend, MapFile};
 use crate::engine::reconciler;
+use crate::engine::route::FrontendName;
 use crate::engine::secret::Secret;
 use crate::engine::section::{Base, Program};
 use crate::engine::service::{BindAddress, UnixPath};
@@ -42,6 +46,8 @@ pub fn reconciler_settings(
         bind_address: config.haproxy.bind_address,
         operators_socket: Some(operators_socket(config)?),
         program: program(&config.haproxy.path, version),
+        frontends: frontends(config)?,
+        cookie_key: cookie_key(config),
     };
     Ok(reconciler::Settings {
         base: Arc::new(base),
@@ -51,6 +57,20 @@ pub fn reconciler_settings(
         outage: config.safety.outage,
         resources: resources(),
     })
+}
+
+/// The frontends that services share, each with the file of its routes.
+fn frontends(config: &Config) -> Result<BTreeMap<FrontendName, HttpFrontend>, StartError> {
+    let directory = config.runtime_dir.to_str().map(UnixPath::parse);
+    let Some(Ok(directory)) = directory else {
+        return Err(StartError::value("runtime_dir", &"it can't stand in haproxy.cfg"));
+    };
+    let frontend = |(name, frontend): (&FrontendName, &FrontendConfig)| {
+        let FrontendConfig { listen, bind_options, options, default_service } = frontend.clone();
+        let map = MapFile::new(&directory, name);
+        (name.clone(), HttpFrontend { listen, bind_options, options, default_service, map })
+    };
+    Ok(config.frontends.iter().map(frontend).collect())
 }
 
 /// What acts.

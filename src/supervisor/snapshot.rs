@@ -17,6 +17,8 @@ use crate::engine::host_name::HostName;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::outage_rules::Servers;
 use crate::engine::printable::printable;
+use crate::engine::reconciler::Held;
+use crate::engine::route::{FrontendName, RouteId, RouteKey};
 use crate::engine::server::{Server, Weight};
 use crate::engine::server_options::NodeWords;
 use crate::haproxy::config_file::{ConfigFileError, stream_atomically};
@@ -54,6 +56,9 @@ struct Service<'a> {
     /// Who holds an address keeps it over a restart.
     #[serde(default)]
     listens: Vec<String>,
+    /// Likewise a route: its frontend, and its key there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<(String, String)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,12 +76,12 @@ struct SavedServer {
     options: Option<String>,
 }
 
-/// What is to be remembered of a service: its definition, the servers that are believed, and where it listens now.
+/// What is to be remembered of a service: its definition, the servers that are believed, and how it is reached now.
 pub(super) struct Saved {
     pub(super) name: String,
     pub(super) definition: RawDefinition,
     pub(super) servers: Arc<Servers>,
-    pub(super) listens: Vec<ListenAddress>,
+    pub(super) held: Held,
 }
 
 /// Of all services.
@@ -94,13 +99,14 @@ pub(super) fn path_in(state_dir: &Path) -> PathBuf {
 pub(super) fn save(state_dir: &Path, topology: &Topology) -> Result<(), ConfigFileError> {
     let write = |out: &mut dyn io::Write| {
         let mut json = serde_json::Serializer::new(out);
-        let services = topology.iter().map(|Saved { name, definition, servers, listens }| {
+        let services = topology.iter().map(|Saved { name, definition, servers, held }| {
             let service = Service {
                 origin: Cow::Borrowed(&definition.origin),
                 yaml: definition.format == Format::Yaml,
                 definition: String::from_utf8_lossy(&definition.data),
                 servers: servers.values().map(SavedServer::of).collect(),
-                listens: listens.iter().map(ToString::to_string).collect(),
+                listens: held.listens.iter().map(ToString::to_string).collect(),
+                routes: held.routes.iter().map(route_words).collect(),
             };
             (name, service)
         });
@@ -141,8 +147,17 @@ impl Service<'_> {
         };
         let servers = self.servers.iter().filter_map(SavedServer::server).collect();
         let listens = self.listens.iter().filter_map(|text| ListenAddress::parse(text)).collect();
-        Remembered { definition, servers, listens }
+        let routes = self.routes.iter().filter_map(route).collect();
+        Remembered { definition, servers, held: Held { listens, routes } }
     }
+}
+
+fn route_words(route: &RouteId) -> (String, String) {
+    (route.frontend.to_string(), route.key.as_str().to_owned())
+}
+
+fn route((frontend, key): &(String, String)) -> Option<RouteId> {
+    Some(RouteId { frontend: FrontendName::parse(frontend).ok()?, key: RouteKey::parse(key).ok()? })
 }
 
 impl SavedServer {
@@ -191,7 +206,9 @@ mod tests {
         };
         let servers = Arc::new(Servers::from([(server.name(), server), (host.name(), host)]));
         let listens = ["0.0.0.0:80", "unix@/run/web"].map(|text| ListenAddress::parse(text).unwrap()).into();
-        vec![Saved { name: "web".to_owned(), definition, servers, listens }]
+        let routes = [route(&("http-in".to_owned(), "a.example/b/".to_owned())).unwrap()].into();
+        let held = Held { listens, routes };
+        vec![Saved { name: "web".to_owned(), definition, servers, held }]
     }
 
     #[test]
@@ -201,10 +218,10 @@ mod tests {
         let topology = topology();
         save(dir.path(), &topology).unwrap();
         let remembered = load(dir.path()).unwrap();
-        let Saved { name: _, definition, servers, listens } = &topology[0];
+        let Saved { name: _, definition, servers, held } = &topology[0];
         let servers = servers.values().cloned().collect();
-        let listens = listens.iter().cloned().collect();
-        assert_eq!(remembered["web"], Remembered { definition: definition.clone(), servers, listens });
+        let (definition, held) = (definition.clone(), held.clone());
+        assert_eq!(remembered["web"], Remembered { definition, servers, held });
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The actor while a new process takes its time: what runs is looked after.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests are tests")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroU16;
@@ -20,7 +20,7 @@ use proxymgr::engine::reload_reason::ReloadReason;
 use proxymgr::engine::render::Renderer;
 use proxymgr::engine::section::{Base, Section};
 use proxymgr::engine::server::Server;
-use proxymgr::engine::service::{BindAddress, ServiceName, ServiceSpec, WatcherSpec};
+use proxymgr::engine::service::{BindAddress, Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState};
 use proxymgr::haproxy::actor::{Actor, Ending, Event, Handle, START_LIMIT, Settings};
 use proxymgr::haproxy::generations::Generations;
@@ -108,7 +108,8 @@ impl Bench {
         self.reloads += 1;
         let options = ["mode tcp".to_owned(), format!("timeout client {}m", self.reloads)];
         let spec = ServiceSpec {
-            port: NonZeroU16::new(self.address.port()).unwrap(),
+            entrance: Entrance::Port(NonZeroU16::new(self.address.port()).unwrap()),
+            cookie: None,
             bind: vec![BindAddress::parse("127.0.0.1").unwrap()],
             bind_options: None,
             own_binds: Vec::new(),
@@ -120,6 +121,8 @@ impl Bench {
         };
         let base = Base {
             program: None,
+            frontends: BTreeMap::new(),
+            cookie_key: None,
             global: Vec::new(),
             defaults: ["timeout connect 5s", "timeout server 1h"]
                 .map(|line| OptionLine::parse(line).unwrap())
@@ -140,7 +143,7 @@ impl Bench {
             first: Vec::new(),
             config: self.renderer.render(&after),
             maxconn: None,
-            before: self.applied.clone(),
+            before: self.applied.clone().map(Box::new),
             after: after.clone(),
         };
         self.actor.orders.send(order).await.unwrap();

@@ -2,10 +2,11 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test that can't go on has failed")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use proxymgr::engine::capability::{CannotAdd, Capability};
 use proxymgr::engine::option_line::LineEnd;
-use proxymgr::engine::section::{Base, Section};
+use proxymgr::engine::section::{Base, Section, SectionKind};
 use proxymgr::haproxy::check::discover_version;
 
 use crate::world::{LIMIT, World, config, haproxy};
@@ -57,12 +58,17 @@ const OPTIONS: [&str; 40] = [
 fn believed(capability: Capability, options: &str) -> bool {
     let base = Base {
         program: None,
+        frontends: BTreeMap::new(),
+        cookie_key: None,
         global: Vec::new(),
         defaults: Vec::new(),
         bind_address: [127, 0, 0, 1].into(),
         operators_socket: None,
     };
     let section = Section {
+        kind: SectionKind::Listen,
+        routes: Arc::default(),
+        cookie: None,
         listen: Vec::new(),
         bind_options: None,
         own_bind_options: BTreeMap::new(),

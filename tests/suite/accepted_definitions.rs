@@ -57,6 +57,8 @@ fn base(timeouts: bool) -> Arc<Base> {
         bind_address,
         operators_socket: None,
         program: None,
+        frontends: BTreeMap::new(),
+        cookie_key: None,
     })
 }
 

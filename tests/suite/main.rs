@@ -57,6 +57,8 @@ mod registry_zookeeper;
 mod reloads;
 mod replace_commands;
 mod replacements;
+mod routes;
+mod routes_at_run_time;
 mod several_hosts;
 mod signals;
 mod snapshot;

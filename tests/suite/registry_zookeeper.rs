@@ -277,7 +277,7 @@ async fn services_are_defined_refused_and_removed_and_their_servers_followed() {
     ));
 
     assert!(
-        matches!(event(&mut events).await, RegistryEvent::Defined { spec, .. } if spec.port.get() == 8080)
+        matches!(event(&mut events).await, RegistryEvent::Defined { spec, .. } if spec.entrance.to_string() == "8080")
     );
     assert_eq!(event(&mut events).await, RegistryEvent::Listed);
     assert_eq!(addresses(&mut events).await, ["1.1.1.1:80"]);

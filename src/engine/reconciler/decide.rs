@@ -7,7 +7,7 @@ use super::halving::is_turn;
 use super::includes::namesake;
 use super::trials::TRIED_AGAIN_FIRST;
 use super::{Effect, Notice, Order, Phase, Reconciler, Start, UnderWay};
-use crate::engine::command::{RuntimeCommand, ServerAction};
+use crate::engine::command::RuntimeCommand;
 use crate::engine::include::Includes;
 use crate::engine::moment::Moment;
 use crate::engine::plan::{Plan, plan, replay, replay_commands};
@@ -106,7 +106,9 @@ impl Reconciler {
             self.order_reload(reasons, Vec::new(), desired, now, effects);
         } else if self.timing.compare_at <= now {
             self.under_way = Some(UnderWay::Compare);
-            effects.push(Effect::Order(Order::Compare));
+            let frontends = self.applied.iter().flat_map(|applied| applied.base.frontends.values());
+            let routes = frontends.map(|frontend| frontend.map.clone()).collect();
+            effects.push(Effect::Order(Order::Compare { routes }));
         } else if self.doubts.await_comparison() {
             // Nothing is sent again without a look in between.
         } else if due(self.timing.changes.due())
@@ -237,7 +239,7 @@ impl Reconciler {
     /// suspected again, for ever.
     fn put_off_suspects(&mut self, obstacles: &BTreeMap<ServiceName, Obstacle>, now: Moment) {
         for (service, obstacle) in obstacles {
-            let Obstacle::AddressTaken { .. } = obstacle else { continue };
+            let (Obstacle::AddressTaken { .. } | Obstacle::RouteTaken { .. }) = obstacle else { continue };
             if let Some(section) = self.known.section(service).filter(|_| self.trials.was_given_up(service)) {
                 self.quarantine.refuse(service, section, obstacle.to_string(), Some(now + TRIED_AGAIN_FIRST));
             }
@@ -323,7 +325,7 @@ impl Reconciler {
         self.note_limits(&config, &after.base, effects);
         let maxconn = self.limits.maxconn;
         // What such a server was told last may still come, and is no operator's doing.
-        let before = self.applied.as_ref().map(|applied| self.doubts.without_the_doubtful(applied));
+        let before = self.applied.as_ref().map(|applied| Box::new(self.doubts.without_the_doubtful(applied)));
         // Servers that are gone get nothing from now on; all else comes with the new process.
         let first: Vec<_> = meanwhile.into_iter().filter(RuntimeCommand::concerns_draining).collect();
         effects.push(Effect::Notice(Notice::Reloading(reasons.clone())));
@@ -331,7 +333,12 @@ impl Reconciler {
         effects.push(Effect::Order(Order::Reload { reasons, first, config, maxconn, before, after }));
     }
 
-    fn order_apply(&mut self, commands: Vec<RuntimeCommand>, writes_config: bool, effects: &mut Vec<Effect>) {
+    pub(super) fn order_apply(
+        &mut self,
+        commands: Vec<RuntimeCommand>,
+        writes_config: bool,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(applied) = &self.applied else { return };
         let after = replay_commands(&commands, applied);
         let closes = commands.iter().filter_map(|command| match command {
@@ -340,7 +347,9 @@ impl Reconciler {
             }
             RuntimeCommand::AddServer(_)
             | RuntimeCommand::EnableCheck { .. }
-            | RuntimeCommand::Server { .. } => None,
+            | RuntimeCommand::Server { .. }
+            | RuntimeCommand::Backend { .. }
+            | RuntimeCommand::Route { .. } => None,
         });
         let closes = closes.collect();
         let config = writes_config.then(|| self.renderer.render(&after));
@@ -356,25 +365,5 @@ impl Reconciler {
         }
         self.under_way = Some(UnderWay::Apply { commands: commands.clone(), writes_config });
         effects.push(Effect::Order(Order::Apply { config, commands, closes }));
-    }
-
-    /// Tries to delete the servers that left; haproxy.cfg doesn't hold them any more.
-    ///
-    /// Where none can be added they stay until the next reload: one that comes back would need a reload of its own.
-    fn sweep(&mut self, effects: &mut Vec<Effect>) {
-        self.timing.sweep_at = None;
-        let Some(applied) = &self.applied else { return };
-        let capability = self.settings.capability;
-        let takes_servers = |service: &ServiceName| {
-            let section = applied.services.get(service).map(|service| &service.section);
-            section.is_some_and(|section| capability.dynamic_server(&applied.base, section).is_ok())
-        };
-        let leaving = applied.leaving().filter(|(service, _)| takes_servers(service));
-        let commands: Vec<_> = leaving
-            .map(|(service, server)| RuntimeCommand::server(service, server, ServerAction::Delete))
-            .collect();
-        if !commands.is_empty() {
-            self.order_apply(commands, false, effects);
-        }
     }
 }

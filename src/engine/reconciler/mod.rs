@@ -29,6 +29,7 @@ mod outcome;
 mod refusal;
 mod report;
 mod room;
+mod sweep;
 mod timing;
 mod trials;
 
@@ -36,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use known::Unconfirmed;
+pub use known::{Held, Unconfirmed};
 pub use notice::{IncludesMeanwhile, Notice};
 pub use order::{Complaint, Effect, Input, Order, Outcome, ReloadFailure};
 
@@ -51,7 +52,6 @@ use trials::Trials;
 use super::capability::Capability;
 use super::doubt::Doubts;
 use super::limits::{Limits, Resources, Warning};
-use super::listen_address::ListenAddress;
 use super::moment::Moment;
 use super::outage_rules::{OutageRules, Servers};
 use super::policy::Obstacle;
@@ -202,8 +202,8 @@ impl Reconciler {
         taking_over
     }
 
-    /// Who listened where in an earlier run: where several want an address, it stays with whom it was.
-    pub fn remember_holders(&mut self, holders: BTreeMap<ServiceName, BTreeSet<ListenAddress>>) {
+    /// How services were reached in an earlier run: where several want an address or a route, it stays with whom it was.
+    pub fn remember_holders(&mut self, holders: BTreeMap<ServiceName, Held>) {
         self.known.holders = holders;
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{Complaint, Reconciler};
 use crate::engine::include::Includes;
 use crate::engine::render::{Owner, Rendered};
-use crate::engine::section::Section;
+use crate::engine::section::{Section, SectionKind};
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedService, DesiredService, DesiredState};
 
@@ -103,6 +103,8 @@ impl Reconciler {
 fn without_addresses(service: &AppliedService) -> DesiredService {
     let kept = service.as_desired();
     let section = Section {
+        kind: SectionKind::Listen,
+        routes: Arc::default(),
         listen: Vec::new(),
         bind_options: None,
         own_bind_options: BTreeMap::new(),

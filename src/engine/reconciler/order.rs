@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::notice::Notice;
 use crate::engine::command::{RuntimeCommand, Verdict};
+use crate::engine::http_frontend::MapFile;
 use crate::engine::include::Includes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::mention::mentions;
@@ -70,7 +71,7 @@ pub enum Order {
         /// How many clients it may take at a time, when there are not enough files for `maxconn`.
         maxconn: Option<u32>,
         /// What the serving process, or the last one, holds.
-        before: Option<AppliedState>,
+        before: Option<Box<AppliedState>>,
         /// What the new process is to hold.
         after: AppliedState,
     },
@@ -84,7 +85,10 @@ pub enum Order {
         closes: BTreeMap<ServiceName, Vec<ListenAddress>>,
     },
     /// Tell what the running process holds.
-    Compare,
+    Compare {
+        /// The files whose routes are to be told.
+        routes: Vec<MapFile>,
+    },
 }
 
 /// What became of an order.

@@ -40,6 +40,7 @@ impl Reconciler {
                 Outcome::Applied { verdicts, config_error },
             ) => {
                 self.take_verdicts(&commands, writes_config, verdicts, now, effects);
+                self.take_new_ways(&commands, now);
                 if writes_config {
                     self.note_config(config_error, now, effects);
                 }
@@ -60,7 +61,7 @@ impl Reconciler {
                     self.timing.servers_changed(now);
                     effects.push(Effect::Notice(Notice::Differs(differences)));
                 }
-                if self.timing.sweep_at.is_none() && applied.leaving().next().is_some() {
+                if self.timing.sweep_at.is_none() {
                     self.sweep_when_possible(now);
                 }
             }
@@ -90,6 +91,20 @@ impl Reconciler {
         let Some(applied) = &mut self.applied else { return };
         for command in commands {
             self.doubts.note(command, applied);
+        }
+    }
+
+    /// Clients may reach services in ways that a reload brought otherwise.
+    fn take_new_ways(&mut self, commands: &[RuntimeCommand], now: Moment) {
+        let Some(applied) = &self.applied else { return };
+        let does = |wanted: fn(&RuntimeCommand) -> bool| commands.iter().any(wanted);
+        let publishes = does(RuntimeCommand::publishes);
+        if publishes {
+            self.trials.begin(applied, now);
+        }
+        if !self.obstacles.is_empty() && (publishes || does(RuntimeCommand::routes)) {
+            // One may be gone.
+            self.timing.servers_changed(now);
         }
     }
 
@@ -127,7 +142,6 @@ impl Reconciler {
             };
             unexpected.get_or_insert_with(|| (command.to_string(), reply));
         }
-        let leaving = applied.leaving().next().is_some();
         match unexpected {
             Some((command, reply)) => {
                 effects.push(Effect::Notice(Notice::Unexpected { command, reply }));
@@ -139,14 +153,8 @@ impl Reconciler {
         }
         if in_use {
             self.timing.sweep_again(now);
-        } else if leaving {
+        } else {
             self.sweep_when_possible(now);
-        }
-    }
-
-    fn sweep_when_possible(&mut self, now: Moment) {
-        if self.settings.capability.deletes() {
-            self.timing.sweep_soon(now);
         }
     }
 

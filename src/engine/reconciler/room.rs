@@ -40,7 +40,9 @@ impl Reconciler {
             RuntimeCommand::AddServer(new) => new.dynamic.switches.any_check(),
             RuntimeCommand::EnableCheck { .. }
             | RuntimeCommand::Server { .. }
-            | RuntimeCommand::ShutdownFrontend(_) => false,
+            | RuntimeCommand::ShutdownFrontend(_)
+            | RuntimeCommand::Backend { .. }
+            | RuntimeCommand::Route { .. } => false,
         };
         let coming = u64::try_from(commands.iter().filter(is_checked).count()).unwrap_or(u64::MAX);
         let more = (self.size.checked + coming).saturating_sub(self.loaded_size.checked);

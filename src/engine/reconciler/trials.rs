@@ -92,7 +92,11 @@ impl Topology {
         match part {
             Part::Base => self.base == other.base,
             Part::Includes => self.includes == other.includes,
-            Part::Service(service) => self.sections.get(service) == other.sections.get(service),
+            Part::Service(service) => match (self.sections.get(service), other.sections.get(service)) {
+                // Routes come and go without a new process, as servers do.
+                (Some(one), Some(other)) => one.reads_as(other),
+                (one, other) => one == other,
+            },
         }
     }
 

@@ -2,17 +2,19 @@
 
 mod dns;
 mod node_rules;
+mod routes;
 mod server_lines;
 mod servers;
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::keys::{KNOWN, LATER, UnknownKey, nearest};
+use super::keys::{KNOWN, UnknownKey, nearest};
 use super::listing::{MAX_BYTES, RawDefinition};
 use super::reader::Reader;
 use crate::document;
 use crate::engine::bind_line::{OwnBind, own_binds};
+use crate::engine::cookie::CookieName;
 use crate::engine::duration_text::duration;
 use crate::engine::line_limits::{MAX_BIND_OPTIONS, MAX_SERVER_OPTIONS, MAX_WORDS};
 use crate::engine::listed_server::MAX_SERVERS;
@@ -20,7 +22,7 @@ use crate::engine::option_line::{LineEnd, OptionLine};
 use crate::engine::outage_rules::{OnEmpty, OwnOutageRules, Percent};
 use crate::engine::printable::printable;
 use crate::engine::risk::{Allowed, check_risks};
-use crate::engine::service::{BindAddress, ServiceName, ServiceSpec, WatcherSpec};
+use crate::engine::service::{BindAddress, Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
 const TYPES: &[&str] = &["zookeeper", "dns", "file", "static"];
@@ -67,16 +69,14 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
         .map_err(|error| Refusal { errors: vec![printable(&error.to_string())] })?;
     let mut reader = Reader::new(&map);
     let mut unknown_keys = Vec::new();
-    for (key, value) in &map {
-        if LATER.contains(&key.as_str()) {
-            if !value.is_null() {
-                reader.error(format!("\"{key}\" is not supported yet: remove it"));
-            }
-        } else if !KNOWN.contains(&key.as_str()) && unknown_keys.len() < MAX_UNKNOWN_KEYS {
+    for key in map.keys() {
+        if !KNOWN.contains(&key.as_str()) && unknown_keys.len() < MAX_UNKNOWN_KEYS {
             unknown_keys.push(UnknownKey::new(key));
         }
     }
-    let port = reader.port();
+    let entrance = routes::read_entrance(&mut reader, &mut unknown_keys);
+    unknown_keys.truncate(MAX_UNKNOWN_KEYS);
+    let cookie = reader.one("cookie", |text| CookieName::parse(text).map_err(|error| error.to_string()));
     let bind = reader.parsed("bind", BindAddress::parse);
     let bind_options =
         joined(&mut reader, "bind_options", |end| safety.line_end(BIND, end), MAX_BIND_OPTIONS);
@@ -106,12 +106,18 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
     if addresses > MAX_ADDRESSES {
         reader.error(format!("it listens on {addresses} addresses; at most {MAX_ADDRESSES} are taken"));
     }
+    if matches!(entrance, Some(Entrance::Routes(_))) && !own_binds.is_empty() {
+        reader.error(
+            "\"listen_options\" has a 'bind' line: a service that is reached by routes has none".to_owned(),
+        );
+    }
     let errors = reader.finish();
-    match (port, watcher) {
-        (Some(port), Some(watcher)) if errors.is_empty() => {
+    match (entrance, watcher) {
+        (Some(entrance), Some(watcher)) if errors.is_empty() => {
             let server_options = server_options.into_iter().collect();
             let spec = ServiceSpec {
-                port,
+                entrance,
+                cookie,
                 bind,
                 bind_options,
                 own_binds,
@@ -243,5 +249,7 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod routes_tests;
 #[cfg(test)]
 mod tests;

@@ -46,7 +46,9 @@ fn value() -> impl Strategy<Value = Value> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
             prop::collection::btree_map(
-                prop::sample::select(vec!["address", "port", "name", "srv", "weight"]),
+                prop::sample::select(vec![
+                    "address", "port", "name", "srv", "weight", "frontend", "host", "path"
+                ]),
                 inner,
                 0..4
             )

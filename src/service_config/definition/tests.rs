@@ -23,7 +23,7 @@ fn a_definition_of_2015_with_a_port_is_understood() {
     let text = r#"{"type": "zookeeper", "server": "localhost", "path": "/services/web/", "port": 8080,
         "listen_options": ["mode http"], "server_options": "check inter 2000"}"#;
     let Definition { spec, unknown_keys } = json(text).unwrap();
-    assert_eq!(spec.port.get(), 8080);
+    assert_eq!(spec.entrance.to_string(), "8080");
     assert_eq!(spec.listen_options, [OptionLine::parse("mode http").unwrap()]);
     assert_eq!(spec.server_options, [LineEnd::parse("check inter 2000").unwrap()]);
     let (server, path) = ("localhost:2181".to_owned(), "/services/web".to_owned());
@@ -46,7 +46,7 @@ fn yaml_says_the_same() {
 
 #[test]
 fn everything_wrong_is_told_at_once_with_its_key() {
-    let text = r#"{"type": "zookeeper", "server": "zk:0", "bind": ["web", 3], "route": {}, "bind_options": "a\nb",
+    let text = r#"{"type": "zookeeper", "server": "zk:0", "bind": ["web", 3], "bind_options": "a\nb",
         "listen_options": ["mode http", "listen evil"], "path": "services"}"#;
     let all = errors(text);
     for part in [
@@ -54,14 +54,13 @@ fn everything_wrong_is_told_at_once_with_its_key() {
         "\"server\": 'zk:0'",
         "\"bind[0]\": 'web'",
         "\"bind[1]\" is 3: it must be a string",
-        "\"route\" is not supported yet",
         "\"bind_options\": the line holds the control character",
         "\"listen_options[1]\": 'listen' begins a section",
         "\"path\": 'services' must begin with '/'",
     ] {
         assert_eq!(all.iter().filter(|error| error.contains(part)).count(), 1, "{part}: {all:?}");
     }
-    assert_eq!(all.len(), 8, "{all:?}");
+    assert_eq!(all.len(), 7, "{all:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn listing(entries: &[(&str, Entry)]) -> Listing {
 /// The steps in short: `+name:port`, `!name`, `-name`, `?name`.
 fn short(steps: &[Step]) -> Vec<String> {
     let one = |step: &Step| match step {
-        Step::Define { name, spec, .. } => format!("+{name}:{}", spec.port),
+        Step::Define { name, spec, .. } => format!("+{name}:{}", spec.entrance),
         Step::Refuse { name, .. } => format!("!{name}"),
         Step::Remove { name } => format!("-{name}"),
         Step::Forget { name } => format!("?{name}"),

@@ -214,8 +214,7 @@ impl Left {
         }
         let record = Record::from_text(&own_files::read(record).map_err(Doubt::Unreadable)?)?;
         let applied = record.applied()?.ok_or(Doubt::NoRecord)?;
-        let needed = applied.serving().flat_map(|(_, service)| &service.section.listen);
-        for address in needed {
+        for address in applied.listens() {
             if !self.listening.iter().chain(&self.lent).any(|(kept, _)| kept == address) {
                 return Err(Doubt::NotKept(address.clone()));
             }
@@ -229,8 +228,7 @@ impl Left {
 
     /// Closes what the process that serves doesn't listen on: clients would wait there for nobody.
     fn close_unused(&mut self, applied: &AppliedState) {
-        let used: BTreeSet<_> =
-            applied.serving().flat_map(|(_, service)| service.section.listen.iter()).collect();
+        let used: BTreeSet<_> = applied.listens().collect();
         self.listening.retain(|(address, _)| {
             let is_used = used.contains(address);
             if !is_used {

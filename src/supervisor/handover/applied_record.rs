@@ -1,12 +1,14 @@
 //! What the serving process holds, as JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::entrance_record::{EntranceRecord, FrontendRecord, frontend_name};
+use crate::engine::cookie::CookieKey;
 use crate::engine::include::{IncludedFile, Includes};
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::option_line::{LineEnd, OptionLine};
@@ -25,7 +27,7 @@ pub(in crate::supervisor) struct UnknownValue {
     value: String,
 }
 
-fn unknown(what: &'static str, value: &(impl ToString + ?Sized)) -> UnknownValue {
+pub(super) fn unknown(what: &'static str, value: &(impl ToString + ?Sized)) -> UnknownValue {
     UnknownValue { what, value: value.to_string() }
 }
 
@@ -35,6 +37,9 @@ pub(super) struct AppliedRecord {
     services: BTreeMap<String, ServiceRecord>,
     #[serde(default)]
     includes: Vec<IncludeRecord>,
+    /// Who gets what no route is found for.
+    #[serde(default)]
+    fallbacks: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,6 +57,10 @@ struct BaseRecord {
     operators_socket: Option<String>,
     #[serde(default)]
     program: Option<String>,
+    #[serde(default)]
+    frontends: BTreeMap<String, FrontendRecord>,
+    #[serde(default)]
+    cookie_key: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +72,8 @@ struct ServiceRecord {
     own_bind_options: BTreeMap<String, Option<String>>,
     listen_options: Vec<String>,
     server_options: Vec<String>,
+    #[serde(default)]
+    entrance: EntranceRecord,
     serves: bool,
     servers: BTreeMap<String, ServerRecord>,
 }
@@ -102,6 +113,8 @@ impl AppliedRecord {
                 .clone()
                 .map(|path| ListenAddress::Unix(path).to_string()),
             program: applied.base.program.as_ref().map(|program| program.as_str().to_owned()),
+            frontends: FrontendRecord::all(&applied.base),
+            cookie_key: applied.base.cookie_key.as_ref().map(|key| key.expose().to_owned()),
         };
         let services =
             applied.services.iter().map(|(name, service)| (name.to_string(), ServiceRecord::of(service)));
@@ -110,7 +123,9 @@ impl AppliedRecord {
             text: file.text().to_owned(),
         };
         let includes = applied.includes.files().iter().map(include).collect();
-        Self { base, services: services.collect(), includes }
+        let fallbacks = applied.fallbacks.iter();
+        let fallbacks = fallbacks.map(|(name, service)| (name.to_string(), service.to_string())).collect();
+        Self { base, services: services.collect(), includes, fallbacks }
     }
 
     pub(super) fn state(&self) -> Result<AppliedState, UnknownValue> {
@@ -124,6 +139,8 @@ impl AppliedRecord {
             bind_address: self.base.bind_address,
             operators_socket: operators_socket.transpose()?,
             program: self.base.program.clone().map(Program::new),
+            frontends: FrontendRecord::read_all(&self.base.frontends)?,
+            cookie_key: self.base.cookie_key.as_deref().and_then(|text| CookieKey::parse(text).ok()),
         };
         let services = self.services.iter().map(|(name, service)| {
             let name = ServiceName::parse(name).map_err(|_| unknown("the service", name))?;
@@ -134,7 +151,17 @@ impl AppliedRecord {
             read.map_err(|_| unknown("the included file", &file.path))
         });
         let includes = Arc::new(Includes::new(includes.collect::<Result<_, _>>()?));
-        Ok(AppliedState { base: Arc::new(base), services: services.collect::<Result<_, _>>()?, includes })
+        let fallbacks = self.fallbacks.iter().map(|(frontend, service)| {
+            let service = ServiceName::parse(service).map_err(|_| unknown("the service", service))?;
+            Ok((frontend_name(frontend)?, service))
+        });
+        Ok(AppliedState {
+            base: Arc::new(base),
+            services: services.collect::<Result<_, _>>()?,
+            includes,
+            fallbacks: fallbacks.collect::<Result<_, UnknownValue>>()?,
+            strays: BTreeSet::new(),
+        })
     }
 }
 
@@ -151,6 +178,7 @@ impl ServiceRecord {
                 .collect(),
             listen_options: texts(&section.listen_options),
             server_options: section.server_options.iter().map(ToString::to_string).collect(),
+            entrance: EntranceRecord::of(section),
             serves: service.frontend != Frontend::ShutDown,
             servers: service
                 .servers
@@ -165,6 +193,9 @@ impl ServiceRecord {
             Ok((listen_address(address)?, text.as_deref().map(line_end).transpose()?))
         });
         let section = Section {
+            kind: self.entrance.kind(),
+            routes: Arc::new(self.entrance.routes()?),
+            cookie: self.entrance.cookie()?,
             listen: self.listen.iter().map(|text| listen_address(text)).collect::<Result<_, _>>()?,
             bind_options: self.bind_options.as_deref().map(line_end).transpose()?,
             own_bind_options: own_bind_options.collect::<Result<_, UnknownValue>>()?,
@@ -226,19 +257,19 @@ impl ServerRecord {
     }
 }
 
-fn texts(lines: &[OptionLine]) -> Vec<String> {
+pub(super) fn texts(lines: &[OptionLine]) -> Vec<String> {
     lines.iter().map(ToString::to_string).collect()
 }
 
-fn lines(texts: &[String]) -> Result<Vec<OptionLine>, UnknownValue> {
+pub(super) fn lines(texts: &[String]) -> Result<Vec<OptionLine>, UnknownValue> {
     texts.iter().map(|text| line(text)).collect()
 }
 
-fn line(text: &str) -> Result<OptionLine, UnknownValue> {
+pub(super) fn line(text: &str) -> Result<OptionLine, UnknownValue> {
     OptionLine::parse(text).map_err(|_| unknown("the line", text))
 }
 
-fn line_end(text: &str) -> Result<LineEnd, UnknownValue> {
+pub(super) fn line_end(text: &str) -> Result<LineEnd, UnknownValue> {
     LineEnd::parse(text).map_err(|_| unknown("the options", text))
 }
 
@@ -250,8 +281,22 @@ pub(super) fn listen_address(text: &str) -> Result<ListenAddress, UnknownValue> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::cookie::CookieName;
+    use crate::engine::http_frontend::{HttpFrontend, MapFile};
+    use crate::engine::route::{RouteId, RouteKey, Strip};
+    use crate::engine::section::SectionKind;
     use crate::engine::server::Server;
     use crate::engine::state::{DesiredService, DesiredState};
+
+    fn frontend() -> HttpFrontend {
+        HttpFrontend {
+            listen: vec![listen_address("0.0.0.0:81").unwrap()],
+            bind_options: line_end("accept-proxy").ok(),
+            options: vec![line("option forwardfor").unwrap()],
+            default_service: ServiceName::parse("web").ok(),
+            map: MapFile::parse("/run/routes-http-in.map").unwrap(),
+        }
+    }
 
     fn applied() -> AppliedState {
         let base = Base {
@@ -263,8 +308,15 @@ mod tests {
                 other => panic!("{other:?}"),
             },
             program: Some(Program::new("2.6.12 /usr/sbin/haproxy".to_owned())),
+            frontends: [(frontend_name("http-in").unwrap(), frontend())].into(),
+            cookie_key: CookieKey::parse("0123456789abcdef").ok(),
         };
+        let key = RouteKey::parse("*.example/a/").unwrap();
+        let route = RouteId { frontend: frontend_name("http-in").unwrap(), key };
         let section = Section {
+            kind: SectionKind::Listen,
+            routes: Arc::new([(route, Strip::new(1).unwrap())].into()),
+            cookie: CookieName::parse("SRV").ok(),
             listen: vec![listen_address("[::]:80").unwrap(), listen_address("unix@/run/web").unwrap()],
             bind_options: line_end("accept-proxy").ok(),
             own_bind_options: [(listen_address("[::]:80").unwrap(), line_end("ssl crt /p").ok())].into(),

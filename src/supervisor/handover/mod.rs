@@ -8,6 +8,7 @@
 
 pub(super) mod after_crash;
 mod applied_record;
+mod entrance_record;
 pub mod exec;
 pub(super) mod inherited;
 pub mod probe;

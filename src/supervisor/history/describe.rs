@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::admin::history::{Few, ServersChanged};
+use crate::engine::backend_action::BackendAction;
 use crate::engine::command::{RuntimeCommand, ServerAction, Verdict};
 use crate::engine::reconciler::{Notice, ReloadFailure};
 use crate::engine::reload_reason::{ReloadReason, ServerReason};
@@ -65,7 +66,11 @@ pub(super) fn servers(commands: &[RuntimeCommand]) -> ServersChanged {
 /// Whether nothing but servers that left before is deleted, which changes nothing for anybody.
 pub(super) fn only_deletes(commands: &[RuntimeCommand]) -> bool {
     let deletes = |command: &RuntimeCommand| {
-        matches!(command, RuntimeCommand::Server { action: ServerAction::Delete, .. })
+        matches!(
+            command,
+            RuntimeCommand::Server { action: ServerAction::Delete, .. }
+                | RuntimeCommand::Backend { action: BackendAction::Unpublish | BackendAction::Delete, .. }
+        )
     };
     commands.iter().all(deletes)
 }

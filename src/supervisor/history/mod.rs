@@ -109,7 +109,7 @@ impl Historian {
             Order::Apply { commands, .. } if !only_deletes(commands) => {
                 (ChangeKind::Runtime, commands.as_slice(), None)
             }
-            Order::Apply { .. } | Order::Compare => return,
+            Order::Apply { .. } | Order::Compare { .. } => return,
         };
         let of_commands = told.iter().map(crate::engine::command::RuntimeCommand::service).cloned();
         let of_reasons = why.into_iter().flatten().filter_map(service_of_reason).cloned();

@@ -177,7 +177,7 @@ impl Totals {
     pub(in crate::supervisor) fn note_order(&mut self, order: &Order) {
         self.sent = match order {
             Order::Apply { commands, .. } => commands.len(),
-            Order::Reload { .. } | Order::Compare => 0,
+            Order::Reload { .. } | Order::Compare { .. } => 0,
         };
     }
 

@@ -19,6 +19,7 @@ use crate::admin::status::{
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
+use crate::engine::section::Section;
 use crate::engine::server::ServerName;
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::engine::utc_text::utc_text;
@@ -39,6 +40,9 @@ pub(super) struct Facts {
     /// Of the service that is asked for.
     pub(super) last_change: Option<Arc<Change>>,
 }
+
+/// So many routes of a service are told.
+const ROUTES_TOLD: usize = 20;
 
 /// The answer, with what `HAProxy` itself tells.
 pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Status {
@@ -202,7 +206,7 @@ pub(super) fn service(
         name: name.to_owned(),
         state: state.word().to_owned(),
         serves: report.runs.is_some(),
-        listen: section.iter().flat_map(|section| &section.listen).map(ToString::to_string).collect(),
+        listen: section.map(|section| reached_at(section)).unwrap_or_default(),
         definition: note.map(|note| definition(note, facts.now)),
         servers_changed: note.and_then(|note| note.servers_changed).map(|at| {
             let (at, ago_s) = time(at, facts.now);
@@ -220,6 +224,15 @@ pub(super) fn service(
         servers: facts.query.servers.then_some(servers),
     };
     (state, status)
+}
+
+/// Addresses and routes; of many routes the first.
+fn reached_at(section: &Section) -> Vec<String> {
+    let routes = &section.routes;
+    let more = routes.len().saturating_sub(ROUTES_TOLD);
+    let addresses = section.listen.iter().map(ToString::to_string);
+    let told = routes.keys().take(ROUTES_TOLD).map(ToString::to_string);
+    addresses.chain(told).chain((more > 0).then(|| format!("and {more} more"))).collect()
 }
 
 fn definition(note: &Note, now: Moment) -> DefinitionStatus {

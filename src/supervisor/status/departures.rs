@@ -59,7 +59,7 @@ pub(super) fn leaving_with(order: &Order) -> BTreeMap<ServiceName, BTreeSet<Serv
                 gone.for_each(|(name, _)| take_out(service, name));
             }
         }
-        Order::Reload { before: None, .. } | Order::Compare => {}
+        Order::Reload { before: None, .. } | Order::Compare { .. } => {}
     }
     leaving
 }

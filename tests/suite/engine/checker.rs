@@ -16,9 +16,13 @@ fn lines(config: &str) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn missing_backend(config: &str) -> Option<Complaint> {
-    let is_there = |name: &str| config.lines().any(|line| line == format!("listen {name}"));
+    let is_there = |name: &str| {
+        config.lines().any(|line| {
+            line == format!("listen {name}") || line.starts_with(&format!("backend {name} from "))
+        })
+    };
     lines(config).find_map(|(line, text)| {
-        let name = text.strip_prefix("use_backend ")?;
+        let name = text.strip_prefix("use_backend ").filter(|name| !name.starts_with('%'))?;
         (!is_there(name)).then(|| at(line, format!("unable to find required use_backend: '{name}'.")))
     })
 }

@@ -10,6 +10,7 @@ mod model;
 mod operator;
 mod properties;
 mod report;
+mod routes;
 mod scenarios;
 mod simulation;
 mod taking_over;

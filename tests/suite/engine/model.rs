@@ -3,16 +3,25 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
+
+use proxymgr::engine::http_frontend::MapFile;
 
 /// What a process holds, or what a haproxy.cfg would make it hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Model {
     pub backends: BTreeMap<String, Backend>,
+    /// The files of routes: each key with what it leads to, and twice what was added twice.
+    pub maps: BTreeMap<String, BTreeMap<String, Vec<String>>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are HAProxy's own, each apart from the others")]
 pub struct Backend {
     pub open: bool,
+    /// It is reached by routes alone.
+    pub routed: bool,
+    pub published: bool,
     pub binds: Vec<String>,
     pub static_balance: bool,
     pub servers: BTreeMap<String, Server>,
@@ -58,6 +67,21 @@ fn last_of(words: &[&str], on: &str, off: &str) -> bool {
 }
 
 impl Model {
+    /// Loads haproxy.cfg and the files of routes.
+    pub fn load_all(config: &str, routes: &BTreeMap<MapFile, Arc<str>>) -> Self {
+        let mut model = Self::load(config);
+        for (file, text) in routes {
+            let map = model.maps.entry(file.as_str().to_owned()).or_default();
+            for line in text.lines() {
+                let (key, value) = line.split_once(' ').unwrap();
+                assert!(map.insert(key.to_owned(), vec![value.to_owned()]).is_none(), "{key} stands twice");
+                let (service, _) = value.split_once('/').unwrap();
+                assert!(model.backends.contains_key(service), "{line} leads nowhere");
+            }
+        }
+        model
+    }
+
     /// Loads haproxy.cfg.
     pub fn load(config: &str) -> Self {
         let mut model = Self::default();
@@ -67,15 +91,21 @@ impl Model {
         for line in config.lines() {
             let mut words = line.split_whitespace();
             match words.next() {
-                Some("listen") => {
+                Some("frontend" | "defaults" | "global") => current = None,
+                Some(section @ ("listen" | "backend")) => {
                     let backend = model.backends.entry(words.next().unwrap().to_owned()).or_default();
                     assert!(!backend.open, "{line} stands twice");
                     backend.open = true;
+                    backend.routed = section == "backend";
+                    backend.published = true;
                     backend.static_balance = default_balance;
                     default_server.clear();
                     current = Some(backend);
                 }
-                Some("bind") => current.as_mut().unwrap().binds.push(words.next().unwrap().to_owned()),
+                Some("bind") => {
+                    let address = words.next().unwrap().to_owned();
+                    current.as_mut().into_iter().for_each(|backend| backend.binds.push(address.clone()));
+                }
                 Some("balance") => {
                     let is_static = matches!(words.next(), Some("static-rr" | "source"));
                     *current.as_mut().map_or(&mut default_balance, |backend| &mut backend.static_balance) =
@@ -102,7 +132,14 @@ impl Model {
 
     /// What clients see: open services with their servers in rotation.
     pub fn served(&self) -> BTreeMap<String, BTreeMap<String, Server>> {
-        let open = self.backends.iter().filter(|(_, backend)| backend.open);
+        let leads_to = |name: &str| {
+            let values = self.maps.values().flat_map(BTreeMap::values).flatten();
+            values.into_iter().any(|value| value.split_once('/').unwrap().0 == name)
+        };
+        let is_open = |name: &str, backend: &Backend| {
+            backend.open && (!backend.routed || backend.published && leads_to(name))
+        };
+        let open = self.backends.iter().filter(|(name, backend)| is_open(name, backend));
         open.map(|(name, backend)| {
             let servers = backend.servers.iter().filter(|(_, server)| !server.maintenance);
             (name.clone(), servers.map(|(name, server)| (name.clone(), server.clone())).collect())
@@ -185,6 +222,49 @@ impl Model {
                     }
                 }
             }
+            ["add", "backend", name, "from", "proxymgr.routed"] => {
+                if self.backends.contains_key(name) {
+                    return "Error during backend creation : name is already used by other proxy 'backend x'.";
+                }
+                let new = Backend { open: true, routed: true, ..Backend::default() };
+                self.backends.insert(name.to_owned(), new);
+                "New backend registered."
+            }
+            [publish @ ("publish" | "unpublish"), "backend", name] => match self.backends.get_mut(name) {
+                None => "No such backend.",
+                Some(backend) => {
+                    backend.published = publish == "publish";
+                    if backend.published { "Backend published." } else { "Backend unpublished." }
+                }
+            },
+            ["del", "backend", name] => match self.backends.get(name) {
+                None => "No such backend.",
+                Some(backend) if !backend.servers.is_empty() => {
+                    "Only a backend without server can be deleted."
+                }
+                Some(backend) if backend.published => "Only an unpublished backend can be deleted.",
+                Some(backend) => {
+                    assert!(backend.routed, "{command}");
+                    self.backends.remove(name);
+                    "Backend deleted."
+                }
+            },
+            ["add", "map", file, key, value] => {
+                let map = self.maps.get_mut(file).unwrap();
+                map.entry(key.to_owned()).or_default().push(value.to_owned());
+                ""
+            }
+            ["set", "map", file, key, value] => match self.maps.get_mut(file).unwrap().get_mut(key) {
+                Some(values) => {
+                    values.fill(value.to_owned());
+                    ""
+                }
+                None => "entry not found.",
+            },
+            ["del", "map", file, key] => match self.maps.get_mut(file).unwrap().remove(key) {
+                Some(_) => "",
+                None => "Key not found.",
+            },
             ["enable", "health", _] => self.edit(target(2), |server| server.checked = true),
             ["set", "server", _, "state", "ready"] => {
                 self.edit(target(2), |server| server.maintenance = false)

@@ -11,7 +11,8 @@ use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::option_line::{LineEnd, OptionLine};
 use proxymgr::engine::plan::{Plan, plan, replay};
 use proxymgr::engine::render::Renderer;
-use proxymgr::engine::section::{Base, Section};
+use proxymgr::engine::route::Strip;
+use proxymgr::engine::section::{Base, Section, SectionKind};
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
 use proxymgr::engine::service::{BindAddress, ServiceName};
@@ -20,7 +21,7 @@ use proxymgr::engine::state::{
 };
 
 use super::model::Model;
-use super::world::{name, spec};
+use super::world::{frontends, name, route, spec};
 
 fn lines(choices: &'static [&'static str]) -> impl Strategy<Value = Vec<OptionLine>> {
     proptest::sample::subsequence(choices, 0..=choices.len())
@@ -73,16 +74,36 @@ fn any_service() -> impl Strategy<Value = Arc<DesiredService>> {
     )
 }
 
+const KEYS: [&str; 5] = ["/", "/a/", "/a/b/", "x.example/", "*.example/a/"];
+
+/// Who gets a route has no address of its own any more; of each route there is one at most.
+fn add_routes(services: &mut BTreeMap<String, Arc<DesiredService>>, routes: &[(usize, u8)]) {
+    for (key, (service, strip)) in KEYS.into_iter().zip(routes) {
+        if let Some(service) = services.values_mut().nth(*service) {
+            let service = Arc::make_mut(service);
+            let section = Arc::make_mut(&mut service.section);
+            section.kind = SectionKind::Backend;
+            (section.listen, section.own_bind_options) = (Vec::new(), BTreeMap::new());
+            Arc::make_mut(&mut section.routes).insert(route(key), Strip::new(*strip).unwrap());
+        }
+    }
+}
+
 fn any_desired() -> impl Strategy<Value = DesiredState> {
     let services = proptest::collection::btree_map("[a-d]", any_service(), 0..5);
-    (services, lines(&["mode http", "balance source", "hash-type consistent"])).prop_map(
-        |(services, defaults)| {
+    let routes = proptest::collection::vec((0usize..6, 0u8..3), KEYS.len());
+    let fallback = proptest::option::of(proptest::sample::select(vec!["a", "b"]));
+    (services, lines(&["mode http", "balance source", "hash-type consistent"]), routes, fallback).prop_map(
+        |(mut services, defaults, routes, fallback)| {
+            add_routes(&mut services, &routes);
             let base = Base {
                 global: Vec::new(),
                 defaults,
                 bind_address: [0, 0, 0, 0].into(),
                 operators_socket: None,
                 program: None,
+                frontends: frontends(fallback),
+                cookie_key: None,
             };
             let services = services.into_iter().map(|(service, desired)| (name(&service), desired)).collect();
             DesiredState { base: Arc::new(base), services, includes: Arc::default() }
@@ -97,7 +118,7 @@ fn any_applied() -> impl Strategy<Value = AppliedState> {
         let mut applied = AppliedState::loaded(&desired, None);
         for service in applied.services.values_mut() {
             let service = Arc::make_mut(service);
-            if dice.next() == Some(0) {
+            if dice.next() == Some(0) && service.section.kind == SectionKind::Listen {
                 service.frontend = Frontend::ShutDown;
             }
             for server in service.servers.values_mut() {
@@ -109,6 +130,18 @@ fn any_applied() -> impl Strategy<Value = AppliedState> {
                 if dice.next() == Some(2) {
                     server.loaded_weight = Weight::ZERO;
                 }
+            }
+        }
+        // Some routes are lost, some lead astray.
+        for key in KEYS {
+            let of_service = |service: &Arc<AppliedService>| service.section.routes.contains_key(&route(key));
+            match (dice.next(), applied.services.values_mut().find(|service| of_service(service))) {
+                (Some(0), None) => drop(applied.strays.insert(route(key))),
+                (Some(0 | 1), Some(service)) => {
+                    let section = Arc::make_mut(&mut Arc::make_mut(service).section);
+                    Arc::make_mut(&mut section.routes).remove(&route(key));
+                }
+                _ => {}
             }
         }
         applied
@@ -177,7 +210,12 @@ proptest! {
     fn each_text_of_a_command_does_what_replay_says(applied in any_applied(), desired in any_desired()) {
         let can = Capability { version: HaproxyVersion::new(3, 4, 0), runtime_updates: true };
         if let Plan::Runtime(commands) = plan(&applied, &desired, can, &no_service()) {
-            let mut model = Model::load(&Renderer::default().render(&everything(&applied)).text);
+            let rendered = Renderer::default().render(&everything(&applied));
+            let mut model = Model::load_all(&rendered.text, &rendered.routes);
+            model.maps.values_mut().for_each(|map| map.retain(|key, _| !key.starts_with(KEPT)));
+            for id in &applied.strays {
+                model.execute(&format!("add map /run/routes-in.map {} astray/0", id.key.as_str()), false);
+            }
             for (service, server) in applied.services.iter().flat_map(|(name, service)| {
                 service.servers.iter().filter(|(_, server)| server.standing.is_out()).map(move |(server, _)| (name, server))
             }) {
@@ -190,7 +228,10 @@ proptest! {
                 model.execute(&command.to_string(), false);
             }
             let wanted = AppliedState::loaded(&desired, Some(&replay(&Plan::Runtime(commands), &applied, &desired)));
-            let wanted = Model::load(&Renderer::default().render(&wanted).text).served();
+            let wanted = Renderer::default().render(&wanted);
+            let wanted = Model::load_all(&wanted.text, &wanted.routes);
+            prop_assert_eq!(&model.maps, &wanted.maps);
+            let wanted = wanted.served();
             let unchecked = |served: BTreeMap<String, BTreeMap<String, super::model::Server>>| -> Vec<_> {
                 served.into_iter().flat_map(|(service, servers)| servers.into_iter().map(move |(name, server)| {
                     (service.clone(), name, server.id, server.address, server.weight, server.backup, server.maxconn, server.has_check)
@@ -201,12 +242,19 @@ proptest! {
     }
 }
 
+/// Begins routes that keep services in the file which no route leads to.
+const KEPT: &str = "/kept/";
+
 /// `applied` with every frontend open and every server in rotation, so that the rendered file holds them all.
 fn everything(applied: &AppliedState) -> AppliedState {
     let mut all = applied.clone();
-    for service in all.services.values_mut() {
+    for (name, service) in &mut all.services {
         let service = Arc::make_mut(service);
         service.frontend = Frontend::Serving;
+        if service.section.kind == SectionKind::Backend {
+            let section = Arc::make_mut(&mut service.section);
+            Arc::make_mut(&mut section.routes).insert(route(&format!("{KEPT}{name}/")), Strip::NOTHING);
+        }
         for server in service.servers.values_mut() {
             server.standing = Standing::InRotation;
         }

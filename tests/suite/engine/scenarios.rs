@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::listen_address::ListenAddress;
-use proxymgr::engine::reconciler::{Input, Notice};
+use proxymgr::engine::reconciler::{Held, Input, Notice};
 use proxymgr::engine::server::Server;
 
 use super::world::{Luck, START_FAILS, World, name, server, settings};
@@ -73,6 +73,7 @@ fn a_definition_that_runs_and_is_refused_later_is_tried_again_with_pauses() {
 fn who_held_an_address_in_an_earlier_run_keeps_it() {
     let mut world = World::new(settings(true));
     let held = BTreeSet::from([ListenAddress::parse("0.0.0.0:80").unwrap()]);
+    let held = Held { listens: held, ..Held::default() };
     world.reconciler.remember_holders([(name("zoo"), held)].into());
     for service in ["ant", "zoo"] {
         world.define(service, 80, &[]);

@@ -5,21 +5,27 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::host_name::HostName;
 use proxymgr::engine::outage_rules::Percent;
 use proxymgr::engine::policy::Obstacle;
 use proxymgr::engine::reconciler::Input;
+use proxymgr::engine::section::Base;
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
 
 use super::model::Model;
-use super::world::{Luck, World, name, server, settings, spec};
+use super::world::{Luck, World, frontends, name, routed_spec, server, settings, spec};
 
 /// Names the one seed to replay.
 const SEED_VARIABLE: &str = "PROXYMGR_SIM_SEED";
 const SEEDS: u64 = 300;
 /// Of some ten thousand more, those in which something was wrong once.
-const FOUND_SOMETHING: [u64; 4] = [565, 822, 969, 3330];
+const FOUND_SOMETHING: [u64; 5] = [565, 822, 969, 1046, 3330];
+
+/// Some are wanted by two services.
+const ROUTES: [&[&str]; 5] =
+    [&["/"], &["/a/"], &["/a/", "/b/"], &["x.example/a/", "/b/"], &["x.example/a/", "/c/"]];
 
 /// xorshift64*: repeatable anywhere.
 struct Dice(u64);
@@ -51,6 +57,8 @@ struct Entry {
     /// Whether it is good depends on another.
     refers: bool,
     port: u16,
+    /// Instead of the port.
+    routes: &'static [&'static str],
     servers: Option<BTreeMap<String, Server>>,
 }
 
@@ -73,7 +81,14 @@ fn random_event(dice: &mut Dice, registry: &mut Registry, world: &mut World, ste
             entry.good = options != ["bad option"] && options != ["deadly option"];
             entry.refers = options == ["use_backend s0"];
             entry.port = port;
-            world.tell(Input::Defined(name(&service), Arc::new(spec(port, options))));
+            entry.routes =
+                if dice.strikes(2) { &[] } else { ROUTES[usize::try_from(dice.below(5)).unwrap()] };
+            let spec = if entry.routes.is_empty() {
+                spec(port, options)
+            } else {
+                routed_spec(entry.routes, options)
+            };
+            world.tell(Input::Defined(name(&service), Arc::new(spec)));
         }
         0 => {
             registry.services.remove(&service);
@@ -116,6 +131,11 @@ fn simulate(seed: u64) {
     let mut settings = settings(!dice.strikes(8));
     // Losses are believed at once, so that the last answer tells the end.
     settings.outage.max_shrink = Percent::new(100).unwrap();
+    let base = Base { frontends: frontends(dice.strikes(2).then_some("s1")), ..Base::clone(&settings.base) };
+    settings.base = Arc::new(base);
+    if dice.strikes(2) {
+        settings.capability.version = HaproxyVersion::new(3, 4, 0);
+    }
     let mut world = World::new(settings);
     for step in 0..300 {
         if step == 20 {
@@ -152,8 +172,22 @@ fn simulate(seed: u64) {
         let mut binds = others.filter(|(_, backend)| backend.open).flat_map(|(_, backend)| &backend.binds);
         binds.any(|bind| bind.ends_with(&format!(":{port}")))
     };
+    let waits_for_a_route = |service: &String, entry: &Entry| {
+        let maps = world.running.iter().flat_map(|running| running.maps.values());
+        let held = |key: &str| {
+            maps.clone()
+                .filter_map(|map| map.get(key))
+                .flatten()
+                .any(|to| !to.starts_with(&format!("{service}/")))
+        };
+        entry.routes.iter().any(|key| held(key))
+    };
     let innocent = registry.services.iter().filter(|(service, entry)| {
-        entry.good && !entry.refers && entry.servers.is_some() && !waits_for_a_port(service, entry.port)
+        entry.good
+            && !entry.refers
+            && entry.servers.is_some()
+            && !waits_for_a_port(service, entry.port)
+            && !waits_for_a_route(service, entry)
     });
     let suspected: Vec<_> =
         innocent.map(|(service, _)| service).filter(|service| given_up(service)).collect();
@@ -166,11 +200,26 @@ fn simulate(seed: u64) {
     );
 }
 
+/// An entry that was added twice leads to the same twice.
+fn single(
+    maps: &BTreeMap<String, BTreeMap<String, Vec<String>>>,
+) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
+    let mut maps = maps.clone();
+    maps.values_mut().flat_map(BTreeMap::values_mut).for_each(Vec::dedup);
+    maps
+}
+
 /// The end: no faults since a while.
 fn check(registry: &Registry, world: &World) {
-    let running = world.running.as_ref().expect("a process serves");
+    let running =
+        world.running.as_ref().unwrap_or_else(|| panic!("{:#?}", &world.notices[world.notices.len() - 6..]));
     let served = running.served();
-    assert_eq!(served, Model::load(&world.config).served(), "the file says what runs");
+    let written = Model::load_all(&world.config, &world.routes);
+    assert_eq!(served, written.served(), "the file says what runs");
+    assert_eq!(single(&running.maps), written.maps, "the files of routes say what runs");
+    for value in running.maps.values().flat_map(BTreeMap::values).flatten() {
+        assert!(served.contains_key(value.split_once('/').unwrap().0), "{value} leads nowhere");
+    }
     let is_needed = |service: &str| {
         matches!(world.reconciler.obstacles().get(&name(service)), Some(Obstacle::StillNeeded { .. }))
     };
@@ -188,6 +237,10 @@ fn check(registry: &Registry, world: &World) {
             continue;
         };
         assert!(entry.good || obstacle.is_some(), "{service} serves a bad definition");
+        for key in entry.routes.iter().filter(|_| obstacle.is_none()) {
+            let leads_to = running.maps.values().find_map(|map| map.get(*key));
+            assert_eq!(leads_to.map(|to| to[0].as_str()), Some(&*format!("{service}/0")), "{key}");
+        }
         assert_eq!(seen.keys().collect::<Vec<_>>(), wanted.keys().collect::<Vec<_>>(), "{service}");
         for (name, server) in wanted {
             let weight = if server.drain { 0 } else { server.weight.map_or(1, Weight::get) };

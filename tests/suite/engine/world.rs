@@ -8,7 +8,9 @@ use std::time::Duration;
 use proxymgr::engine::capability::Capability;
 use proxymgr::engine::command::Verdict;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::http_frontend::{HttpFrontend, MapFile};
 use proxymgr::engine::limits::Resources;
+use proxymgr::engine::listen_address::ListenAddress;
 use proxymgr::engine::moment::Moment;
 use proxymgr::engine::node_rules::NodeRules;
 use proxymgr::engine::observed::{Observed, ObservedServer};
@@ -17,10 +19,12 @@ use proxymgr::engine::outage_rules::{OnEmpty, OutageRules, OwnOutageRules, Perce
 use proxymgr::engine::reconciler::{
     Complaint, Effect, Input, Notice, Order, Outcome, Reconciler, ReloadFailure, Settings,
 };
+use proxymgr::engine::render::Rendered;
+use proxymgr::engine::route::{FrontendName, RouteId, RouteKey, Strip};
 use proxymgr::engine::section::Base;
 use proxymgr::engine::server::{Server, ServerName, Weight};
 use proxymgr::engine::server_id::ServerId;
-use proxymgr::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
+use proxymgr::engine::service::{Entrance, ServiceName, ServiceSpec, WatcherSpec};
 
 use proxymgr::engine::state::Checks;
 
@@ -52,6 +56,8 @@ pub struct World {
     pub running: Option<Model>,
     /// haproxy.cfg on disk.
     pub config: String,
+    /// The files of routes on disk.
+    pub routes: BTreeMap<MapFile, Arc<str>>,
     pub reloads: usize,
     pub commands: Vec<String>,
     pub notices: Vec<Notice>,
@@ -85,7 +91,8 @@ pub fn name(text: &str) -> ServiceName {
 
 pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
     ServiceSpec {
-        port: NonZeroU16::new(port).unwrap(),
+        entrance: Entrance::Port(NonZeroU16::new(port).unwrap()),
+        cookie: None,
         bind: Vec::new(),
         bind_options: None,
         own_binds: Vec::new(),
@@ -95,6 +102,28 @@ pub fn spec(port: u16, listen_options: &[&str]) -> ServiceSpec {
         fixed_servers: Vec::new(),
         outage: OwnOutageRules::default(),
     }
+}
+
+/// The same for a service that is reached by routes of the frontend `in`.
+pub fn routed_spec(keys: &[&str], listen_options: &[&str]) -> ServiceSpec {
+    let routes = keys.iter().map(|key| (route(key), Strip::NOTHING)).collect();
+    ServiceSpec { entrance: Entrance::Routes(Arc::new(routes)), ..spec(1, listen_options) }
+}
+
+pub fn route(key: &str) -> RouteId {
+    RouteId { frontend: FrontendName::parse("in").unwrap(), key: RouteKey::parse(key).unwrap() }
+}
+
+/// A frontend `in`, for what no route is found for with `default_service`.
+pub fn frontends(default_service: Option<&str>) -> BTreeMap<FrontendName, HttpFrontend> {
+    let frontend = HttpFrontend {
+        listen: vec![ListenAddress::parse("0.0.0.0:9").unwrap()],
+        bind_options: None,
+        options: Vec::new(),
+        default_service: default_service.map(name),
+        map: MapFile::parse("/run/routes-in.map").unwrap(),
+    };
+    [(FrontendName::parse("in").unwrap(), frontend)].into()
 }
 
 pub fn server(address: &str) -> Server {
@@ -108,6 +137,8 @@ pub fn settings(runtime_updates: bool) -> Settings {
         bind_address: [0, 0, 0, 0].into(),
         operators_socket: None,
         program: None,
+        frontends: BTreeMap::new(),
+        cookie_key: None,
     };
     Settings {
         base: Arc::new(base),
@@ -131,6 +162,7 @@ impl World {
             now,
             running: None,
             config: String::new(),
+            routes: BTreeMap::new(),
             reloads: 0,
             commands: Vec::new(),
             notices: Vec::new(),
@@ -240,12 +272,13 @@ impl World {
                 for command in &first {
                     self.execute(&command.to_string(), luck);
                 }
-                self.reload(&config.text, after.services.keys().next(), luck)
+                self.reload(&config, after.services.keys().next(), luck)
             }
             Order::Apply { config, commands, .. } => {
                 let config_error = (config.is_some() && luck.strikes(20)).then(|| "disk full".to_owned());
                 if let (Some(config), None) = (config, &config_error) {
                     config.text.as_ref().clone_into(&mut self.config);
+                    self.routes = config.routes;
                 }
                 let mut verdicts = Vec::new();
                 for command in &commands {
@@ -267,9 +300,9 @@ impl World {
                 }
                 Outcome::Applied { verdicts, config_error }
             }
-            Order::Compare => match &self.running {
+            Order::Compare { routes } => match &self.running {
                 Some(running) if !luck.strikes(10) => {
-                    let observed = observe(running);
+                    let observed = observe(running, &routes);
                     for command in std::mem::take(&mut self.late) {
                         self.execute(&command, luck);
                     }
@@ -291,7 +324,13 @@ impl World {
         self.running.as_mut().map_or_else(String::new, |running| running.execute(command, connections_last))
     }
 
-    fn reload(&mut self, config: &str, service: Option<&ServiceName>, luck: &mut impl Luck) -> Outcome {
+    fn reload(
+        &mut self,
+        rendered: &Rendered,
+        service: Option<&ServiceName>,
+        luck: &mut impl Luck,
+    ) -> Outcome {
+        let config = &*rendered.text;
         self.now = self.now + Duration::from_millis(80);
         if luck.strikes(START_FAILS) {
             return Outcome::ReloadFailed(ReloadFailure::NotServing("exited with 1".into()));
@@ -326,8 +365,9 @@ impl World {
         self.dies_at = deadly.then(|| self.now + LIVES);
         if config_error.is_none() {
             config.clone_into(&mut self.config);
+            self.routes.clone_from(&rendered.routes);
         }
-        self.running = Some(Model::load(config));
+        self.running = Some(Model::load_all(config, &rendered.routes));
         self.late.clear();
         Outcome::Reloaded { took: Duration::from_millis(80), config_error }
     }
@@ -355,7 +395,7 @@ impl World {
     }
 }
 
-fn observe(model: &Model) -> Observed {
+fn observe(model: &Model, routes: &[MapFile]) -> Observed {
     let servers = |backend: &super::model::Backend| -> BTreeMap<ServerName, ObservedServer> {
         let seen = |(name, server): (&String, &super::model::Server)| {
             let seen = ObservedServer {
@@ -373,5 +413,7 @@ fn observe(model: &Model) -> Observed {
         };
         backend.servers.iter().map(seen).collect()
     };
-    model.backends.iter().map(|(name, backend)| (name.clone(), servers(backend))).collect()
+    let servers = model.backends.iter().map(|(name, backend)| (name.clone(), servers(backend))).collect();
+    let routes = routes.iter().map(|file| (file.clone(), model.maps[file.as_str()].clone())).collect();
+    Observed { servers, routes }
 }

@@ -4,7 +4,7 @@ const BAD_FILES: &[(&str, &[&str])] = &[
     (
         "haproxy: {zzz: x}",
         &[
-            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, include, bind_address, runtime_updates",
+            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, include, bind_address, runtime_updates, cookie_key",
         ],
     ),
     ("haprox: {}", &["1:1: haprox: unknown key; did you mean 'haproxy'?"]),
@@ -198,8 +198,23 @@ const BAD_FILES: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "admin: {listen: 127.0.0.1:7070}\nfrontends: {}",
-        &["2:1: frontends: is not supported yet by this version; remove it"],
+        "frontends:\n  http-in: {bind: [\"*:80\", web, \":80\"], default_service: a b}\n  a b: {bind: \":81\"}\n  none:",
+        &[
+            "2:28: frontends.http-in.bind[1]: 'web' can't be bound; write ADDRESS:PORT with an IP address or '*', or unix@/path",
+            "2:33: frontends.http-in.bind[2]: is bound twice; each address belongs to one frontend",
+            "2:58: frontends.http-in.default_service: 'a b' is no service's name: the name holds ' '; letters, digits, '-', '_', '.' and ':' are taken",
+            "3:3: frontends: has a name that can't be taken: the name holds ' '; letters, digits, '-', '_', '.' and ':' are taken",
+            "4:3: frontends.none: has no bind; write an address and a port, such as bind: \"*:80\", or a list of them",
+        ],
+    ),
+    (
+        "frontends:\n  in:\n    bind: \":80\"\n    options: [bind :81, use_backend x, mode tcp]\n    colour: red",
+        &[
+            "4:15: frontends.in.options[0]: 'bind :81' can't stand here; write the address under bind",
+            "4:25: frontends.in.options[1]: 'use_backend x' can't stand here; a service names its route itself, and default_service gets the rest",
+            "4:40: frontends.in.options[2]: 'mode tcp' can't stand here; a frontend is in HTTP mode",
+            "5:5: frontends.in.colour: unknown key; known here are bind, bind_options, options, default_service",
+        ],
     ),
     (
         "admin: {token_file: token, port: 1}",

@@ -8,6 +8,7 @@ use super::load;
 const SECTIONS: &[(&[&str], &str)] = &[
     (&[], "zzz: 1"),
     (&["haproxy"], "haproxy: {zzz: 1}"),
+    (&["frontends", "http-in"], "frontends: {http-in: {zzz: 1}}"),
     (&["service_config"], "service_config: {type: zookeeper, servers: a, path: /p, zzz: 1}"),
     (&["service_config", "auth"], "service_config: {type: zookeeper, servers: a, path: /p, auth: {zzz: 1}}"),
     (&["service_config", "tls"], "service_config: {type: zookeeper, servers: a, path: /p, tls: {zzz: 1}}"),
@@ -18,6 +19,9 @@ const SECTIONS: &[(&[&str], &str)] = &[
     (&["log"], "log: {zzz: 1}"),
 ];
 
+/// Sections that are commented out as a whole.
+const COMMENTED: &[&str] = &["# frontends:", "# admin:"];
+
 /// The example with what is commented out in it; a key that stands there twice is no YAML.
 fn example() -> Value {
     let mut text = include_str!("../../../config/proxymgr.yml").to_owned();
@@ -25,15 +29,30 @@ fn example() -> Value {
         ("  # auth:", "  auth:"),
         ("  # tls:", "  tls:"),
         ("  # include:", "  include:"),
+        ("  # cookie_key:", "  cookie_key:"),
         ("  #   ", "    "),
-        ("# admin:", "admin:"),
-        ("#   listen:", "  listen:"),
-        ("#   token_file:", "  token_file:"),
     ] {
         assert!(text.contains(commented), "{commented}");
         text = text.replace(commented, plain);
     }
+    for section in COMMENTED {
+        let commented = block(&text, section);
+        text = text.replace(&commented, &plain(&commented));
+    }
     serde_yaml::from_str(&text).unwrap()
+}
+
+/// The lines of comment from the one that begins with `first` on.
+fn block(text: &str, first: &str) -> String {
+    let lines = text.split_inclusive('\n').skip_while(|line| !line.starts_with(first));
+    let block: String = lines.take_while(|line| line.starts_with('#')).collect();
+    assert!(!block.is_empty(), "{first}");
+    block
+}
+
+/// What a comment says.
+fn plain(commented: &str) -> String {
+    commented.split_inclusive('\n').map(|line| line.strip_prefix("# ").unwrap()).collect()
 }
 
 #[test]

@@ -26,7 +26,9 @@ pub struct Backends {
 pub enum Behaviour {
     /// Status 200, and its name as the body.
     Answer,
-    /// The same, later.
+    /// Status 200, its name, a blank and the path it was asked for.
+    Echo,
+    /// Its name alone, later.
     AnswerAfter(Duration),
     /// Another status, and its name as the body.
     Status(u16),
@@ -148,19 +150,29 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         let status = match behaviour {
             Behaviour::Status(status) => status,
             Behaviour::Answer
+            | Behaviour::Echo
             | Behaviour::AnswerAfter(_)
             | Behaviour::Reset
             | Behaviour::CutShort
             | Behaviour::CloseSilently => 200,
         };
         let connection = if request.closes() { "close" } else { "keep-alive" };
-        let name = &shared.name;
+        let path = request.head.split(' ').nth(1).unwrap_or_default();
+        let name = match behaviour {
+            Behaviour::Echo => format!("{} {path}", shared.name),
+            Behaviour::Answer
+            | Behaviour::AnswerAfter(_)
+            | Behaviour::Status(_)
+            | Behaviour::Reset
+            | Behaviour::CutShort
+            | Behaviour::CloseSilently => shared.name.clone(),
+        };
         let mut answer = format!(
             "HTTP/1.1 {status} Test\r\nContent-Length: {}\r\nConnection: {connection}\r\n\r\n{name}",
             name.len()
         );
         match behaviour {
-            Behaviour::Answer | Behaviour::Status(_) | Behaviour::CloseSilently => {}
+            Behaviour::Answer | Behaviour::Echo | Behaviour::Status(_) | Behaviour::CloseSilently => {}
             Behaviour::AnswerAfter(delay) => tokio::time::sleep(delay).await,
             Behaviour::Reset => {
                 stream.set_zero_linger().unwrap();
@@ -173,7 +185,11 @@ async fn serve(mut stream: TcpStream, shared: Arc<Shared>) {
         }
         match behaviour {
             Behaviour::CutShort | Behaviour::CloseSilently => return,
-            Behaviour::Answer | Behaviour::AnswerAfter(_) | Behaviour::Status(_) | Behaviour::Reset => {}
+            Behaviour::Answer
+            | Behaviour::Echo
+            | Behaviour::AnswerAfter(_)
+            | Behaviour::Status(_)
+            | Behaviour::Reset => {}
         }
         if request.closes() {
             return;

@@ -21,6 +21,7 @@ pub mod proc;
 pub mod proxymgr;
 pub mod proxymgr_setup;
 pub mod requests;
+pub mod routed;
 pub mod running;
 pub mod service_manager;
 pub mod slow_proxy;

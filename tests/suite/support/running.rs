@@ -141,7 +141,7 @@ pub fn configured(config: &Path) -> BTreeSet<Server> {
     for line in text.lines() {
         let words: Vec<_> = line.split_ascii_whitespace().collect();
         match words.as_slice() {
-            ["listen", name] => service = name,
+            ["listen", name] | ["backend", name, "from", _] => service = name,
             ["server", ..] => assert!(servers.insert(Server::configured(service, &words)), "twice: {line}"),
             _ => {}
         }

@@ -17,6 +17,7 @@ use crate::engine::moment::Moment;
 use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
 use crate::engine::policy::Candidate;
 use crate::engine::report::{Drained, Heard, Wanted};
+use crate::engine::route::RouteId;
 use crate::engine::section::Section;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec, WatcherSpec};
@@ -29,8 +30,31 @@ pub(super) struct KnownServices {
     pub(super) listed: bool,
     definitions: u64,
     drains: Drains,
-    /// Who listened where in an earlier run.
-    pub(super) holders: BTreeMap<ServiceName, BTreeSet<ListenAddress>>,
+    /// How services were reached in an earlier run.
+    pub(super) holders: BTreeMap<ServiceName, Held>,
+}
+
+/// How a service was reached in an earlier run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Where it listened.
+    pub listens: BTreeSet<ListenAddress>,
+    /// Its routes.
+    pub routes: BTreeSet<RouteId>,
+}
+
+impl Held {
+    /// What `section` holds.
+    pub fn by(section: &Section) -> Self {
+        let (listens, routes) = (section.listen.iter(), section.routes.keys());
+        Self { listens: listens.cloned().collect(), routes: routes.cloned().collect() }
+    }
+
+    /// Whether it is all that `section` wants.
+    fn holds(&self, section: &Section) -> bool {
+        section.listen.iter().all(|address| self.listens.contains(address))
+            && section.routes.keys().all(|route| self.routes.contains(route))
+    }
 }
 
 #[derive(Debug)]
@@ -147,7 +171,7 @@ impl KnownServices {
         if *known.section == section {
             return changed;
         }
-        if known.section.listen != section.listen {
+        if !known.section.is_reached_as(&section) {
             known.since = self.definitions;
         }
         known.section = Arc::new(section);
@@ -156,8 +180,7 @@ impl KnownServices {
 
     /// The rank of a claim that begins now; who held the addresses in an earlier run comes before all others.
     fn rank(&self, service: &ServiceName, section: &Section) -> u64 {
-        let held = self.holders.get(service);
-        let all_held = held.is_some_and(|held| section.listen.iter().all(|address| held.contains(address)));
+        let all_held = self.holders.get(service).is_some_and(|held| held.holds(section));
         if all_held { 0 } else { self.definitions }
     }
 

@@ -1,0 +1,122 @@
+//! What changes of routes cost, and who keeps a route.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxymgr::engine::haproxy_version::HaproxyVersion;
+use proxymgr::engine::reconciler::{Held, Input, Settings};
+use proxymgr::engine::section::Base;
+
+use super::world::{World, frontends, name, route, routed_spec, settings};
+
+/// Longer than from one comparison to the next.
+const LONG: Duration = Duration::from_secs(90);
+
+fn with_frontend(default_service: Option<&str>, version: (u16, u16)) -> Settings {
+    let mut settings = settings(true);
+    settings.base = Arc::new(Base { frontends: frontends(default_service), ..Base::clone(&settings.base) });
+    settings.capability.version = HaproxyVersion::new(version.0, version.1, 0);
+    settings
+}
+
+fn define(world: &mut World, service: &str, keys: &[&str]) {
+    world.tell(Input::Defined(name(service), Arc::new(routed_spec(keys, &[]))));
+}
+
+/// A world in which `a` and `b` have these routes.
+fn running(settings: Settings, a: &[&str], b: &[&str]) -> World {
+    let mut world = World::new(settings);
+    for (service, keys) in [("a", a), ("b", b)] {
+        define(&mut world, service, keys);
+        world.servers(service, &["1.1.1.1:1"]);
+    }
+    world.tell(Input::Listed);
+    world.settle(LONG);
+    (world.reloads, world.commands) = (0, Vec::new());
+    world
+}
+
+fn map(world: &World) -> Vec<String> {
+    let map = &world.running.as_ref().unwrap().maps["/run/routes-in.map"];
+    map.iter().map(|(key, values)| format!("{key} {}", values.join(" "))).collect()
+}
+
+#[test]
+fn a_route_that_goes_to_another_service_is_one_command() {
+    let mut world = running(with_frontend(None, (2, 6)), &["/", "/x/"], &["/b/"]);
+    assert_eq!(map(&world), ["/ a/0", "/b/ b/0", "/x/ a/0"]);
+    define(&mut world, "a", &["/"]);
+    define(&mut world, "b", &["/b/", "/x/"]);
+    world.settle(LONG);
+    assert_eq!(world.commands, ["set map /run/routes-in.map /x/ b/0"]);
+    assert_eq!((map(&world), world.reloads), (vec!["/ a/0".into(), "/b/ b/0".into(), "/x/ b/0".into()], 0));
+    assert!(world.reconciler.obstacles().is_empty());
+}
+
+#[test]
+fn a_service_that_comes_back_costs_no_reload_and_a_new_one_only_before_3_4() {
+    for (version, of_a_new_one) in [((2, 6), 1), ((3, 4), 0)] {
+        let mut world = running(with_frontend(Some("b"), version), &["/"], &["/b/"]);
+        assert_eq!(map(&world), ["!/ b/0", "/ a/0", "/b/ b/0"]);
+        world.tell(Input::Removed(name("b")));
+        world.settle(LONG);
+        assert_eq!(map(&world), ["/ a/0"]);
+        assert!(!world.running.as_ref().unwrap().served().contains_key("b"));
+        define(&mut world, "b", &["/b/"]);
+        world.servers("b", &["1.1.1.1:1", "2.2.2.2:2"]);
+        world.settle(LONG);
+        assert_eq!(map(&world), ["!/ b/0", "/ a/0", "/b/ b/0"]);
+        assert_eq!(world.running.as_ref().unwrap().served()["b"].len(), 2);
+        assert_eq!(world.reloads, 0, "{:?}", world.commands);
+        define(&mut world, "c", &["/c/"]);
+        world.servers("c", &["3.3.3.3:3"]);
+        world.settle(LONG);
+        assert_eq!(world.running.as_ref().unwrap().served()["c"].len(), 1);
+        assert_eq!(world.reloads, of_a_new_one, "{:?}", world.commands);
+    }
+}
+
+#[test]
+fn a_backend_that_nothing_leads_to_is_deleted_where_it_can_be() {
+    for (version, stays) in [((3, 2), true), ((3, 4), false)] {
+        let mut world = running(with_frontend(None, version), &["/"], &["/b/"]);
+        world.tell(Input::Removed(name("b")));
+        world.settle(LONG);
+        assert_eq!(world.running.as_ref().unwrap().backends.contains_key("b"), stays, "{:?}", world.commands);
+        assert_eq!(world.reloads, 0);
+    }
+}
+
+#[test]
+fn who_held_a_route_in_an_earlier_run_keeps_it() {
+    let mut world = World::new(with_frontend(None, (2, 6)));
+    let held = Held { routes: [route("/x/")].into(), ..Held::default() };
+    world.reconciler.remember_holders([(name("zoo"), held)].into());
+    for service in ["ant", "zoo"] {
+        define(&mut world, service, &["/x/"]);
+        world.servers(service, &["1.1.1.1:1"]);
+    }
+    world.tell(Input::Listed);
+    world.settle(LONG);
+    assert_eq!(map(&world), ["/x/ zoo/0"]);
+    let obstacle = world.reconciler.obstacles()[&name("ant")].to_string();
+    assert_eq!(obstacle, "the route in:/x belongs to the service zoo; choose another host or path");
+    world.tell(Input::Removed(name("zoo")));
+    world.settle(LONG);
+    assert_eq!(map(&world), ["/x/ ant/0"]);
+    assert!(world.reconciler.obstacles().is_empty());
+}
+
+#[test]
+fn what_others_made_of_routes_is_mended_at_the_next_comparison() {
+    let mut world = running(with_frontend(None, (2, 6)), &["/", "/x/", "/y/"], &["/b/"]);
+    let running = world.running.as_mut().unwrap();
+    for command in
+        ["del map FILE /x/", "set map FILE /b/ a/1", "add map FILE /y/ b/0", "add map FILE /z/ nobody/0"]
+    {
+        assert_eq!(running.execute(&command.replace("FILE", "/run/routes-in.map"), false), "");
+    }
+    world.settle(LONG);
+    assert_eq!(map(&world), ["/ a/0", "/b/ b/0", "/x/ a/0", "/y/ a/0 a/0"]);
+    assert_eq!(world.reloads, 0);
+}
