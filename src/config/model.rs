@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::engine::docker_spec::{ContainerAddress, DockerHost};
 use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::OutageRules;
@@ -74,6 +75,17 @@ pub enum SourceConfig {
     File {
         /// A directory or one file, absolute.
         path: PathBuf,
+    },
+    /// Containers that say what service they belong to.
+    Docker {
+        /// The daemon.
+        host: DockerHost,
+        /// The files for TLS; there with each daemon that is reached over the network.
+        tls: Option<TlsFiles>,
+        /// How containers are reached.
+        address: ContainerAddress,
+        /// The frontend of routes that name none.
+        frontend: Option<String>,
     },
 }
 

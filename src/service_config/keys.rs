@@ -29,6 +29,11 @@ pub(super) const KNOWN: &[&str] = &[
     "nameservers",
     "min_ttl",
     "max_ttl",
+    "docker_host",
+    "service",
+    "tags",
+    "network",
+    "published",
 ];
 
 /// What is specified but not understood yet: refused, so that nobody relies on what isn't done.
