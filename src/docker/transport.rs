@@ -67,7 +67,8 @@ impl Transport {
         };
         let authority = HeaderValue::from_str(&authority).unwrap_or(HeaderValue::from_static("docker"));
         request.headers_mut().insert(HOST, authority);
-        let stream = Bounded { inner: self.connect().await?, left: MAX_ANSWER };
+        let inner = self.connect().await?;
+        let stream = Bounded { inner, left: MAX_ANSWER, transport: self };
         let (mut sender, connection) = handshake(TokioIo::new(stream)).await?;
         // Ends with the answer's body, or when that is dropped. Its errors are the answer's too.
         tokio::spawn(caught("connection to Docker", connection));
@@ -85,8 +86,20 @@ impl Transport {
                 let stream = TcpStream::connect((text(host), *port)).await?;
                 SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
                 let connecting = TlsConnector::from(Arc::clone(&tls.config)).connect(name, stream);
-                Ok(Box::new(connecting.await.map_err(|error| explained(error, files))?))
+                Ok(Box::new(connecting.await.map_err(|error| self.explained(error))?))
             }
+        }
+    }
+}
+
+impl Transport {
+    /// The same error with what to do about it, where a certificate is the reason.
+    fn explained(&self, error: io::Error) -> io::Error {
+        let Self::Tls { files, .. } = self else { return error };
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        match inner.and_then(|inner| tls::explain(inner, files)) {
+            Some(told) => io::Error::new(error.kind(), told),
+            None => error,
         }
     }
 }
@@ -98,19 +111,11 @@ fn text(host: &Host) -> String {
     }
 }
 
-/// The same with what to do about it, where a certificate is the reason.
-fn explained(error: io::Error, files: &TlsFiles) -> io::Error {
-    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match inner.and_then(|inner| tls::explain(inner, files)) {
-        Some(told) => io::Error::new(error.kind(), told),
-        None => error,
-    }
-}
-
 /// A connection that brings so much and no more.
 struct Bounded {
     inner: Box<dyn Connection>,
     left: u64,
+    transport: Transport,
 }
 
 impl AsyncRead for Bounded {
@@ -120,7 +125,9 @@ impl AsyncRead for Bounded {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.inner).poll_read(context, buffer))?;
+        // That our own certificate is refused shows only here with TLS 1.3.
+        let read = ready!(Pin::new(&mut self.inner).poll_read(context, buffer));
+        read.map_err(|error| self.transport.explained(error))?;
         let came = u64::try_from(buffer.filled().len() - before).unwrap_or(u64::MAX);
         match self.left.checked_sub(came) {
             Some(left) => {

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::support::control::said;
 use super::support::deadline::eventually;
 use super::support::docker::Dockerd;
 use super::support::requests::SOON;
@@ -30,6 +31,9 @@ fn containers_come_and_go_without_a_reload() {
     dockerd.run("two", &[("SERVICE_NAME", "web")]);
     dockerd.run("three", &[("SERVICE_NAME", "web"), ("PORT", "8000"), ("LISTENS", "8000")]);
     dockerd.wait_for_answers(PORT, &["one", "two", "three"]);
+    let at = format!("web/{}:80", dockerd.address("one", "bridge"));
+    let why = said(&setup.paths, &["why", &at]);
+    assert!(why.stdout.contains("container one (") && why.stdout.contains(&dockerd.host()), "{}", why.stdout);
     let weights: u16 = in_rotation(&setup.paths).iter().map(|server: &Server| server.weight).sum();
     assert_eq!(weights, 3 + 1 + 1);
     dockerd.stop("two");

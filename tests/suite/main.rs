@@ -22,6 +22,7 @@ mod dns_names;
 mod dns_service;
 mod docker_faults;
 mod docker_services;
+mod docker_tls;
 mod docker_watcher;
 mod ending;
 mod engine;
