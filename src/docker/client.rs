@@ -19,7 +19,7 @@ use crate::engine::printable::printable;
 /// How long an answer may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Events are asked for from so far back, the daemon's clock being another: those that were seen are told apart by their time.
-const LOOK_BACK: Duration = Duration::from_secs(600);
+pub(super) const LOOK_BACK: Duration = Duration::from_secs(600);
 /// All that can change which servers there are. Health checks themselves (`exec_start`...) would be most of what happens.
 const EVENTS: [&str; 10] =
     ["start", "die", "kill", "destroy", "pause", "unpause", "rename", "update", "health_status", "connect"];

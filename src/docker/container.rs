@@ -10,13 +10,17 @@ use bollard::models::{
     HealthStatusEnum, PortMap,
 };
 
+use super::offers::offers;
 use super::signal::Signal;
+use crate::engine::docker_spec::ContainerAddress;
 use crate::engine::printable::printable;
 
-/// More labels of a container are not looked at.
+/// More labels of a container are not looked at, nor more variables.
 const MAX_LABELS: usize = 256;
 /// Longer keys and values are not looked at, in bytes.
 const MAX_TEXT: usize = 4096;
+/// Nor what goes beyond this together, in bytes.
+const MAX_WORDS: usize = 64 * 1024;
 /// Of a container's environment nothing else is kept: passwords stand there.
 const VARIABLES: [&str; 4] = ["CONFIG_MODE", "PREDICATE", "COOKIE", "PORT"];
 /// And these.
@@ -47,6 +51,8 @@ pub struct Container {
     pub exposed: BTreeSet<NonZeroU16>,
     /// Where they are published.
     pub published: BTreeSet<Published>,
+    /// The services that it may be a server of, so that those of others needn't be looked for.
+    pub(super) services: BTreeSet<String>,
     pub(super) started: String,
     pub(super) stop_signal: Option<Signal>,
 }
@@ -122,7 +128,7 @@ impl Container {
         let published = published(&network.ports.unwrap_or_default());
         let exposed = config.exposed_ports.unwrap_or_default();
         let exposed = exposed.iter().filter_map(|port| tcp_port(port));
-        Some(Self {
+        let mut container = Self {
             name: printable(inspected.name.unwrap_or_default().trim_start_matches('/')),
             created: inspected.created.unwrap_or_default(),
             health,
@@ -133,8 +139,18 @@ impl Container {
             exposed: exposed.chain(published.iter().map(|published| published.port)).collect(),
             published,
             started: state.started_at.unwrap_or_default(),
+            services: BTreeSet::new(),
             stop_signal: config.stop_signal.as_deref().and_then(Signal::parse),
-        })
+        };
+        let addresses = [ContainerAddress::Published, ContainerAddress::Network(None)];
+        let offers = addresses.iter().flat_map(|address| offers(&container, address));
+        container.services = offers.map(|offer| offer.service).collect();
+        Some(container)
+    }
+
+    /// Whether it can be a server of `service` at all.
+    pub fn may_serve(&self, service: &str) -> bool {
+        self.services.contains(service)
     }
 }
 
@@ -173,7 +189,17 @@ fn fits(text: &str) -> bool {
 fn labels(labels: HashMap<String, String>) -> BTreeMap<String, String> {
     // Sorted, so that it is always the same ones that are left out.
     let sorted: BTreeMap<_, _> = labels.into_iter().filter(|(key, value)| fits(key) && fits(value)).collect();
-    sorted.into_iter().take(MAX_LABELS).collect()
+    bounded(sorted.into_iter())
+}
+
+fn bounded(words: impl Iterator<Item = (String, String)>) -> BTreeMap<String, String> {
+    let mut left = MAX_WORDS;
+    let fits = |(key, value): &(String, String)| {
+        let after = left.checked_sub(key.len() + value.len());
+        left = after.unwrap_or(left);
+        after.is_some()
+    };
+    words.filter(fits).take(MAX_LABELS).collect()
 }
 
 /// Of a variable that is there twice the last counts, as for a program.
@@ -181,7 +207,7 @@ fn variables(environment: &[String]) -> BTreeMap<String, String> {
     let pairs = environment.iter().filter_map(|line| line.split_once('='));
     let ours = |name: &str| VARIABLES.contains(&name) || name.starts_with(SERVICE_VARIABLES);
     let kept = pairs.filter(|(name, value)| ours(name) && fits(name) && fits(value));
-    kept.take(MAX_LABELS).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    bounded(kept.map(|(name, value)| (name.to_owned(), value.to_owned())))
 }
 
 fn addresses(networks: &HashMap<String, EndpointSettings>) -> BTreeMap<String, IpAddr> {
@@ -312,6 +338,10 @@ pub(crate) mod tests {
         let config = json!({"Labels": {"a": long, "b": "c"}, "Env": [format!("SERVICE_NAME={long}")]});
         let container = read(json!({"State": {"Running": true}, "Config": config})).unwrap();
         assert_eq!((container.labels.len(), container.variables.len()), (1, 0));
+        let labels: serde_json::Map<_, _> =
+            (0..100).map(|n| (format!("k{n}"), json!("x".repeat(4000)))).collect();
+        let container = read(json!({"State": {"Running": true}, "Config": {"Labels": labels}})).unwrap();
+        assert_eq!(container.labels.len(), MAX_WORDS / 4000);
     }
 
     #[test]

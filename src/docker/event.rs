@@ -10,6 +10,8 @@ use super::signal::Signal;
 pub(super) struct Event {
     pub(super) container: ContainerId,
     pub(super) what: Happened,
+    /// When, in nanoseconds, by the daemon's clock.
+    pub(super) at: i64,
 }
 
 /// What happened.
@@ -43,7 +45,11 @@ impl Event {
         } else {
             return None;
         };
-        Some(Self { container: ContainerId::parse(container)?, what })
+        Some(Self {
+            container: ContainerId::parse(container)?,
+            what,
+            at: message.time_nano.unwrap_or_default(),
+        })
     }
 }
 
@@ -62,16 +68,16 @@ mod tests {
         let id = "0123456789abcdef";
         let of = |action: &str, attributes: Value| {
             let actor = json!({"ID": id, "Attributes": attributes});
-            read(json!({"Type": "container", "Action": action, "Actor": actor}))
+            read(json!({"Type": "container", "Action": action, "Actor": actor, "timeNano": 7}))
         };
-        let event = |what| Some(Event { container: ContainerId::parse(id).unwrap(), what });
+        let event = |what| Some(Event { container: ContainerId::parse(id).unwrap(), what, at: 7 });
         assert_eq!(of("start", json!({})), event(Happened::Started));
         assert_eq!(of("health_status: healthy", json!({})), event(Happened::Changed));
         let term = Signal::parse("TERM").unwrap();
         assert_eq!(of("kill", json!({"signal": "15"})), event(Happened::Signalled(term)));
         assert_eq!(of("kill", json!({})), None);
         let actor = json!({"ID": "network", "Attributes": {"container": id}});
-        let network = json!({"Type": "network", "Action": "connect", "Actor": actor});
+        let network = json!({"Type": "network", "Action": "connect", "Actor": actor, "timeNano": 7});
         assert_eq!(read(network), event(Happened::Connected));
         assert_eq!(read(json!({"Type": "image", "Action": "pull", "Actor": {"ID": id}})), None);
         assert_eq!(read(json!({"Type": "container", "Action": "die", "Actor": {"ID": "../x"}})), None);

@@ -26,7 +26,7 @@ const MAX_WAIT: Duration = Duration::from_secs(5);
 const LISTING: Duration = Duration::from_secs(30);
 /// So long an event may be later than a listing that shows what it tells.
 const LATE_EVENT: Duration = Duration::from_secs(3);
-/// Events that are taken before anything else is done.
+/// Events that are taken before anything else is done: those of one moment cost one look.
 const BURST: usize = 1000;
 
 /// Where containers are published; `None` until all of them have been looked at once.
@@ -68,6 +68,7 @@ async fn connect(
 ) -> Result<Infallible, DockerError> {
     let client = Client::connect(Transport::to(host, files).ok_or(DockerError::NoTls)?).await?;
     // Asked for before the listing: what happens after that is told.
+    inventory.begin_events();
     let mut events = std::pin::pin!(client.events());
     let mut listing = Box::pin(client.list());
     let listed = loop {
@@ -83,6 +84,11 @@ async fn connect(
     let mut next_listing = Instant::now() + LISTING;
     let mut missed: Option<Instant> = None;
     loop {
+        for _ in 0..BURST {
+            let Some(event) = events.next().now_or_never() else { break };
+            take(inventory, event)?;
+            missed = None;
+        }
         while let Some(id) = inventory.question() {
             inspecting.push(async {
                 let answer = client.inspect(&id).await;
@@ -94,10 +100,6 @@ async fn connect(
             event = events.next() => {
                 take(inventory, event)?;
                 missed = None;
-                for _ in 1..BURST {
-                    let Some(event) = events.next().now_or_never() else { break };
-                    take(inventory, event)?;
-                }
             }
             Some((id, answer)) = inspecting.next() => inventory.answered(&id, answer?),
             () = sleep_until(next_listing) => {

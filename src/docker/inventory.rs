@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::client::Inspected;
+use super::client::{Inspected, LOOK_BACK};
 use super::container::{Container, ContainerId, Seen};
 use super::event::{Event, Happened};
 use super::signal::Signal;
 
+const LOOK_BACK_NANOS: i64 = 1_000_000_000 * LOOK_BACK.as_secs().cast_signed();
 /// Inspections at a time.
 const AT_A_TIME: usize = 8;
 /// The most containers of one daemon; the kernel and Docker end sooner.
@@ -47,6 +48,10 @@ pub(super) struct Inventory {
     wanted: BTreeSet<ContainerId>,
     asked: BTreeMap<ContainerId, When>,
     now: When,
+    /// When the last event was, by the daemon's clock.
+    last_event: i64,
+    /// The connection is new, and what it tells may be known.
+    repeating: bool,
 }
 
 impl Inventory {
@@ -80,7 +85,19 @@ impl Inventory {
         count
     }
 
+    /// The events of a new connection begin with earlier ones.
+    pub(super) fn begin_events(&mut self) {
+        self.repeating = true;
+    }
+
     pub(super) fn happened(&mut self, event: &Event) {
+        // A clock that was set back makes none of them old.
+        let known = event.at <= self.last_event && event.at > self.last_event - LOOK_BACK_NANOS;
+        if self.repeating && known {
+            return;
+        }
+        self.repeating = false;
+        self.last_event = event.at;
         let id = &event.container;
         match event.what {
             Happened::Signalled(signal) => {
@@ -186,7 +203,8 @@ mod tests {
     }
 
     fn happen(inventory: &mut Inventory, number: u8, what: Happened) {
-        inventory.happened(&Event { container: id(number), what });
+        let at = inventory.last_event + 1;
+        inventory.happened(&Event { container: id(number), what, at });
     }
 
     /// Those that run and those of them that are about to end.
@@ -302,5 +320,31 @@ mod tests {
         assert_eq!(inventory.question(), Some(id(2)));
         inventory.answered(&id(2), running("a"));
         assert!(matches!(inventory.containers()[&id(2)], Found::Running { .. }));
+    }
+
+    #[test]
+    fn what_a_new_connection_tells_again_is_known() {
+        let mut inventory = with_one();
+        let term = Happened::Signalled(Signal::parse("TERM").unwrap());
+        let all = [(term, 100), (Happened::Changed, 200), (Happened::Started, 300)];
+        let all = all.map(|(what, at)| Event { container: id(1), what, at });
+        for event in &all {
+            inventory.happened(event);
+        }
+        assert_eq!(inventory.question(), Some(id(1)));
+        inventory.answered(&id(1), running("b"));
+        inventory.begin_events();
+        for event in &all {
+            inventory.happened(event);
+            assert_eq!(told(&inventory).1, [], "it is not about to end again");
+        }
+        assert_eq!(inventory.question(), None);
+        // Of this connection nothing is old from here on, whatever its time; and a clock may be set back.
+        inventory.happened(&Event { container: id(1), what: term, at: 301 });
+        inventory.happened(&Event { container: id(1), what: Happened::Started, at: 301 });
+        assert_eq!(inventory.question(), Some(id(1)));
+        inventory.begin_events();
+        inventory.happened(&Event { container: id(1), what: term, at: 301 - 2 * LOOK_BACK_NANOS });
+        assert_eq!(told(&inventory).1, [id(1)]);
     }
 }

@@ -65,6 +65,9 @@ pub(super) fn servers_of(
     stopping: bool,
     spec: &DockerSpec,
 ) -> Vec<Result<ListedServer, String>> {
+    if !container.may_serve(&spec.service) {
+        return Vec::new();
+    }
     let meant = |offer: &Offer<'_>| {
         let tags = offer.tags();
         offer.service == spec.service

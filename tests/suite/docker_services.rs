@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::support::control::said;
 use super::support::deadline::eventually;
 use super::support::docker::Dockerd;
 use super::support::load::Load;
@@ -43,6 +44,9 @@ fn containers_define_services_by_their_labels() {
         config.contains("http-response set-header x-a b") && config.contains("check inter 500"),
         "{config}"
     );
+
+    let check = said(&setup.paths, &["check"]);
+    assert!(check.stdout.contains("2 services (1 ok, 1 refused), 1 server"), "{check:?}");
 
     // The older container's word counts.
     dockerd.run("web-2", &[("proxymgr.service", "web"), ("proxymgr.listen_port", "8081")]);
