@@ -101,9 +101,15 @@ fn value(text: &str) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::docker::{container_saying, offers};
+    use crate::document::Format;
     use crate::engine::docker_spec::{DockerHost, NetworkName};
+    use crate::engine::risk::Allowed;
+    use crate::engine::service::{ServiceName, WatcherSpec};
+    use crate::service_config::{RawDefinition, parse};
 
     fn source() -> ContainerSource {
         ContainerSource {
@@ -200,4 +206,39 @@ mod tests {
             "network": "front", "route": {"path": "/a", "frontend": "http-in"}});
         assert_eq!(*definition, expected);
     }
+
+    proptest! {
+        /// Whatever a container says, its definition is taken or refused, and its servers are found in Docker alone.
+        #[test]
+        fn any_words_of_a_container_are_taken_or_refused_without_a_panic(
+            words in prop::collection::vec((KEYS, prop_oneof![VALUES, any::<String>()]), 0..8),
+            ports in prop::collection::vec(any::<u16>(), 0..4),
+            published in any::<bool>(),
+        ) {
+            let words: Vec<_> = words.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+            let container = container_saying(&words, &ports);
+            let address =
+                if published { ContainerAddress::Published } else { ContainerAddress::Network(None) };
+            let source = ContainerSource { address, ..source() };
+            for offer in offers(&container, &source.address) {
+                offer.tags();
+                offer.words.attributes();
+                prop_assert!(container.may_serve(&offer.service));
+                let (Ok(service), Some(Ok(keys))) =
+                    (ServiceName::parse(&offer.service), definition(&offer, &source))
+                else {
+                    continue;
+                };
+                let data = keys.to_string().into_bytes().into();
+                let raw = RawDefinition { data, format: Format::Json, origin: String::new() };
+                if let Ok(taken) = parse(&service, &raw, &Allowed::new()) {
+                    let WatcherSpec::Docker(spec) = taken.spec.watcher else { panic!("{:?}", taken.spec) };
+                    prop_assert_eq!((spec.host, spec.service), (source.host.clone(), offer.service.clone()));
+                }
+            }
+        }
+    }
+
+    const KEYS: &str = "(proxymgr[.]|SERVICE_)((80|1|x)[._])?(service|port|listen_port|route[.](host|path)|tags|type|NAME|TAGS|IGNORE|\\PC{0,5})|PORT|PREDICATE|CONFIG_MODE|COOKIE";
+    const VALUES: &str = "web|80|[0-9]{1,6}|true|path|/a/b|a[.]example|a\nb|check|mode http";
 }
