@@ -1,5 +1,6 @@
 //! How long a change takes from its registry to the clients, and what `ProxyMgr` costs meanwhile:
-//! `cargo bench --bench propagation`, or of routes alone `cargo bench --bench propagation -- routes`. It needs the packages haproxy and zookeeper, and an idle machine.
+//! `cargo bench --bench propagation`, or `-- containers` for one part of it. It needs root, the packages haproxy, zookeeper,
+//! unbound, docker.io, iptables and busybox-static, and an idle machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
 )]
 
 mod changes;
+mod containers;
 mod crash;
 mod figures;
 mod large;
@@ -37,23 +39,30 @@ How it is measured
   with another port. 'after the reply': the same, counted from the reply to that call, when the change is durable.
 ";
 
+/// What can be measured alone.
+const PARTS: [(&str, fn()); 9] = [
+    ("zookeeper", changes::in_zookeeper),
+    ("files", changes::in_files),
+    ("crash", crash::gap_after_kill),
+    ("names", names::a_record_changes),
+    ("loss", loss::held_then_applied),
+    ("containers", containers::start_and_end),
+    ("routes", routes::among_few_and_many),
+    ("scale", scale::ten_thousand_servers),
+    ("large", large::a_thousand_services),
+];
+
 fn main() {
     println!("{METHOD}");
     println!("{}", haproxy_version());
     println!("load average at the start: {}", load_average());
     figures::print_head();
-    if std::env::args().any(|word| word == "routes") {
-        routes::among_few_and_many();
-        return;
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    for (name, measure) in PARTS {
+        if only.as_ref().is_none_or(|only| only == name) {
+            measure();
+        }
     }
-    changes::in_zookeeper();
-    changes::in_files();
-    crash::gap_after_kill();
-    names::a_record_changes();
-    loss::held_then_applied();
-    routes::among_few_and_many();
-    scale::ten_thousand_servers();
-    large::a_thousand_services();
     println!("load average at the end: {} (this measurement is part of it)", load_average());
 }
 

@@ -26,7 +26,7 @@ pub struct Call {
 }
 
 impl Call {
-    fn of(change: impl FnOnce()) -> Self {
+    pub fn of(change: impl FnOnce()) -> Self {
         let began = Instant::now();
         change();
         Self { began, acknowledged: Instant::now() }

@@ -14,7 +14,7 @@ use crate::engine::error_text::with_causes;
 use crate::supervisor::dry_run::DryRun;
 use crate::supervisor::prepare::{StartError, find_haproxy};
 use crate::supervisor::settings::http;
-use crate::zookeeper::check_tls_files;
+use crate::tls::check_tls_files;
 
 /// Reads proxymgr.yml and every service, asks `HAProxy` about the result, and tells what is wrong.
 pub fn check(args: &CheckArgs) -> Exit {
@@ -89,7 +89,7 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
 fn unusable_tls_files(config: &Config) -> Vec<ConfigErrorReport> {
     let several = config.service_config.len() > 1;
     let wrong = |(index, source): (usize, &SourceConfig)| match source {
-        SourceConfig::Zookeeper { tls, .. } => {
+        SourceConfig::Zookeeper { tls, .. } | SourceConfig::Docker { tls, .. } => {
             let error = check_tls_files(tls.as_ref()?).err()?;
             let key = if several {
                 format!("service_config[{index}].tls")

@@ -1,6 +1,7 @@
 //! proxymgr.yml: read, checked as a whole, with every mistake told at once and by its place.
 
 mod admin;
+mod docker;
 mod environment;
 mod error;
 mod frontends;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::cookie::CookieKey;
+use crate::engine::docker_spec::{ContainerAddress, DockerHost};
 use crate::engine::include::IncludePattern;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::option_line::{LineEnd, OptionLine};
@@ -96,6 +97,17 @@ pub enum SourceConfig {
     File {
         /// A directory or one file, absolute.
         path: PathBuf,
+    },
+    /// Containers that say what service they belong to.
+    Docker {
+        /// The daemon.
+        host: DockerHost,
+        /// The files for TLS; there with each daemon that is reached over the network.
+        tls: Option<TlsFiles>,
+        /// How containers are reached.
+        address: ContainerAddress,
+        /// The frontend of routes that name none.
+        frontend: Option<String>,
     },
 }
 

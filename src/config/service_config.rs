@@ -3,6 +3,7 @@
 use crate::engine::secret::Secret;
 use crate::engine::tls_files::{TlsFiles, TlsIdentityFiles};
 
+use super::docker;
 use super::model::{AuthConfig, SourceConfig};
 use super::reader::{Reader, Section, Value};
 use super::value;
@@ -14,6 +15,7 @@ const HOW_TO: &str = "write where services come from, such as service_config: {t
 enum SourceType {
     Zookeeper,
     File,
+    Docker,
 }
 
 /// Reads the value of `top`'s key `service_config`.
@@ -44,13 +46,14 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
     let source_type = if let Some(value) = section.get("type") {
         reader.read(Some(value), source_type)
     } else {
-        reader.missing(&section, "type", "write type: zookeeper or type: file");
+        reader.missing(&section, "type", "write type: zookeeper, type: file or type: docker");
         None
     };
     // Without a type no key can be judged.
     let source = match source_type? {
         SourceType::Zookeeper => read_zookeeper(reader, &mut section),
         SourceType::File => read_file(reader, &mut section),
+        SourceType::Docker => docker::read(reader, &mut section),
     };
     reader.close(&section);
     source
@@ -58,10 +61,15 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
 
 fn source_type(text: &str) -> Result<SourceType, String> {
     match text {
-        "consul" | "docker" => {
-            Err("is not supported yet by this version; write zookeeper or file".to_owned())
-        }
-        other => value::word(other, &[("zookeeper", SourceType::Zookeeper), ("file", SourceType::File)]),
+        "consul" => Err("is not supported yet by this version; write zookeeper, file or docker".to_owned()),
+        other => value::word(
+            other,
+            &[
+                ("zookeeper", SourceType::Zookeeper),
+                ("file", SourceType::File),
+                ("docker", SourceType::Docker),
+            ],
+        ),
     }
 }
 
@@ -119,7 +127,7 @@ fn read_auth(reader: &mut Reader<'_>, value: Value<'_>) -> Option<AuthConfig> {
     Some(AuthConfig { scheme: scheme?, credentials: Secret::new(credentials?) })
 }
 
-fn read_tls(reader: &mut Reader<'_>, value: Value<'_>) -> Option<TlsFiles> {
+pub(super) fn read_tls(reader: &mut Reader<'_>, value: Value<'_>) -> Option<TlsFiles> {
     let mistakes = reader.errors.len();
     let mut section = reader.open(Some(value));
     if reader.errors.len() > mistakes {

@@ -12,6 +12,7 @@ pub mod command;
 pub mod config_words;
 pub mod cookie;
 pub mod dns_spec;
+pub mod docker_spec;
 pub mod doubt;
 pub mod duration_text;
 pub mod error_text;

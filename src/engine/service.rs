@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::bind_line::OwnBind;
 use super::cookie::CookieName;
 use super::dns_spec::DnsSpec;
+use super::docker_spec::DockerSpec;
 use super::listed_server::ListedServer;
 use super::node_rules::NodeRules;
 use super::option_line::{LineEnd, OptionLine};
@@ -158,6 +159,8 @@ pub enum WatcherSpec {
     },
     /// Names in the DNS.
     Dns(DnsSpec),
+    /// Containers of a Docker daemon.
+    Docker(DockerSpec),
     /// Nowhere else than in the definition.
     Static,
 }

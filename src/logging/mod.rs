@@ -8,9 +8,9 @@ mod text;
 
 use std::io::IsTerminal;
 
-use tracing::Subscriber;
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
@@ -63,6 +63,12 @@ fn filter_of(level: LogLevel, filter: Option<&str>) -> Result<EnvFilter, ParseEr
     }
 }
 
+/// The Docker client tells each answer whole, and in those stands the environment of each container, passwords and all: whatever
+/// is asked for, of its words only warnings are heard.
+fn holds_no_secret(of: &Metadata<'_>) -> bool {
+    *of.level() <= Level::WARN || of.target().split("::").next() != Some("bollard")
+}
+
 /// A full or closed stderr must not end an init process: errors of writing are dropped, not printed.
 fn text_log<W>(filter: EnvFilter, colour: bool, writer: W) -> impl Subscriber + Send + Sync
 where
@@ -74,7 +80,7 @@ where
         .with_ansi(colour)
         .log_internal_errors(false)
         .with_writer(writer);
-    tracing_subscriber::registry().with(filter).with(lines)
+    tracing_subscriber::registry().with(filter).with(filter_fn(holds_no_secret)).with(lines)
 }
 
 fn json_log<W>(filter: EnvFilter, writer: W) -> impl Subscriber + Send + Sync
@@ -86,7 +92,7 @@ where
         .event_format(json::JsonLines)
         .log_internal_errors(false)
         .with_writer(writer);
-    tracing_subscriber::registry().with(filter).with(lines)
+    tracing_subscriber::registry().with(filter).with(filter_fn(holds_no_secret)).with(lines)
 }
 
 #[cfg(test)]

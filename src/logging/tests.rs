@@ -139,6 +139,18 @@ fn the_registry_client_is_heard_only_when_something_goes_wrong_or_one_asks() {
 }
 
 #[test]
+fn nothing_makes_the_docker_client_tell_the_environment_of_containers() {
+    let speak = || {
+        debug!(target: "bollard::docker", "PASSWORD=hunter2");
+        warn!(target: "bollard::docker", "lost");
+    };
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let lines = log(format, LogLevel::Trace, Some("trace,bollard=trace"), speak);
+        assert!(lines.contains("lost") && !lines.contains("hunter2"), "{lines}");
+    }
+}
+
+#[test]
 fn a_panic_is_one_line_of_the_log_in_its_format() {
     let before = std::panic::take_hook();
     crate::panics::hook::install();

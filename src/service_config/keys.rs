@@ -31,6 +31,11 @@ pub(super) const KNOWN: &[&str] = &[
     "max_ttl",
     "route",
     "cookie",
+    "docker_host",
+    "service",
+    "tags",
+    "network",
+    "published",
 ];
 
 /// A key that says nothing to `ProxyMgr`: warned about, never fatal.

@@ -3,6 +3,7 @@
 //! A source publishes whole listings: the raw definitions by name. Reading a definition is pure ([`parse`]).
 
 mod definition;
+mod docker;
 mod file;
 mod keys;
 mod listing;
@@ -19,11 +20,13 @@ use tracing::warn;
 
 pub use crate::document::Format;
 pub use definition::{Definition, Refusal, parse};
+pub use docker::ContainerSource;
 pub use keys::UnknownKey;
 pub use listing::{Entry, Listing, RawDefinition};
 pub use settings::SourceSettings;
 
 use crate::directory_watch::DirectoryWatchError;
+use crate::docker::Daemons;
 use crate::engine::backoff::Backoff;
 use crate::panics::caught;
 use crate::zookeeper::{Ensembles, ZookeeperError};
@@ -46,7 +49,12 @@ pub enum SourceError {
 pub type Listings = watch::Sender<Option<Listing>>;
 
 /// Follows a source until dropped. Failures and panics publish nothing and are retried with back-off.
-pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listings) -> Infallible {
+pub async fn run(
+    settings: &SourceSettings,
+    ensembles: &Ensembles,
+    daemons: &Daemons,
+    out: &Listings,
+) -> Infallible {
     let mut backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
     let mut last_reason = String::new();
     loop {
@@ -57,6 +65,9 @@ pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listing
                     zookeeper::follow(ensembles, servers, access, path, out).await
                 }
                 SourceSettings::File { path } => file::follow(path, out).await,
+                SourceSettings::Docker { containers, tls: _ } => {
+                    Ok(docker::follow(daemons, containers, out).await)
+                }
             }
         };
         let reason = match caught("source of services", following).await {

@@ -3,8 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::docker::ContainerSource;
 use crate::config::SourceConfig;
+use crate::engine::docker_spec::DockerHost;
 use crate::engine::printable::printable;
+use crate::engine::tls_files::TlsFiles;
 use crate::zookeeper::{Access, Auth, ConnectString, Ensembles, NodePath, NodeStat, ZookeeperError};
 
 /// One source of definitions.
@@ -24,6 +27,13 @@ pub enum SourceSettings {
         /// The directory or file, absolute.
         path: PathBuf,
     },
+    /// Containers that say what service they belong to.
+    Docker {
+        /// Where they run, how they are reached, and what their definitions share.
+        containers: ContainerSource,
+        /// The files for TLS.
+        tls: Option<TlsFiles>,
+    },
 }
 
 impl SourceSettings {
@@ -31,7 +41,15 @@ impl SourceSettings {
     pub fn access(&self) -> Option<(ConnectString, Access)> {
         match self {
             Self::Zookeeper { servers, path: _, access } => Some((servers.clone(), access.clone())),
-            Self::File { path: _ } => None,
+            Self::File { path: _ } | Self::Docker { .. } => None,
+        }
+    }
+
+    /// The files for TLS of a Docker daemon, where this source names any.
+    pub fn docker_tls(&self) -> Option<(DockerHost, TlsFiles)> {
+        match self {
+            Self::Docker { containers, tls } => Some((containers.host.clone(), tls.clone()?)),
+            Self::Zookeeper { .. } | Self::File { path: _ } => None,
         }
     }
 
@@ -54,7 +72,7 @@ impl SourceSettings {
             Self::Zookeeper { servers, path, access } if Self::origin_of(servers, path, name) == origin => {
                 ensembles.stat(servers, access, &path.below(name)?).await
             }
-            Self::Zookeeper { .. } | Self::File { path: _ } => Ok(None),
+            Self::Zookeeper { .. } | Self::File { path: _ } | Self::Docker { .. } => Ok(None),
         }
     }
 }
@@ -64,6 +82,7 @@ impl fmt::Display for SourceSettings {
         match self {
             Self::Zookeeper { servers, path, access: _ } => write!(f, "zookeeper {servers} {path}"),
             Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
+            Self::Docker { containers, tls: _ } => write!(f, "docker {}", containers.host),
         }
     }
 }
@@ -86,6 +105,14 @@ impl TryFrom<&SourceConfig> for SourceSettings {
                 },
             },
             SourceConfig::File { path } => Self::File { path: path.clone() },
+            SourceConfig::Docker { host, tls, address, frontend } => Self::Docker {
+                containers: ContainerSource {
+                    host: host.clone(),
+                    address: address.clone(),
+                    frontend: frontend.clone(),
+                },
+                tls: tls.clone(),
+            },
         })
     }
 }

@@ -282,11 +282,12 @@ impl Manager {
     fn start_source(&mut self, source: usize, wait: Duration) {
         let Some(settings) = self.sources.get(source).cloned() else { return };
         let (out, listings) = watch::channel(None);
-        let (ensembles, messages) = (self.registries.ensembles.clone(), self.messages.clone());
+        let (ensembles, daemons) = (self.registries.ensembles.clone(), self.registries.daemons.clone());
+        let messages = self.messages.clone();
         let task = self.tasks.spawn(caught("source of services", async move {
             sleep(wait).await;
             tokio::select! {
-                never = service_config::run(&settings, &ensembles, &out) => match never {},
+                never = service_config::run(&settings, &ensembles, &daemons, &out) => match never {},
                 () = forward(listings, messages, |listing| Message::Listing { source, listing }) => {}
             }
         }));

@@ -217,7 +217,7 @@ pub async fn find_version(config: &Config, reaper: &Reaper) -> Result<HaproxyVer
 fn variables_with_passwords(config: &Config) -> Vec<OsString> {
     let credentials = config.service_config.iter().filter_map(|source| match source {
         SourceConfig::Zookeeper { auth, .. } => Some(auth.as_ref()?.credentials.expose()),
-        SourceConfig::File { .. } => None,
+        SourceConfig::File { .. } | SourceConfig::Docker { .. } => None,
     });
     let passwords: Vec<&str> =
         credentials.map(|text| text.split_once(':').map_or(text, |(_user, password)| password)).collect();

@@ -10,7 +10,7 @@ const FILE: &str = "file";
 /// The name servers.
 const DNS: &str = "dns";
 
-/// The servers of an ensemble of `ZooKeeper`, `file` or `dns`; `None` where several sources are asked and the event does not
+/// The servers of an ensemble of `ZooKeeper`, a Docker daemon, `file` or `dns`; `None` where several sources are asked and the event does not
 /// tell which it is of. `known` is the definition of its service, with where it was found.
 pub(super) fn registry_of(
     event: &RegistryEvent,
@@ -24,7 +24,7 @@ pub(super) fn registry_of(
         RegistryEvent::Removed { .. } => listed(known?.1, sources),
         RegistryEvent::Listed | RegistryEvent::Refused { .. } | RegistryEvent::Forgotten { .. } => {
             let [only] = sources else { return None };
-            Some(name(only).to_owned())
+            Some(name(only))
         }
         RegistryEvent::Remembered { .. } => None,
     }
@@ -35,22 +35,24 @@ fn watched(spec: &ServiceSpec) -> Option<String> {
         WatcherSpec::Zookeeper { server, .. } => Some(ConnectString::parse(server).ok()?.hosts().to_owned()),
         WatcherSpec::File { .. } => Some(FILE.to_owned()),
         WatcherSpec::Dns(_) => Some(DNS.to_owned()),
+        WatcherSpec::Docker(spec) => Some(spec.host.to_string()),
         WatcherSpec::Static => None,
     }
 }
 
 fn listed(origin: &str, sources: &[SourceSettings]) -> Option<String> {
-    if !origin.starts_with("zookeeper ") {
+    // That of a file is its path.
+    if origin.starts_with('/') {
         return Some(FILE.to_owned());
     }
-    let source = sources.iter().find(|source| origin.starts_with(&source.to_string()));
-    source.map(|source| name(source).to_owned())
+    sources.iter().find(|source| origin.starts_with(&source.to_string())).map(name)
 }
 
-fn name(source: &SourceSettings) -> &str {
+fn name(source: &SourceSettings) -> String {
     match source {
-        SourceSettings::Zookeeper { servers, .. } => servers.hosts(),
-        SourceSettings::File { .. } => FILE,
+        SourceSettings::Zookeeper { servers, .. } => servers.hosts().to_owned(),
+        SourceSettings::Docker { containers, .. } => containers.host.to_string(),
+        SourceSettings::File { .. } => FILE.to_owned(),
     }
 }
 
@@ -58,6 +60,7 @@ fn name(source: &SourceSettings) -> &str {
 mod tests {
     use super::*;
     use crate::config::SourceConfig;
+    use crate::engine::docker_spec::{ContainerAddress, DockerHost};
 
     #[test]
     fn where_it_is_listed_is_told_by_its_origin_and_a_list_by_the_only_source() {
@@ -68,10 +71,17 @@ mod tests {
             tls: None,
         };
         let file = SourceConfig::File { path: "/etc/services".into() };
-        let sources = [zookeeper, file].map(|source| SourceSettings::try_from(&source).unwrap());
+        let docker = SourceConfig::Docker {
+            host: DockerHost::default(),
+            tls: None,
+            address: ContainerAddress::Published,
+            frontend: None,
+        };
+        let sources = [zookeeper, file, docker].map(|source| SourceSettings::try_from(&source).unwrap());
         for (origin, registry) in [
             ("zookeeper zk1:2181,zk2:2181/prod /s/web", Some("zk1:2181,zk2:2181")),
             ("/etc/services/web.json", Some("file")),
+            ("docker unix:///var/run/docker.sock container web (1f)", Some("unix:///var/run/docker.sock")),
             ("zookeeper zk9:2181 /s/web", None),
         ] {
             assert_eq!(listed(origin, &sources).as_deref(), registry, "{origin}");
@@ -81,6 +91,6 @@ mod tests {
             registry_of(&RegistryEvent::Listed, None, &sources[..1]).as_deref(),
             Some("zk1:2181,zk2:2181")
         );
-        assert_eq!(registry_of(&RegistryEvent::Listed, None, &sources[1..]).as_deref(), Some("file"));
+        assert_eq!(registry_of(&RegistryEvent::Listed, None, &sources[1..2]).as_deref(), Some("file"));
     }
 }

@@ -12,6 +12,7 @@ use super::prepare::StartError;
 use crate::config::{Config, FrontendConfig};
 use crate::directory_watch::bounded_read;
 use crate::dns::Names;
+use crate::docker::Daemons;
 use crate::engine::capability::Capability;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::http_frontend::{HttpFrontend, MapFile};
@@ -134,6 +135,7 @@ pub fn registries(config: &Config, sources: &[SourceSettings]) -> Registries {
         sources.iter().filter_map(SourceSettings::access),
         HostNames { names: Names::default(), first_wait },
     )
+    .with_daemons(Daemons::new(sources.iter().filter_map(SourceSettings::docker_tls)))
 }
 
 /// What tells the `HAProxy` at `path`, which may be a name on `PATH`, from one that is installed in its place; `None` when it can't

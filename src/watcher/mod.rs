@@ -9,6 +9,7 @@
 
 mod dns;
 mod dns_servers;
+mod docker;
 mod drive;
 mod file;
 mod file_format;
@@ -27,6 +28,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 
 pub use dns::DnsWatcher;
+pub use docker::DockerWatcher;
 pub use drive::drive;
 pub use file::FileWatcher;
 pub use host_addresses::{LastAddresses, last_addresses};
@@ -41,6 +43,7 @@ pub use locate::HostNames;
 use locate::locate;
 
 use crate::directory_watch::DirectoryWatchError;
+use crate::docker::Daemons;
 use crate::engine::listed_server::ListedServer;
 use crate::engine::service::WatcherSpec;
 use crate::zookeeper::{Access, ConnectString, Ensembles, ZookeeperError};
@@ -60,6 +63,9 @@ pub enum WatchError {
     /// The file's directory can't be watched.
     #[error(transparent)]
     DirectoryWatch(#[from] DirectoryWatchError),
+    /// Nothing is known of the containers yet.
+    #[error("Docker at {0} has not answered yet; the log tells why")]
+    SilentDaemon(String),
     /// The file can't be followed.
     #[error("'{path}' is no absolute path; write it in full", path = .0.display())]
     RelativePath(PathBuf),
@@ -72,6 +78,8 @@ pub struct Registries {
     pub ensembles: Ensembles,
     /// Credentials and TLS, each for the servers that they were given for.
     pub access: Vec<(ConnectString, Access)>,
+    /// The Docker daemons.
+    pub daemons: Daemons,
     /// Where host names of servers lead to.
     pub host_names: HostNames,
 }
@@ -80,7 +88,13 @@ impl Registries {
     /// No session yet; credentials and TLS count for watchers of the same ensemble too.
     pub fn new(access: impl Iterator<Item = (ConnectString, Access)>, host_names: HostNames) -> Self {
         let access = access.filter(|(_, access)| *access != Access::default()).collect();
-        Self { ensembles: Ensembles::default(), access, host_names }
+        Self { ensembles: Ensembles::default(), access, daemons: Daemons::default(), host_names }
+    }
+
+    /// The same with these Docker daemons.
+    #[must_use]
+    pub fn with_daemons(self, daemons: Daemons) -> Self {
+        Self { daemons, ..self }
     }
 
     /// How the ensemble of `servers` is spoken with.
@@ -135,6 +149,9 @@ async fn watch(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Inf
         }
         WatcherSpec::Dns(spec) => {
             Box::pin(drive(DnsWatcher::new(registries.host_names.names, spec.clone()), out)).await
+        }
+        WatcherSpec::Docker(spec) => {
+            Box::pin(drive(DockerWatcher::new(registries.daemons, spec.clone()), out)).await
         }
         WatcherSpec::Static => std::future::pending().await,
     }

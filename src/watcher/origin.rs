@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::timeout;
 
+use super::docker::servers_of;
 use super::file_format::{self, MAX_BYTES};
 use super::{Registries, WatchError, node_format};
 use crate::directory_watch::bounded_read;
+use crate::docker::{ContainerId, Found};
+use crate::engine::docker_spec::DockerSpec;
 use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::NodeRules;
 use crate::engine::printable::printable;
@@ -62,6 +65,7 @@ pub async fn origin_of(
             let names = spec.backends.iter().map(|backend| backend.name().to_string());
             Some(Origin::at(format!("DNS {}", names.collect::<Vec<_>>().join(", "))))
         }
+        WatcherSpec::Docker(spec) => in_container(spec, registries, is_meant).await?,
         WatcherSpec::Static => None,
     };
     let is_fixed = spec.fixed_servers.iter().any(is_meant);
@@ -91,6 +95,26 @@ async fn node_of(
     let stat = timeout(PATIENCE, ensembles.stat(&servers, &access, &node)).await;
     // What is known without is told all the same.
     Ok(Some(origin.with_stat(stat.ok().and_then(Result::ok).flatten())))
+}
+
+async fn in_container(
+    spec: &DockerSpec,
+    registries: &Registries,
+    is_meant: impl Fn(&ListedServer) -> bool,
+) -> Result<Option<Origin>, WatchError> {
+    // The service's watcher follows this daemon: this joins it.
+    let mut watch = registries.daemons.containers_of(&spec.host);
+    let silent = |_elapsed| WatchError::SilentDaemon(spec.host.to_string());
+    let containers = timeout(PATIENCE, watch.next()).await.map_err(silent)?;
+    let place = |(id, found): (&ContainerId, &Found)| match found {
+        Found::Running { stopping, container } => {
+            let mut servers = servers_of(container, *stopping, spec).into_iter().flatten();
+            let place = || printable(&format!("docker {} container {} ({id})", spec.host, container.name));
+            servers.any(|server| is_meant(&server)).then(place)
+        }
+        Found::Unreadable(_) => None,
+    };
+    Ok(containers.iter().find_map(place).map(Origin::at))
 }
 
 fn in_file(file: &Path, rules: &NodeRules, is_meant: impl Fn(&ListedServer) -> bool) -> Option<Origin> {

@@ -1,6 +1,7 @@
 //! From the text of a definition to a [`ServiceSpec`], with all that is wrong at once.
 
 mod dns;
+mod docker;
 mod node_rules;
 mod routes;
 mod server_lines;
@@ -25,8 +26,8 @@ use crate::engine::risk::{Allowed, check_risks};
 use crate::engine::service::{BindAddress, Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
-const TYPES: &[&str] = &["zookeeper", "dns", "file", "static"];
-const LATER_TYPES: &[&str] = &["consul", "docker"];
+const TYPES: &[&str] = &["zookeeper", "dns", "docker", "file", "static"];
+const LATER_TYPES: &[&str] = &["consul"];
 
 /// The most addresses that one service listens on: each takes up to three of the open files that all share.
 const MAX_ADDRESSES: usize = 256;
@@ -84,7 +85,7 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
     let server_options =
         joined(&mut reader, "server_options", |end| safety.line_end(SERVER, end), MAX_SERVER_OPTIONS);
     let fixed_servers = servers::read(&mut reader);
-    let watcher = watcher(&mut reader);
+    let watcher = watcher(&mut reader, service);
     let outage = OwnOutageRules {
         on_empty: reader.one("on_empty", on_empty),
         max_shrink: reader.one("max_shrink", Percent::parse),
@@ -133,9 +134,9 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
     }
 }
 
-fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
+fn watcher(reader: &mut Reader<'_>, service: &ServiceName) -> Option<WatcherSpec> {
     let rules = node_rules::read(reader);
-    match reader.required("type", "\"zookeeper\", \"dns\", \"file\" or \"static\"")? {
+    match reader.required("type", "\"zookeeper\", \"dns\", \"docker\", \"file\" or \"static\"")? {
         "zookeeper" => {
             let server = reader.required("server", "the ensemble, such as \"zk1:2181,zk2:2181\"");
             let path = reader.required("path", "the node whose children are the servers");
@@ -148,6 +149,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
             reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file, rules })
         }
         "dns" => dns::read(reader).map(WatcherSpec::Dns),
+        "docker" => docker::read(reader, service, rules).map(WatcherSpec::Docker),
         "static" => {
             if reader.value("default_servers").is_none() && reader.value("backup_servers").is_none() {
                 reader.error(
@@ -158,7 +160,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
         }
         later if LATER_TYPES.contains(&later) => {
             reader.error(format!(
-                "\"type\": \"{later}\" is not supported yet; zookeeper, dns, file and static are"
+                "\"type\": \"{later}\" is not supported yet; zookeeper, dns, docker, file and static are"
             ));
             None
         }
@@ -166,7 +168,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
             let hint =
                 nearest(other, TYPES).map(|name| format!(", did you mean \"{name}\"?")).unwrap_or_default();
             reader.error(format!(
-                "\"type\" is \"{}\"{hint}; zookeeper, dns, file and static are taken",
+                "\"type\" is \"{}\"{hint}; zookeeper, dns, docker, file and static are taken",
                 printable(other)
             ));
             None

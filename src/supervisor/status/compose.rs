@@ -249,6 +249,7 @@ pub(super) fn registry(watcher: &WatcherSpec) -> String {
             let names = spec.backends.iter().map(|backend| backend.name().to_string());
             format!("DNS {}", names.collect::<Vec<_>>().join(", "))
         }
+        WatcherSpec::Docker(spec) => format!("Docker {}, service {}", spec.host, spec.service),
         WatcherSpec::Static => "its definition".to_owned(),
     }
 }

@@ -59,13 +59,28 @@ fn plain(commented: &str) -> String {
 fn each_key_that_is_understood_is_explained_once() {
     let example = example();
     for (section, text) in SECTIONS {
-        let errors = load(text).unwrap_err();
-        let known = errors.iter().find_map(|error| error.split_once("known here are "));
-        let (_, known) = known.unwrap_or_else(|| panic!("{section:?}: {errors:?}"));
-        let explained = section.iter().fold(&example, |value, key| &value[*key]);
-        for key in known.split(", ") {
-            assert!(explained.get(key).is_some(), "{section:?} {key} in {explained:?}");
-        }
-        assert_eq!(explained.as_mapping().unwrap().len(), known.split(", ").count(), "{section:?}: {known}");
+        assert_all_are_explained(&example, section, text);
     }
+}
+
+#[test]
+fn each_key_of_a_docker_source_is_explained_once() {
+    let example = include_str!("../../../config/proxymgr.yml");
+    let source = plain(block(example, "# A source of type docker").split_once('\n').unwrap().1);
+    let source: Value = serde_yaml::from_str(&source.replace("  # published:", "  published:")).unwrap();
+    let tls = "service_config: {type: docker, docker_host: \"tcp://a:1\", tls: {zzz: 1}}";
+    assert_all_are_explained(&source, &["service_config"], "service_config: {type: docker, zzz: 1}");
+    assert_all_are_explained(&source, &["service_config", "tls"], tls);
+}
+
+/// All keys that are known, where `text` has one that is not, stand in that section of `example`, and no others.
+fn assert_all_are_explained(example: &Value, section: &[&str], text: &str) {
+    let errors = load(text).unwrap_err();
+    let known = errors.iter().find_map(|error| error.split_once("known here are "));
+    let (_, known) = known.unwrap_or_else(|| panic!("{section:?}: {errors:?}"));
+    let explained = section.iter().fold(example, |value, key| &value[*key]);
+    for key in known.split(", ") {
+        assert!(explained.get(key).is_some(), "{section:?} {key} in {explained:?}");
+    }
+    assert_eq!(explained.as_mapping().unwrap().len(), known.split(", ").count(), "{section:?}: {known}");
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proxymgr::config::{Config, LogFormat, LogLevel, SourceConfig};
+use proxymgr::engine::docker_spec::{ContainerAddress, DockerHost, NetworkName};
 use proxymgr::engine::outage_rules::OnEmpty;
 use proxymgr::engine::risk::Allowed;
 use proxymgr::engine::service::ServiceName;
@@ -112,6 +113,39 @@ fn the_commented_keys_of_the_example_work_too() {
 }
 
 #[test]
+fn the_commented_docker_source_of_the_example_works_too() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (_, docker) = text.split_once("# A source of type docker").unwrap();
+    let lines: Vec<_> = docker.lines().skip(1).take_while(|line| line.starts_with("# ")).collect();
+    let source = lines.iter().map(|line| &line[2..]).collect::<Vec<_>>().join("\n");
+    let config = load(&source).unwrap();
+    let [SourceConfig::Docker { host, tls: Some(_), address, frontend }] = &config.service_config[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!(host.to_string(), "tcp://docker.example:2376");
+    assert_eq!(*address, ContainerAddress::Network(NetworkName::parse("front").ok()));
+    assert_eq!(frontend.as_deref(), Some("http-in"));
+    for (text, wrong) in [
+        ("{type: docker, docker_host: docker}", "docker_host: 'docker' is no Docker daemon"),
+        ("{type: docker, docker_host: 'tcp://a:1'}", "tls: is missing"),
+        ("{type: docker, tls: {ca: /a}}", "plays no part with a unix socket"),
+        ("{type: docker, network: a, published: true}", "plays no part beside network"),
+        ("{type: docker, network: a b}", "'a b' is no name of a network"),
+        ("{type: docker, frontend: a b}", "'a b' is no name of a frontend"),
+        ("{type: docker, path: /a}", "path"),
+    ] {
+        let errors = load(&format!("service_config: {text}")).unwrap_err();
+        assert!(errors.len() == 1 && errors[0].contains(wrong), "{text}: {errors:?}");
+    }
+    let config = load("service_config: {type: docker, published: true}").unwrap();
+    let [SourceConfig::Docker { host, address, .. }] = &config.service_config[..] else {
+        panic!("{config:?}")
+    };
+    assert_eq!((host, address), (&DockerHost::default(), &ContainerAddress::Published));
+}
+
+#[test]
 fn the_commented_include_of_the_example_works_too() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
     let text = std::fs::read_to_string(file).unwrap();
@@ -144,7 +178,7 @@ fn http_is_for_this_host_unless_another_address_is_named() {
 
 #[test]
 fn the_example_services_are_understood() {
-    for name in ["web.json", "database.yml", "names.yml", "registry.yml"] {
+    for name in ["web.json", "containers.yml", "database.yml", "names.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
         let data = std::fs::read(file).unwrap().into();
         let raw = RawDefinition { data, format: Format::Yaml, origin: name.to_owned() };

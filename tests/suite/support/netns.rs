@@ -1,6 +1,7 @@
 //! A network namespace of the test's own, joined to this one by a pair of interfaces (ip-netns(8), veth(4)); needs root.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::proxymgr::output_of;
@@ -47,6 +48,11 @@ impl Netns {
     /// What starts a program in it.
     pub fn place(&self) -> Vec<String> {
         ["ip", "netns", "exec", &self.name].map(str::to_owned).into()
+    }
+
+    /// What nsenter(1) takes for it.
+    pub fn file(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
     }
 
     /// Drops every packet from and to [`Netns::address`], without a word to either side.

@@ -46,7 +46,12 @@ pub fn wait_for_answer(address: SocketAddr, name: &str) {
 /// Everyone who answers, asked so often that none is missed though other clients' requests stand between these: ten times
 /// for each server of `expected` and one that shouldn't be there.
 pub fn answering(port: u16, expected: usize) -> Result<BTreeSet<String>, String> {
-    (0..(expected + 1) * 10).map(|_| get(local(port))).collect()
+    answering_at(local(port), expected)
+}
+
+/// The same anywhere.
+pub fn answering_at(address: SocketAddr, expected: usize) -> Result<BTreeSet<String>, String> {
+    (0..(expected + 1) * 10).map(|_| get(address)).collect()
 }
 
 /// Waits until exactly the backends `names` answer on `port`.

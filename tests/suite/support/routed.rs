@@ -1,7 +1,7 @@
 //! Services behind a shared frontend, and requests for a host and a path.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::{Value, json};
 
@@ -40,11 +40,11 @@ pub fn ask(port: u16, host: &str, path: &str) -> Answer {
 
 /// The same with other header lines.
 pub fn ask_with(port: u16, path: &str, headers: &str) -> Answer {
-    try_to_ask(port, path, headers).unwrap()
+    try_to_ask(local(port), path, headers).unwrap()
 }
 
-fn try_to_ask(port: u16, path: &str, headers: &str) -> io::Result<Answer> {
-    let mut stream = TcpStream::connect(local(port))?;
+fn try_to_ask(at: SocketAddr, path: &str, headers: &str) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect(at)?;
     stream.set_read_timeout(Some(SOON))?;
     let version = if headers.contains("Host:") { "1.1" } else { "1.0" };
     let request = format!("GET {path} HTTP/{version}\r\n{headers}Connection: close\r\n\r\n");
@@ -57,7 +57,12 @@ fn try_to_ask(port: u16, path: &str, headers: &str) -> io::Result<Answer> {
 
 /// Who answers, or the status or the error that tells why nobody does.
 pub fn who(port: u16, host: &str, path: &str) -> String {
-    match try_to_ask(port, path, &format!("Host: {host}\r\n")) {
+    who_at(local(port), host, path)
+}
+
+/// The same at another address.
+pub fn who_at(at: SocketAddr, host: &str, path: &str) -> String {
+    match try_to_ask(at, path, &format!("Host: {host}\r\n")) {
         Ok(Answer { status: 200, body, .. }) => body,
         Ok(Answer { status, .. }) => status.to_string(),
         Err(error) => error.to_string(),
