@@ -10,13 +10,14 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
-//! `watcher`, `service_config`; all of them -> `zookeeper`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
+//! `watcher`, `service_config`; all of them -> `zookeeper`, `consul`, `tls`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
 //! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`, `own_files` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod consul;
 pub mod directory_watch;
 pub mod dns;
 pub mod document;
@@ -33,6 +34,7 @@ pub mod service_config;
 pub mod service_manager;
 pub mod supervisor;
 pub mod systemd;
+pub mod tls;
 pub mod unix_listener;
 pub mod watcher;
 pub mod zookeeper;

@@ -10,6 +10,7 @@
 )]
 
 mod changes;
+mod consul;
 mod crash;
 mod figures;
 mod large;
@@ -43,6 +44,7 @@ fn main() {
     figures::print_head();
     changes::in_zookeeper();
     changes::in_files();
+    consul::instances_come_and_go();
     crash::gap_after_kill();
     names::a_record_changes();
     loss::held_then_applied();

@@ -1,6 +1,7 @@
 //! proxymgr.yml: read, checked as a whole, with every mistake told at once and by its place.
 
 mod admin;
+mod consul;
 mod environment;
 mod error;
 mod haproxy;
@@ -15,8 +16,8 @@ use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use model::{
-    AdminConfig, AuthConfig, Config, HaproxyConfig, LogConfig, LogFormat, LogLevel, ReloadConfig,
-    SafetyConfig, ShutdownConfig, SourceConfig,
+    AdminConfig, AuthConfig, Config, ConsulListing, HaproxyConfig, LogConfig, LogFormat, LogLevel,
+    ReloadConfig, SafetyConfig, ShutdownConfig, SourceConfig,
 };
 
 use crate::engine::duration_text::duration;
@@ -101,9 +102,11 @@ fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
 fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     let mut top = reader.open(root);
     let runtime_dir = read_runtime_dir(reader, &mut top);
+    let consul = top.get("consul").and_then(|value| consul::read(reader, value));
     let config = Config {
         haproxy: haproxy::read(reader, top.get("haproxy"), &runtime_dir),
-        service_config: service_config::read(reader, &mut top),
+        service_config: service_config::read(reader, &mut top, consul.as_ref()),
+        consul,
         reload: read_reload(reader, top.get("reload")),
         safety: read_safety(reader, top.get("safety")),
         admin: admin::read(reader, top.get("admin")),

@@ -5,6 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
+use crate::engine::consul::ConsulAccess;
 use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::OutageRules;
@@ -17,6 +20,8 @@ use crate::engine::tls_files::TlsFiles;
 pub struct Config {
     /// `haproxy`.
     pub haproxy: HaproxyConfig,
+    /// `consul`: the one that is meant where none is named.
+    pub consul: Option<ConsulAccess>,
     /// `service_config`: at least one source; the first that holds a name keeps it.
     pub service_config: Vec<SourceConfig>,
     /// `reload`.
@@ -70,10 +75,34 @@ pub enum SourceConfig {
         /// The files for TLS; without them the connection is not private.
         tls: Option<TlsFiles>,
     },
+    /// Keys or services of Consul.
+    Consul {
+        /// Which Consul, and who we are to it.
+        access: ConsulAccess,
+        /// What is taken from it.
+        listing: ConsulListing,
+    },
     /// Files.
     File {
         /// A directory or one file, absolute.
         path: PathBuf,
+    },
+}
+
+/// What makes the services of a Consul.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsulListing {
+    /// Each key below `path` holds a definition.
+    Keys {
+        /// The folder, without slashes at its ends.
+        path: String,
+    },
+    /// Each service of the catalog with this tag is one of ours.
+    Catalog {
+        /// The tag.
+        tag: String,
+        /// The definition, with places for what the catalog tells.
+        template: Map<String, Value>,
     },
 }
 

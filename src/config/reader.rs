@@ -1,6 +1,8 @@
 //! Reads typed values out of the tree, and collects every mistake on the way.
 
-use super::environment::substitute;
+use serde_json::Value as Json;
+
+use super::environment::{Later, substitute};
 use super::error::{ConfigError, Position};
 use super::yaml::{Kind, Node, Pair};
 
@@ -118,6 +120,11 @@ impl<'e> Reader<'e> {
 
     /// The text with its variables replaced.
     pub fn text(&mut self, value: &Value<'_>) -> Option<String> {
+        self.text_but(value, None)
+    }
+
+    /// The same, without what is replaced later.
+    fn text_but(&mut self, value: &Value<'_>, later: Option<Later>) -> Option<String> {
         let Kind::Scalar(text) = &value.node.kind else {
             self.refuse(value, format!("must be a single value, but is {}", kind_name(&value.node.kind)));
             return None;
@@ -126,7 +133,7 @@ impl<'e> Reader<'e> {
             self.refuse(value, "ERB (<%= %>) is not read; write ${VARIABLE}");
             return None;
         }
-        substitute(text, self.env).map_err(|message| self.refuse(value, message)).ok()
+        substitute(text, self.env, later).map_err(|message| self.refuse(value, message)).ok()
     }
 
     /// The value that `parse` makes of the text. Its error follows the text as written: what a variable holds is
@@ -145,6 +152,35 @@ impl<'e> Reader<'e> {
                 let holds = if *written == text { "" } else { "what stands in " };
                 self.refuse(&value, format!("{holds}'{}' {message}", shorten(written)));
                 None
+            }
+        }
+    }
+
+    /// Any value, as a document would hold it: `true` and `false` are no texts, all else that is no list or map is one. Variables
+    /// are replaced, without what is replaced `later`.
+    pub fn document(&mut self, value: &Value<'_>, later: Later) -> Option<Json> {
+        match &value.node.kind {
+            Kind::Null => Some(Json::Null),
+            Kind::Scalar(_) => Some(match self.text_but(value, Some(later))?.as_str() {
+                "true" => Json::Bool(true),
+                "false" => Json::Bool(false),
+                text => Json::from(text),
+            }),
+            Kind::List(_) => {
+                let items = value.items().unwrap_or_default();
+                Some(items.iter().filter_map(|item| self.document(item, later)).collect())
+            }
+            Kind::Mapping(pairs) => {
+                let mut map = serde_json::Map::new();
+                for pair in pairs {
+                    let path = format!("{}.{}", value.path, shorten(&pair.key));
+                    let inner = Value { path, position: pair.value.position, node: &pair.value };
+                    if map.contains_key(&pair.key) {
+                        self.refuse(&inner, "stands here twice");
+                    }
+                    map.insert(pair.key.clone(), self.document(&inner, later)?);
+                }
+                Some(Json::Object(map))
             }
         }
     }

@@ -1,8 +1,10 @@
 //! The section `service_config`: one source of services, or a list of them.
 
+use crate::engine::consul::ConsulAccess;
 use crate::engine::secret::Secret;
 use crate::engine::tls_files::{TlsFiles, TlsIdentityFiles};
 
+use super::consul;
 use super::model::{AuthConfig, SourceConfig};
 use super::reader::{Reader, Section, Value};
 use super::value;
@@ -13,11 +15,18 @@ const HOW_TO: &str = "write where services come from, such as service_config: {t
 #[derive(Clone, Copy)]
 enum SourceType {
     Zookeeper,
+    Consul,
     File,
 }
 
 /// Reads the value of `top`'s key `service_config`.
-pub(super) fn read(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Vec<SourceConfig> {
+///
+/// A source of type consul speaks with `consul` unless it names another.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    top: &mut Section<'_>,
+    consul: Option<&ConsulAccess>,
+) -> Vec<SourceConfig> {
     let Some(value) = top.get("service_config") else {
         // A file that is no mapping was refused as such.
         if reader.errors.is_empty() || !top.is_empty() {
@@ -26,16 +35,20 @@ pub(super) fn read(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Vec<Source
         return Vec::new();
     };
     match value.items() {
-        None => read_source(reader, value).into_iter().collect(),
+        None => read_source(reader, value, consul).into_iter().collect(),
         Some(items) if items.is_empty() => {
             reader.refuse(&value, format!("is an empty list; {HOW_TO}"));
             Vec::new()
         }
-        Some(items) => items.into_iter().filter_map(|item| read_source(reader, item)).collect(),
+        Some(items) => items.into_iter().filter_map(|item| read_source(reader, item, consul)).collect(),
     }
 }
 
-fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig> {
+fn read_source(
+    reader: &mut Reader<'_>,
+    value: Value<'_>,
+    consul: Option<&ConsulAccess>,
+) -> Option<SourceConfig> {
     let mistakes = reader.errors.len();
     let mut section = reader.open(Some(value));
     if reader.errors.len() > mistakes {
@@ -44,12 +57,13 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
     let source_type = if let Some(value) = section.get("type") {
         reader.read(Some(value), source_type)
     } else {
-        reader.missing(&section, "type", "write type: zookeeper or type: file");
+        reader.missing(&section, "type", "write type: zookeeper, type: consul or type: file");
         None
     };
     // Without a type no key can be judged.
     let source = match source_type? {
         SourceType::Zookeeper => read_zookeeper(reader, &mut section),
+        SourceType::Consul => consul::read_source(reader, &mut section, consul),
         SourceType::File => read_file(reader, &mut section),
     };
     reader.close(&section);
@@ -58,10 +72,15 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
 
 fn source_type(text: &str) -> Result<SourceType, String> {
     match text {
-        "consul" | "docker" => {
-            Err("is not supported yet by this version; write zookeeper or file".to_owned())
-        }
-        other => value::word(other, &[("zookeeper", SourceType::Zookeeper), ("file", SourceType::File)]),
+        "docker" => Err("is not supported yet by this version; write zookeeper, consul or file".to_owned()),
+        other => value::word(
+            other,
+            &[
+                ("zookeeper", SourceType::Zookeeper),
+                ("consul", SourceType::Consul),
+                ("file", SourceType::File),
+            ],
+        ),
     }
 }
 
@@ -125,22 +144,27 @@ fn read_tls(reader: &mut Reader<'_>, value: Value<'_>) -> Option<TlsFiles> {
     if reader.errors.len() > mistakes {
         return None;
     }
+    read_tls_files(reader, &mut section)
+}
+
+/// Reads the keys that name files, and closes the section.
+pub(super) fn read_tls_files(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<TlsFiles> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|key| section.get(key));
     if ca.is_none() {
         reader.missing(
-            &section,
+            section,
             "ca",
             "write the file with the authorities that sign the servers' certificates",
         );
     }
     match (&cert, &key) {
-        (Some(_), None) => reader.missing(&section, "key", "write the file with the private key of cert"),
+        (Some(_), None) => reader.missing(section, "key", "write the file with the private key of cert"),
         (None, Some(_)) => {
-            reader.missing(&section, "cert", "write the file with the certificate that key is for");
+            reader.missing(section, "cert", "write the file with the certificate that key is for");
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
-    reader.close(&section);
+    reader.close(section);
     let [ca, cert, key] = [ca, cert, key].map(|value| reader.read(value, value::absolute_path));
     let identity = cert.zip(key).map(|(cert, key)| TlsIdentityFiles { cert, key });
     Some(TlsFiles { ca: ca?, identity })

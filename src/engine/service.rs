@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bind_line::OwnBind;
+use super::consul::ConsulSpec;
 use super::dns_spec::DnsSpec;
 use super::listed_server::ListedServer;
 use super::node_rules::NodeRules;
@@ -148,6 +149,8 @@ pub enum WatcherSpec {
     },
     /// Names in the DNS.
     Dns(DnsSpec),
+    /// Instances in Consul's catalog.
+    Consul(ConsulSpec),
     /// Nowhere else than in the definition.
     Static,
 }

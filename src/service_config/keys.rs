@@ -29,6 +29,12 @@ pub(super) const KNOWN: &[&str] = &[
     "nameservers",
     "min_ttl",
     "max_ttl",
+    "service",
+    "tag",
+    "tags",
+    "passing_only",
+    "dc",
+    "near",
 ];
 
 /// What is specified but not understood yet: refused, so that nobody relies on what isn't done.

@@ -2,6 +2,9 @@
 //!
 //! A source publishes whole listings: the raw definitions by name. Reading a definition is pure ([`parse`]).
 
+mod catalog_template;
+mod consul;
+mod consul_catalog;
 mod definition;
 mod file;
 mod keys;
@@ -18,11 +21,13 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 pub use crate::document::Format;
+pub use catalog_template::CatalogTemplate;
 pub use definition::{Definition, Refusal, parse};
 pub use keys::UnknownKey;
 pub use listing::{Entry, Listing, RawDefinition};
 pub use settings::SourceSettings;
 
+use crate::consul::{ConsulError, Consuls};
 use crate::directory_watch::DirectoryWatchError;
 use crate::engine::backoff::Backoff;
 use crate::panics::caught;
@@ -37,6 +42,12 @@ pub enum SourceError {
     /// The ensemble.
     #[error("ZooKeeper: {0}")]
     Zookeeper(#[from] ZookeeperError),
+    /// Consul.
+    #[error("Consul: {0}")]
+    Consul(#[from] ConsulError),
+    /// What `catalog.template` says.
+    #[error("catalog.template: {0}")]
+    Template(String),
     /// The directory can't be watched.
     #[error(transparent)]
     DirectoryWatch(#[from] DirectoryWatchError),
@@ -46,7 +57,12 @@ pub enum SourceError {
 pub type Listings = watch::Sender<Option<Listing>>;
 
 /// Follows a source until dropped. Failures and panics publish nothing and are retried with back-off.
-pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listings) -> Infallible {
+pub async fn run(
+    settings: &SourceSettings,
+    ensembles: &Ensembles,
+    consuls: &Consuls,
+    out: &Listings,
+) -> Infallible {
     let mut backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
     let mut last_reason = String::new();
     loop {
@@ -55,6 +71,12 @@ pub async fn run(settings: &SourceSettings, ensembles: &Ensembles, out: &Listing
             match settings {
                 SourceSettings::Zookeeper { servers, path, access } => {
                     zookeeper::follow(ensembles, servers, access, path, out).await
+                }
+                SourceSettings::ConsulKeys { access, path } => {
+                    consul::follow(consuls, access, path, out).await
+                }
+                SourceSettings::ConsulCatalog { access, tag, template } => {
+                    consul_catalog::follow(consuls, access, tag, template, out).await
                 }
                 SourceSettings::File { path } => file::follow(path, out).await,
             }

@@ -110,10 +110,12 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
 pub fn registries(config: &Config, sources: &[SourceSettings]) -> Registries {
     // The other half is for what follows: a first set must be there when the start goes on.
     let first_wait = config.safety.startup_timeout / 2;
+    let consuls = config.consul.iter().chain(sources.iter().filter_map(SourceSettings::consul));
     Registries::new(
         sources.iter().filter_map(SourceSettings::access),
         HostNames { names: Names::default(), first_wait },
     )
+    .knowing(consuls.cloned().collect())
 }
 
 /// What tells the `HAProxy` at `path`, which may be a name on `PATH`, from one that is installed in its place; `None` when it can't

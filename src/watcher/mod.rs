@@ -7,6 +7,8 @@
 //! A watcher publishes whole server sets, never deltas. It ends only with an error; [`drive`] starts it again. To add one:
 //! a file with its `impl Watcher`, a variant of [`WatcherSpec`], and the match in `watch` that the compiler points at.
 
+mod consul;
+mod consul_servers;
 mod dns;
 mod dns_servers;
 mod drive;
@@ -26,6 +28,7 @@ mod zookeeper;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
+pub use consul::ConsulWatcher;
 pub use dns::DnsWatcher;
 pub use drive::drive;
 pub use file::FileWatcher;
@@ -40,7 +43,9 @@ pub use zookeeper::ZookeeperWatcher;
 pub use locate::HostNames;
 use locate::locate;
 
+use crate::consul::{ConsulError, Consuls};
 use crate::directory_watch::DirectoryWatchError;
+use crate::engine::consul::{ConsulAccess, ConsulServers};
 use crate::engine::listed_server::ListedServer;
 use crate::engine::service::WatcherSpec;
 use crate::zookeeper::{Access, ConnectString, Ensembles, ZookeeperError};
@@ -57,6 +62,9 @@ pub enum WatchError {
     /// The ensemble, or how it is written.
     #[error("ZooKeeper: {0}")]
     Zookeeper(#[from] ZookeeperError),
+    /// Consul.
+    #[error("Consul: {0}")]
+    Consul(#[from] ConsulError),
     /// The file's directory can't be watched.
     #[error(transparent)]
     DirectoryWatch(#[from] DirectoryWatchError),
@@ -72,6 +80,10 @@ pub struct Registries {
     pub ensembles: Ensembles,
     /// Credentials and TLS, each for the servers that they were given for.
     pub access: Vec<(ConnectString, Access)>,
+    /// The connections to Consul.
+    pub consuls: Consuls,
+    /// The Consuls of proxymgr.yml, the one that is meant where none is named first.
+    pub known_consuls: Vec<ConsulAccess>,
     /// Where host names of servers lead to.
     pub host_names: HostNames,
 }
@@ -80,7 +92,21 @@ impl Registries {
     /// No session yet; credentials and TLS count for watchers of the same ensemble too.
     pub fn new(access: impl Iterator<Item = (ConnectString, Access)>, host_names: HostNames) -> Self {
         let access = access.filter(|(_, access)| *access != Access::default()).collect();
-        Self { ensembles: Ensembles::default(), access, host_names }
+        let (ensembles, consuls) = (Ensembles::default(), Consuls::default());
+        Self { ensembles, access, consuls, known_consuls: Vec::new(), host_names }
+    }
+
+    /// The same with the Consuls of proxymgr.yml, the one that is meant where none is named first.
+    #[must_use]
+    pub fn knowing(self, known_consuls: Vec<ConsulAccess>) -> Self {
+        Self { known_consuls, ..self }
+    }
+
+    /// How the Consul of `servers` is spoken with, or the one that is meant where none is named.
+    fn consul_at(&self, servers: Option<&ConsulServers>) -> ConsulAccess {
+        let is_meant = |known: &&ConsulAccess| servers.is_none_or(|servers| known.servers == *servers);
+        let known = self.known_consuls.iter().find(is_meant).cloned();
+        known.unwrap_or_else(|| ConsulAccess::to(servers.cloned().unwrap_or_else(ConsulServers::local)))
     }
 
     /// How the ensemble of `servers` is spoken with.
@@ -136,6 +162,7 @@ async fn watch(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Inf
         WatcherSpec::Dns(spec) => {
             Box::pin(drive(DnsWatcher::new(registries.host_names.names, spec.clone()), out)).await
         }
+        WatcherSpec::Consul(spec) => Box::pin(drive(ConsulWatcher::new(registries, spec.clone()), out)).await,
         WatcherSpec::Static => std::future::pending().await,
     }
 }

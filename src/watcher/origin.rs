@@ -7,6 +7,7 @@ use tokio::time::timeout;
 
 use super::file_format::{self, MAX_BYTES};
 use super::{Registries, WatchError, node_format};
+use crate::consul::ConsulError;
 use crate::directory_watch::bounded_read;
 use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::NodeRules;
@@ -61,6 +62,12 @@ pub async fn origin_of(
         WatcherSpec::Dns(spec) => {
             let names = spec.backends.iter().map(|backend| backend.name().to_string());
             Some(Origin::at(format!("DNS {}", names.collect::<Vec<_>>().join(", "))))
+        }
+        WatcherSpec::Consul(spec) => {
+            let asking = super::consul::instance_of(spec, registries, is_meant);
+            let no_answer =
+                |_elapsed| ConsulError::NoAnswer { server: spec.service.clone(), within: PATIENCE };
+            timeout(PATIENCE, asking).await.map_err(no_answer)??.map(Origin::at)
         }
         WatcherSpec::Static => None,
     };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::connect_string::ConnectStringError;
 use super::node_path::NodePathError;
-use super::tls::TlsFileError;
+use crate::tls::TlsFileError;
 
 /// Why an ensemble can't be followed now.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, CertificateError, ClientConnection, Error};
+use rustls::{ClientConnection, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::error::ZookeeperError;
-use super::tls::Tls;
+use crate::tls::{self, Tls};
 
 /// How long one server may take to answer a probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -95,47 +95,13 @@ async fn probe(server: &str, name: ServerName<'static>, tls: &Tls) -> Result<(),
 }
 
 fn explain(error: &Error, tls: &Tls) -> String {
-    let ca = tls.files.ca.display();
-    if let Error::InvalidCertificate(problem) = error {
-        let advice = if *problem == CertificateError::UnknownIssuer {
-            format!("no authority in {ca} has signed it; check tls.ca")
-        } else if matches!(
-            problem,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
-        ) {
-            "it is for other names (subjectAltName); write the server as its certificate does".to_owned()
-        } else {
-            "renew it".to_owned()
-        };
-        return format!("the server's certificate is refused: {problem}; {advice}");
+    if let Some(told) = tls::explain(error, &tls.files) {
+        return told;
     }
     if let Error::AlertReceived(alert) = error {
-        let (shown, advice) = if tls.files.identity.is_some() {
-            ("our certificate", "check tls.cert, and which authorities the server trusts")
-        } else {
-            ("a client without a certificate", "give it one with tls.cert and tls.key")
-        };
-        return if is_about_certificates(*alert) {
-            format!("the server refuses {shown} ({alert:?}); {advice}")
-        } else {
-            format!("the server refuses the connection ({alert:?}); check its ssl settings")
-        };
+        return format!("the server refuses the connection ({alert:?}); check its ssl settings");
     }
     format!("{error}; check that this port is the server's secureClientPort")
-}
-
-fn is_about_certificates(alert: AlertDescription) -> bool {
-    matches!(
-        alert,
-        AlertDescription::BadCertificate
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateRevoked
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::NoCertificate
-            | AlertDescription::UnknownCA
-            | AlertDescription::UnsupportedCertificate
-    )
 }
 
 /// The host of `host:port` or `[address]:port`, as a certificate names it.

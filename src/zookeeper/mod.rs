@@ -25,7 +25,6 @@ mod load;
 mod node_path;
 mod node_stat;
 mod session;
-mod tls;
 mod tree;
 
 pub use access::{Access, Auth};
@@ -37,4 +36,3 @@ pub use error::ZookeeperError;
 pub use node_path::{NodePath, NodePathError};
 pub use node_stat::NodeStat;
 pub use session::NameSuffices;
-pub use tls::{TlsFileError, TlsFileReason, check_tls_files};

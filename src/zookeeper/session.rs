@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
-use zookeeper_client::{Client, SessionState};
+use zookeeper_client::{Client, SessionState, TlsOptions};
 
 use super::access::Access;
 use super::census::Counted;
@@ -23,10 +23,10 @@ use super::error::ZookeeperError;
 use super::handshake;
 use super::load::bounded;
 use super::node_path::NodePath;
-use super::tls;
 use super::tree::TreeTask;
 use crate::engine::backoff::Backoff;
 use crate::panics::caught;
+use crate::tls::{self, Tls};
 
 /// We own no ephemeral nodes, so an early expiry costs one re-read and a late one only hides an outage.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(8);
@@ -196,7 +196,7 @@ impl Keeper {
         let Some(files) = &self.access.tls else { return bounded(connector.connect(&self.hosts)).await };
         let tls = tls::read(files)?;
         handshake::check_names(&self.hosts)?;
-        let connecting = connector.with_tls(tls.options()?).secure_connect(&self.hosts);
+        let connecting = connector.with_tls(options(&tls)?).secure_connect(&self.hosts);
         match bounded(connecting).await {
             Err(error @ (ZookeeperError::Unreachable | ZookeeperError::NoAnswer(_))) => {
                 Err(handshake::trouble(&self.hosts, &tls).await.unwrap_or(error))
@@ -249,4 +249,13 @@ async fn suspicion(suspected: &mut mpsc::Receiver<u64>, epoch: u64) {
         }
     }
     std::future::pending::<()>().await;
+}
+
+/// The same for the client crate.
+fn options(tls: &Tls) -> Result<TlsOptions, zookeeper_client::Error> {
+    let options = TlsOptions::new().with_pem_ca(&tls.ca)?;
+    match &tls.identity {
+        Some((cert, key)) => options.with_pem_identity(cert, key),
+        None => Ok(options),
+    }
 }

@@ -1,5 +1,6 @@
 //! From the text of a definition to a [`ServiceSpec`], with all that is wrong at once.
 
+mod consul;
 mod dns;
 mod node_rules;
 mod server_lines;
@@ -23,8 +24,8 @@ use crate::engine::risk::{Allowed, check_risks};
 use crate::engine::service::{BindAddress, ServiceName, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
-const TYPES: &[&str] = &["zookeeper", "dns", "file", "static"];
-const LATER_TYPES: &[&str] = &["consul", "docker"];
+const TYPES: &[&str] = &["zookeeper", "consul", "dns", "file", "static"];
+const LATER_TYPES: &[&str] = &["docker"];
 
 /// The most addresses that one service listens on: each takes up to three of the open files that all share.
 const MAX_ADDRESSES: usize = 256;
@@ -129,7 +130,7 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
 
 fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
     let rules = node_rules::read(reader);
-    match reader.required("type", "\"zookeeper\", \"dns\", \"file\" or \"static\"")? {
+    match reader.required("type", "\"zookeeper\", \"consul\", \"dns\", \"file\" or \"static\"")? {
         "zookeeper" => {
             let server = reader.required("server", "the ensemble, such as \"zk1:2181,zk2:2181\"");
             let path = reader.required("path", "the node whose children are the servers");
@@ -141,6 +142,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
             let file = reader.required("file", "the absolute path of the file that lists the servers")?;
             reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file, rules })
         }
+        "consul" => consul::read(reader, rules).map(WatcherSpec::Consul),
         "dns" => dns::read(reader).map(WatcherSpec::Dns),
         "static" => {
             if reader.value("default_servers").is_none() && reader.value("backup_servers").is_none() {
@@ -152,7 +154,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
         }
         later if LATER_TYPES.contains(&later) => {
             reader.error(format!(
-                "\"type\": \"{later}\" is not supported yet; zookeeper, dns, file and static are"
+                "\"type\": \"{later}\" is not supported yet; zookeeper, consul, dns, file and static are"
             ));
             None
         }
@@ -160,7 +162,7 @@ fn watcher(reader: &mut Reader<'_>) -> Option<WatcherSpec> {
             let hint =
                 nearest(other, TYPES).map(|name| format!(", did you mean \"{name}\"?")).unwrap_or_default();
             reader.error(format!(
-                "\"type\" is \"{}\"{hint}; zookeeper, dns, file and static are taken",
+                "\"type\" is \"{}\"{hint}; zookeeper, consul, dns, file and static are taken",
                 printable(other)
             ));
             None

@@ -18,6 +18,7 @@ use crate::admin::status::{
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::line_limits::MAX_WORDS;
 use crate::engine::moment::Moment;
+use crate::engine::printable::printable;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::engine::utc_text::utc_text;
@@ -221,6 +222,10 @@ pub(super) fn registry(watcher: &WatcherSpec) -> String {
         WatcherSpec::Dns(spec) => {
             let names = spec.backends.iter().map(|backend| backend.name().to_string());
             format!("DNS {}", names.collect::<Vec<_>>().join(", "))
+        }
+        WatcherSpec::Consul(spec) => {
+            let at = spec.servers.as_ref().map(|servers| format!(" {servers}")).unwrap_or_default();
+            printable(&format!("Consul{at}, service {}", spec.service))
         }
         WatcherSpec::Static => "its definition".to_owned(),
     }

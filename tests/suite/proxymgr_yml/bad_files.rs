@@ -265,17 +265,17 @@ const BAD_FILES: &[(&str, &[&str])] = &[
     ),
     (
         "service_config: {path: /x}",
-        &["1:17: service_config.type: is missing; write type: zookeeper or type: file"],
+        &["1:17: service_config.type: is missing; write type: zookeeper, type: consul or type: file"],
     ),
     (
-        "service_config: {type: consul, url: x}",
+        "service_config: {type: docker, url: x}",
         &[
-            "1:24: service_config.type: 'consul' is not supported yet by this version; write zookeeper or file",
+            "1:24: service_config.type: 'docker' is not supported yet by this version; write zookeeper, consul or file",
         ],
     ),
     (
         "service_config: {type: etcd}",
-        &["1:24: service_config.type: 'etcd' is not allowed; write zookeeper or file"],
+        &["1:24: service_config.type: 'etcd' is not allowed; write zookeeper, consul or file"],
     ),
     (
         "service_config: {type: zookeeper}",

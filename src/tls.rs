@@ -1,4 +1,4 @@
-//! Reads the files for TLS, and says which of them is of no use.
+//! Reads the files for TLS towards a registry, says which of them is of no use, and why a server is refused or refuses us.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -8,8 +8,7 @@ use std::sync::Arc;
 use rustls::client::WebPkiServerVerifier;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::{ClientConfig, RootCertStore};
-use zookeeper_client::TlsOptions;
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, RootCertStore};
 
 use crate::engine::printable::printable;
 use crate::engine::tls_files::TlsFiles;
@@ -54,16 +53,19 @@ pub enum TlsFileReason {
     WrongKey(String),
 }
 
-/// What the files held at one moment.
-pub(super) struct Tls {
+/// What the files held at one moment. No Debug: it holds a private key.
+pub struct Tls {
     /// The files they came from.
-    pub(super) files: TlsFiles,
-    pub(super) config: Arc<ClientConfig>,
-    ca: String,
-    identity: Option<(String, String)>,
+    pub files: TlsFiles,
+    /// The same as the library takes it.
+    pub config: Arc<ClientConfig>,
+    /// The authorities, PEM.
+    pub ca: String,
+    /// Our own certificate and its key, PEM.
+    pub identity: Option<(String, String)>,
 }
 
-/// Whether a session could be made with the files as they are now.
+/// Whether a connection could be made with the files as they are now.
 ///
 /// # Errors
 /// The first file that is of no use.
@@ -72,7 +74,10 @@ pub fn check_tls_files(files: &TlsFiles) -> Result<(), TlsFileError> {
 }
 
 /// Reads the files anew.
-pub(super) fn read(files: &TlsFiles) -> Result<Tls, TlsFileError> {
+///
+/// # Errors
+/// The first file that is of no use.
+pub fn read(files: &TlsFiles) -> Result<Tls, TlsFileError> {
     let wrong = |file: &Path| {
         let file = file.to_owned();
         move |reason| TlsFileError { file, reason }
@@ -100,15 +105,42 @@ pub(super) fn read(files: &TlsFiles) -> Result<Tls, TlsFileError> {
     Ok(Tls { files: files.clone(), config: Arc::new(config), ca, identity: Some((cert, key)) })
 }
 
-impl Tls {
-    /// The same for the `ZooKeeper` client.
-    pub(super) fn options(&self) -> Result<TlsOptions, zookeeper_client::Error> {
-        let options = TlsOptions::new().with_pem_ca(&self.ca)?;
-        match &self.identity {
-            Some((cert, key)) => options.with_pem_identity(cert, key),
-            None => Ok(options),
-        }
+/// What a failed handshake says of certificates; `None` when it is about something else.
+pub fn explain(error: &Error, files: &TlsFiles) -> Option<String> {
+    if let Error::InvalidCertificate(problem) = error {
+        let advice = if *problem == CertificateError::UnknownIssuer {
+            format!("no authority in {} has signed it; check tls.ca", files.ca.display())
+        } else if matches!(
+            problem,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        ) {
+            "it is for other names (subjectAltName); write the server as its certificate does".to_owned()
+        } else {
+            "renew it".to_owned()
+        };
+        return Some(format!("the server's certificate is refused: {problem}; {advice}"));
     }
+    let Error::AlertReceived(alert) = error else { return None };
+    let (shown, advice) = if files.identity.is_some() {
+        ("our certificate", "check tls.cert, and which authorities the server trusts")
+    } else {
+        ("a client without a certificate", "give it one with tls.cert and tls.key")
+    };
+    is_about_certificates(*alert).then(|| format!("the server refuses {shown} ({alert:?}); {advice}"))
+}
+
+fn is_about_certificates(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::NoCertificate
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate
+    )
 }
 
 fn read_pem(file: &Path) -> Result<String, TlsFileReason> {
