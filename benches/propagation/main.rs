@@ -1,5 +1,5 @@
 //! How long a change takes from its registry to the clients, and what `ProxyMgr` costs meanwhile:
-//! `cargo bench --bench propagation`. It needs the packages haproxy and zookeeper, and an idle machine.
+//! `cargo bench --bench propagation`. It needs the packages haproxy and zookeeper, Consul (packaging/get-consul), and an idle machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -37,19 +37,29 @@ How it is measured
   with another port. 'after the reply': the same, counted from the reply to that call, when the change is durable.
 ";
 
+/// All that is measured, by the names that choose among them: `cargo bench --bench propagation -- consul`.
+const MEASURED: [(&str, fn()); 8] = [
+    ("zookeeper", changes::in_zookeeper),
+    ("files", changes::in_files),
+    ("consul", consul::instances_come_and_go),
+    ("crash", crash::gap_after_kill),
+    ("names", names::a_record_changes),
+    ("loss", loss::held_then_applied),
+    ("scale", scale::ten_thousand_servers),
+    ("large", large::a_thousand_services),
+];
+
 fn main() {
     println!("{METHOD}");
     println!("{}", haproxy_version());
     println!("load average at the start: {}", load_average());
     figures::print_head();
-    changes::in_zookeeper();
-    changes::in_files();
-    consul::instances_come_and_go();
-    crash::gap_after_kill();
-    names::a_record_changes();
-    loss::held_then_applied();
-    scale::ten_thousand_servers();
-    large::a_thousand_services();
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    for (name, measure) in MEASURED {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+            measure();
+        }
+    }
     println!("load average at the end: {} (this measurement is part of it)", load_average());
 }
 

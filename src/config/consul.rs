@@ -8,7 +8,7 @@ use crate::engine::consul::{ConsulAccess, ConsulServers, ConsulTls, ConsulToken}
 use crate::engine::duration_text::duration;
 use crate::engine::secret::Secret;
 
-use super::model::{ConsulListing, SourceConfig};
+use super::model::{ConsulListing, SourceConfig, ValuesConfig};
 use super::reader::{Reader, Section, Value};
 use super::service_config::read_tls_files;
 use super::value;
@@ -42,6 +42,18 @@ pub(super) fn read_source(
     let catalog = catalog.and_then(|value| read_catalog(reader, value));
     let keys = path.map(|path| ConsulListing::Keys { path });
     Some(SourceConfig::Consul { access: access?, listing: keys.or(catalog)? })
+}
+
+/// Reads what is particular to values.
+pub(super) fn read_values(
+    reader: &mut Reader<'_>,
+    section: &mut Section<'_>,
+    general: Option<&ConsulAccess>,
+) -> Option<ValuesConfig> {
+    let access = read_access(reader, section, general);
+    let path = section.get("path");
+    let path = path.map_or_else(|| Some(String::new()), |value| reader.read(Some(value), folder));
+    Some(ValuesConfig::Consul { access: access?, path: path? })
 }
 
 fn open<'t>(reader: &mut Reader<'_>, value: Value<'t>) -> Option<Section<'t>> {
@@ -128,8 +140,10 @@ fn read_catalog(reader: &mut Reader<'_>, value: Value<'_>) -> Option<ConsulListi
 }
 
 fn read_template(reader: &mut Reader<'_>, value: &Value<'_>) -> Option<Map<String, Json>> {
-    let is_told_by_the_catalog =
-        |name: &str| matches!(name, "name" | "tags") || name.starts_with("meta.") || name.starts_with("tag.");
+    let is_told_by_the_catalog = |name: &str| {
+        matches!(name, "name" | "tags")
+            || ["meta.", "tag.", "kv:"].iter().any(|begin| name.starts_with(begin))
+    };
     let document = reader.document(value, is_told_by_the_catalog)?;
     if let Json::Object(map) = document {
         return Some(map);

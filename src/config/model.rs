@@ -9,11 +9,11 @@ use serde_json::{Map, Value};
 
 use crate::engine::consul::ConsulAccess;
 use crate::engine::include::IncludePattern;
-use crate::engine::option_line::OptionLine;
 use crate::engine::outage_rules::OutageRules;
 use crate::engine::risk::Allowed;
 use crate::engine::secret::Secret;
 use crate::engine::tls_files::TlsFiles;
+use crate::engine::value_line::ValueLine;
 
 /// The whole of proxymgr.yml.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Config {
     pub consul: Option<ConsulAccess>,
     /// `service_config`: at least one source; the first that holds a name keeps it.
     pub service_config: Vec<SourceConfig>,
+    /// Where the values of lines are looked up: `values`, or else the first registry that is named; `None` when there is none.
+    pub values: Option<ValuesConfig>,
     /// `reload`.
     pub reload: ReloadConfig,
     /// `safety`.
@@ -50,9 +52,9 @@ pub struct HaproxyConfig {
     /// The stats socket for operators' tools, absolute; it can stand in haproxy.cfg as it is.
     pub socket_path: PathBuf,
     /// Lines of the `global` section.
-    pub global: Vec<OptionLine>,
+    pub global: Vec<ValueLine>,
     /// Lines of the `defaults` section, `option idle-close-on-response` among them unless the user said otherwise.
-    pub defaults: Vec<OptionLine>,
+    pub defaults: Vec<ValueLine>,
     /// Files with sections of the user's own, in this order.
     pub include: Vec<IncludePattern>,
     /// The address of services that name none.
@@ -103,6 +105,29 @@ pub enum ConsulListing {
         tag: String,
         /// The definition, with places for what the catalog tells.
         template: Map<String, Value>,
+    },
+}
+
+/// A registry of single values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValuesConfig {
+    /// Nodes of `ZooKeeper`.
+    Zookeeper {
+        /// Connect string: `host:port,host:port`, a chroot may follow; without blanks.
+        servers: String,
+        /// The node that paths are meant below.
+        path: String,
+        /// How to log in.
+        auth: Option<AuthConfig>,
+        /// The files for TLS; without them the connection is not private.
+        tls: Option<TlsFiles>,
+    },
+    /// Keys of Consul.
+    Consul {
+        /// Which Consul, and who we are to it.
+        access: ConsulAccess,
+        /// The folder that paths are meant below; empty for none.
+        path: String,
     },
 }
 

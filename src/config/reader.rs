@@ -143,8 +143,17 @@ impl<'e> Reader<'e> {
         value: Option<Value<'_>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.read_but(value, None, parse)
+    }
+
+    fn read_but<T>(
+        &mut self,
+        value: Option<Value<'_>>,
+        later: Option<Later>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let value = value?;
-        let text = self.text(&value)?;
+        let text = self.text_but(&value, later)?;
         match parse(&text) {
             Ok(parsed) => Some(parsed),
             Err(message) => {
@@ -191,13 +200,32 @@ impl<'e> Reader<'e> {
         value: Option<Value<'_>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
+        self.list(value, None, parse)
+    }
+
+    /// The same, with places left that are filled `later`, and `$${` for a literal `${`.
+    pub fn read_list_but<T>(
+        &mut self,
+        value: Option<Value<'_>>,
+        later: Later,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.list(value, Some(later), parse)
+    }
+
+    fn list<T>(
+        &mut self,
+        value: Option<Value<'_>>,
+        later: Option<Later>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
         let value = value?;
         let Some(items) = value.items() else {
             let kind = kind_name(&value.node.kind);
             self.refuse(&value, format!("must be a list of lines, but is {kind}; begin each line with '- '"));
             return None;
         };
-        Some(items.into_iter().filter_map(|item| self.read(Some(item), &parse)).collect())
+        Some(items.into_iter().filter_map(|item| self.read_but(Some(item), later, &parse)).collect())
     }
 }
 

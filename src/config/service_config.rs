@@ -85,10 +85,7 @@ fn source_type(text: &str) -> Result<SourceType, String> {
 }
 
 fn read_zookeeper(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {
-    let servers = section.get("servers");
-    if servers.is_none() {
-        reader.missing(section, "servers", "write the ensemble, such as servers: \"zk1:2181,zk2:2181\"");
-    }
+    let ensemble = read_ensemble(reader, section);
     let path = section.get("path");
     if path.is_none() {
         reader.missing(
@@ -97,11 +94,24 @@ fn read_zookeeper(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<
             "write the node that holds the services, such as path: /service_config",
         );
     }
+    let path = reader.read(path, value::node_path);
+    let (servers, auth, tls) = ensemble?;
+    Some(SourceConfig::Zookeeper { servers, path: path?, auth, tls })
+}
+
+type Ensemble = (String, Option<AuthConfig>, Option<TlsFiles>);
+
+/// What is read of an ensemble, whatever it is asked for.
+pub(super) fn read_ensemble(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Ensemble> {
+    let servers = section.get("servers");
+    if servers.is_none() {
+        reader.missing(section, "servers", "write the ensemble, such as servers: \"zk1:2181,zk2:2181\"");
+    }
     let (auth, tls) = (section.get("auth"), section.get("tls"));
-    let (servers, path) = (reader.read(servers, value::ensemble), reader.read(path, value::node_path));
+    let servers = reader.read(servers, value::ensemble);
     let auth = auth.and_then(|value| read_auth(reader, value));
     let tls = tls.and_then(|value| read_tls(reader, value));
-    Some(SourceConfig::Zookeeper { servers: servers?, path: path?, auth, tls })
+    Some((servers?, auth, tls))
 }
 
 fn read_file(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {

@@ -49,6 +49,7 @@ pub mod size;
 pub mod state;
 pub mod tls_files;
 pub mod utc_text;
+pub mod value_line;
 
 #[cfg(test)]
 pub(crate) mod any_text;

@@ -19,6 +19,42 @@ pub struct Hole {
     pub default: Option<String>,
 }
 
+/// The longest word that is filled in, in bytes.
+const MAX_BYTES: usize = 512;
+
+/// Whether what another wrote may be filled in: one word of plain characters, nothing that ends a word, a line or a path's folder.
+pub fn is_plain_word(value: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+=,~%".contains(c);
+    (1..=MAX_BYTES).contains(&value.len()) && value.chars().all(allowed) && !value.contains("..")
+}
+
+/// How the name of a place begins that a registry's value fills.
+const KV: &str = "kv:";
+
+impl Hole {
+    /// The path in a registry whose value fills it; `None` when another thing does.
+    pub fn registry_path(&self) -> Option<&str> {
+        self.name.strip_prefix(KV)
+    }
+
+    /// Whether a place that is called so is filled from a registry.
+    pub fn is_of_a_registry(name: &str) -> bool {
+        name.starts_with(KV)
+    }
+
+    /// What is wrong with its path in a registry, if something is.
+    pub fn wrong_path(&self) -> Option<String> {
+        let path = self.registry_path()?;
+        let is_part = |part: &str| {
+            !matches!(part, "" | "." | "..")
+                && part.chars().all(|c| c.is_ascii_alphanumeric() || "-_.:@+=~%".contains(c))
+        };
+        (!path.split('/').all(is_part)).then(|| {
+            "holds a bad path in ${kv:PATH:-default}; write names of letters, digits and -_.:@+=~% with / between".to_owned()
+        })
+    }
+}
+
 impl Pattern {
     /// Reads `text`.
     ///
@@ -48,6 +84,11 @@ impl Pattern {
         literal.push_str(rest);
         parts.push(Part::Text(literal));
         Ok(Self(parts))
+    }
+
+    /// This very text, without places.
+    pub fn of_text(text: &str) -> Self {
+        Self(vec![Part::Text(text.to_owned())])
     }
 
     /// The places to be filled, in their order.

@@ -6,6 +6,7 @@
 //! | `${tags}` | its tags, sorted, with commas between |
 //! | `${tag.KEY}` | the value of its tag `KEY=value` |
 //! | `${meta.KEY}` | its metadata, those of the instance that was registered first |
+//! | `${kv:PATH}` | the value at a path of the registry of values |
 //!
 //! `${...:-default}` says what stands there where that is unknown or empty. What the catalog tells is another's text: it can fill
 //! in one word of plain characters, nothing that ends a word, a line or a path's folder.
@@ -16,17 +17,16 @@ use serde_json::{Map, Value};
 
 use crate::engine::consul::ConsulAccess;
 use crate::engine::node_rules::Labels;
-use crate::engine::placeholders::Pattern;
+use crate::engine::placeholders::{Hole, Pattern, is_plain_word};
 use crate::engine::printable::printable;
-
-/// The longest text that is filled in, in bytes.
-const MAX_BYTES: usize = 512;
+use crate::registry_values::Values;
 
 /// A template whose places are known to be good.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CatalogTemplate {
     map: Map<String, Value>,
     needs_meta: bool,
+    needs_values: bool,
 }
 
 impl Eq for CatalogTemplate {}
@@ -37,6 +37,8 @@ pub(super) struct Told<'a> {
     pub(super) name: &'a str,
     pub(super) tags: &'a BTreeSet<String>,
     pub(super) meta: &'a Labels,
+    /// What a registry holds besides the catalog.
+    pub(super) values: &'a Values,
 }
 
 impl CatalogTemplate {
@@ -59,14 +61,16 @@ impl CatalogTemplate {
                 map.entry("dc").or_insert_with(|| escaped(dc));
             }
         }
-        let mut needs_meta = false;
+        let (mut needs_meta, mut needs_values) = (false, false);
         for text in map.values().flat_map(texts) {
             let pattern =
                 Pattern::parse(text).map_err(|problem| format!("'{}' {problem}", printable(text)))?;
             for hole in pattern.holes() {
                 let name = hole.name.as_str();
                 needs_meta |= name.starts_with("meta.");
+                needs_values |= Hole::is_of_a_registry(name);
                 let is_known = matches!(name, "name" | "tags")
+                    || Hole::is_of_a_registry(name) && hole.wrong_path().is_none()
                     || [name.strip_prefix("meta."), name.strip_prefix("tag.")]
                         .into_iter()
                         .flatten()
@@ -74,17 +78,22 @@ impl CatalogTemplate {
                 if !is_known {
                     let name = printable(name);
                     return Err(format!(
-                        "'${{{name}}}' is unknown; ${{name}}, ${{tags}}, ${{tag.KEY}} and ${{meta.KEY}} are filled in"
+                        "'${{{name}}}' is unknown; ${{name}}, ${{tags}}, ${{tag.KEY}}, ${{meta.KEY}} and ${{kv:PATH}} are filled in"
                     ));
                 }
             }
         }
-        Ok(Self { map, needs_meta })
+        Ok(Self { map, needs_meta, needs_values })
     }
 
     /// Whether the catalog's list of names and tags is not enough.
     pub(super) fn needs_meta(&self) -> bool {
         self.needs_meta
+    }
+
+    /// Whether it has places for values of a registry.
+    pub(super) fn needs_values(&self) -> bool {
+        self.needs_values
     }
 
     /// The definition of one service, as JSON.
@@ -127,7 +136,7 @@ fn filled_text(text: &str, told: Told<'_>) -> Result<String, String> {
     {
         let value = printable(&value_of(&hole.name, told).unwrap_or_default());
         return Err(format!(
-            "{} is '{value}': only letters, digits and -_.:/@+=,~% are filled in, at most {MAX_BYTES}, without '..'",
+            "{} is '{value}': only letters, digits and -_.:/@+=,~% are filled in, at most 512, without '..'",
             hole.name
         ));
     }
@@ -147,6 +156,9 @@ fn value_of(name: &str, told: Told<'_>) -> Option<String> {
             if let Some(key) = other.strip_prefix("meta.") {
                 return told.meta.get(key).cloned();
             }
+            if let Some(path) = other.strip_prefix("kv:") {
+                return told.values.get(path).cloned();
+            }
             let key = other.strip_prefix("tag.")?;
             told.tags.iter().find_map(|tag| tag.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
         }
@@ -154,8 +166,7 @@ fn value_of(name: &str, told: Told<'_>) -> Option<String> {
 }
 
 fn is_plain(value: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.:/@+=,~%".contains(c);
-    value.len() <= MAX_BYTES && value.chars().all(allowed) && !value.contains("..")
+    value.is_empty() || is_plain_word(value)
 }
 
 #[cfg(test)]
@@ -173,7 +184,8 @@ mod tests {
     fn fill(of: &Value, tags: &[&str], meta: &[(&str, &str)]) -> Result<Value, String> {
         let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
         let meta = meta.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let filled = template(of)?.fill(Told { name: "web", tags: &tags, meta: &meta })?;
+        let values = [("a/b".to_owned(), "7".to_owned())].into();
+        let filled = template(of)?.fill(Told { name: "web", tags: &tags, meta: &meta, values: &values })?;
         Ok(serde_json::from_slice(&filled).unwrap())
     }
 
@@ -186,6 +198,8 @@ mod tests {
             json!({"type": "consul", "server": "a:1", "service": "web", "tag": "rest", "port": "8080",
                 "listen_options": ["# web a=1,b", "mode http"], "passing_only": true})
         );
+        let valued = json!({"type": "dns", "port": 80, "listen_options": ["maxconn ${kv:a/b:-1}", "fullconn ${kv:c:-2}"]});
+        assert_eq!(fill(&valued, &[], &[]).unwrap()["listen_options"], json!(["maxconn 7", "fullconn 2"]));
         let other = json!({"type": "dns", "port": 80, "backends": [{"srv": "${name}.example"}]});
         assert_eq!(fill(&other, &[], &[]).unwrap()["backends"][0]["srv"], "web.example");
         assert!(!template(&other).unwrap().needs_meta() && template(&of).unwrap().needs_meta());
@@ -207,7 +221,7 @@ mod tests {
 
     #[test]
     fn a_place_that_nothing_fills_is_refused_before_anything_is_asked() {
-        for bad in ["${nam}", "${meta.}", "${tag.}", "${", "${kv:a}"] {
+        for bad in ["${nam}", "${meta.}", "${tag.}", "${", "${kv:}", "${kv:a//b}", "${kv:../a}"] {
             assert!(template(&json!({"port": [{"x": bad}]})).is_err(), "{bad}");
         }
     }

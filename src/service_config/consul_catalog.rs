@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -18,6 +19,7 @@ use crate::engine::consul::ConsulAccess;
 use crate::engine::node_rules::Labels;
 use crate::engine::printable::printable;
 use crate::panics::caught;
+use crate::registry_values::{FollowedValues, Values};
 
 /// What is known of one service.
 struct Service {
@@ -50,6 +52,7 @@ pub(super) async fn follow(
     access: &ConsulAccess,
     tag: &str,
     template: &CatalogTemplate,
+    values: Option<&FollowedValues>,
     out: &Listings,
 ) -> Result<Infallible, SourceError> {
     let mut follow = consuls.follow(access, Query::services(access.dc.clone()));
@@ -69,11 +72,15 @@ pub(super) async fn follow(
     }));
     let (messages, mut inbox) = mpsc::channel::<Message>(64);
     let mut known: BTreeMap<String, Service> = BTreeMap::new();
+    let mut values = values.filter(|_| template.needs_values()).cloned();
+    let mut is_listed = false;
     loop {
         tokio::select! {
+            () = changed(values.as_mut()) => {}
             list = listed.recv() => {
                 let ended = || ConsulError::Answer("following the catalog ended; it begins again".to_owned());
                 let mut list = list.ok_or_else(ended)??;
+                is_listed = true;
                 list.retain(|_, tags| tags.contains(tag));
                 known.retain(|name, _| list.contains_key(name));
                 for (name, tags) in list {
@@ -99,9 +106,18 @@ pub(super) async fn follow(
                 };
             }
         }
-        if known.values().all(|service| !matches!(service.meta, Meta::Asked)) {
-            publish(out, listing(&known, access, template));
+        let is_known = is_listed && known.values().all(|service| !matches!(service.meta, Meta::Asked));
+        let filled_in = values.as_mut().map_or_else(|| Some(Arc::default()), FollowedValues::known);
+        if let Some(values) = filled_in.filter(|_| is_known) {
+            publish(out, listing(&known, access, template, &values));
         }
+    }
+}
+
+async fn changed(values: Option<&mut FollowedValues>) {
+    match values {
+        Some(values) => values.changed().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -136,7 +152,12 @@ fn meta_of(instances: impl Iterator<Item = Instance>) -> Option<Labels> {
     first.map(|instance| instance.meta)
 }
 
-fn listing(known: &BTreeMap<String, Service>, access: &ConsulAccess, template: &CatalogTemplate) -> Listing {
+fn listing(
+    known: &BTreeMap<String, Service>,
+    access: &ConsulAccess,
+    template: &CatalogTemplate,
+    values: &Values,
+) -> Listing {
     let entry = |(name, service): (&String, &Service)| {
         let origin = format!("consul {} catalog, service {}", access.servers, printable(name));
         let none = Labels::new();
@@ -145,7 +166,7 @@ fn listing(known: &BTreeMap<String, Service>, access: &ConsulAccess, template: &
             Meta::Asked => Ok(&none),
             Meta::Refused(reason) => Err(reason.clone()),
         };
-        let filled = meta.and_then(|meta| template.fill(Told { name, tags: &service.tags, meta }));
+        let filled = meta.and_then(|meta| template.fill(Told { name, tags: &service.tags, meta, values }));
         let entry = match filled {
             Ok(data) => Entry::Definition(RawDefinition { data: data.into(), format: Format::Json, origin }),
             Err(reason) => Entry::Unreadable { origin, reason },

@@ -25,12 +25,13 @@ pub use catalog_template::CatalogTemplate;
 pub use definition::{Definition, Refusal, parse};
 pub use keys::UnknownKey;
 pub use listing::{Entry, Listing, RawDefinition};
-pub use settings::SourceSettings;
+pub use settings::{SourceSettings, zookeeper_access};
 
 use crate::consul::{ConsulError, Consuls};
 use crate::directory_watch::DirectoryWatchError;
 use crate::engine::backoff::Backoff;
 use crate::panics::caught;
+use crate::registry_values::FollowedValues;
 use crate::zookeeper::{Ensembles, ZookeeperError};
 
 const MIN_WAIT: Duration = Duration::from_millis(100);
@@ -56,11 +57,12 @@ pub enum SourceError {
 /// Where a source publishes; `None` until its first good answer. Equal listings stop here, the latest wins.
 pub type Listings = watch::Sender<Option<Listing>>;
 
-/// Follows a source until dropped. Failures and panics publish nothing and are retried with back-off.
+/// Follows a source until dropped; `values` are for templates. Failures and panics publish nothing and are retried with back-off.
 pub async fn run(
     settings: &SourceSettings,
     ensembles: &Ensembles,
     consuls: &Consuls,
+    values: Option<&FollowedValues>,
     out: &Listings,
 ) -> Infallible {
     let mut backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
@@ -76,7 +78,7 @@ pub async fn run(
                     consul::follow(consuls, access, path, out).await
                 }
                 SourceSettings::ConsulCatalog { access, tag, template } => {
-                    consul_catalog::follow(consuls, access, tag, template, out).await
+                    consul_catalog::follow(consuls, access, tag, template, values, out).await
                 }
                 SourceSettings::File { path } => file::follow(path, out).await,
             }

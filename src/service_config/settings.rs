@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use super::SourceError;
 use super::catalog_template::CatalogTemplate;
-use crate::config::{ConsulListing, SourceConfig};
+use crate::config::{AuthConfig, ConsulListing, SourceConfig};
 use crate::engine::consul::ConsulAccess;
 use crate::engine::printable::printable;
+use crate::engine::tls_files::TlsFiles;
 use crate::zookeeper::{Access, Auth, ConnectString, Ensembles, NodePath, NodeStat, ZookeeperError};
 
 /// One source of definitions.
@@ -113,13 +114,7 @@ impl TryFrom<&SourceConfig> for SourceSettings {
             SourceConfig::Zookeeper { servers, path, auth, tls } => Self::Zookeeper {
                 servers: ConnectString::parse(servers).map_err(ZookeeperError::from)?,
                 path: NodePath::parse(path).map_err(ZookeeperError::from)?,
-                access: Access {
-                    auth: auth.as_ref().map(|auth| Auth {
-                        scheme: auth.scheme.clone(),
-                        credentials: auth.credentials.clone(),
-                    }),
-                    tls: tls.clone(),
-                },
+                access: zookeeper_access(auth.as_ref(), tls.as_ref()),
             },
             SourceConfig::Consul { access, listing: ConsulListing::Keys { path } } => {
                 Self::ConsulKeys { access: access.clone(), path: path.clone() }
@@ -131,6 +126,13 @@ impl TryFrom<&SourceConfig> for SourceSettings {
             SourceConfig::File { path } => Self::File { path: path.clone() },
         })
     }
+}
+
+/// Who we are to an ensemble, as proxymgr.yml says it.
+pub fn zookeeper_access(auth: Option<&AuthConfig>, tls: Option<&TlsFiles>) -> Access {
+    let login =
+        |auth: &AuthConfig| Auth { scheme: auth.scheme.clone(), credentials: auth.credentials.clone() };
+    Access { auth: auth.map(login), tls: tls.cloned() }
 }
 
 #[cfg(test)]

@@ -283,11 +283,11 @@ impl Manager {
         let Some(settings) = self.sources.get(source).cloned() else { return };
         let (out, listings) = watch::channel(None);
         let (ensembles, messages) = (self.registries.ensembles.clone(), self.messages.clone());
-        let consuls = self.registries.consuls.clone();
+        let (consuls, values) = (self.registries.consuls.clone(), self.registries.values.clone());
         let task = self.tasks.spawn(caught("source of services", async move {
             sleep(wait).await;
             tokio::select! {
-                never = service_config::run(&settings, &ensembles, &consuls, &out) => match never {},
+                never = service_config::run(&settings, &ensembles, &consuls, values.as_ref(), &out) => match never {},
                 () = forward(listings, messages, |listing| Message::Listing { source, listing }) => {}
             }
         }));

@@ -1,13 +1,16 @@
 //! What a start would do now, without doing any of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use super::feeds::registry_input;
 use super::prepare::StartError;
 use super::settings::{reconciler_settings, registries, sources};
+use super::values::filled;
 use super::{Clock, REGISTRY_QUEUE};
 use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -20,6 +23,7 @@ use crate::engine::render::Rendered;
 use crate::engine::server::{Server, ServerName};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::include_files::Follower;
+use crate::registry_values::{FollowedValues, Values};
 use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::{ServerSet, SkippedEntry};
 
@@ -74,8 +78,16 @@ impl DryRun {
     /// # Errors
     /// When a value of proxymgr.yml can't be used.
     pub async fn collect(config: &Config, version: HaproxyVersion) -> Result<Self, StartError> {
+        let sources = sources(config)?;
+        let registries = registries(config, &sources);
+        let mut settings = reconciler_settings(config, version)?;
+        if let Some(values) = &registries.values {
+            let known = timeout(config.safety.startup_timeout, first(values.clone())).await;
+            let base = known.ok().and_then(|values| filled(config, &values, &settings.base).ok());
+            settings.base = base.map_or(settings.base, Arc::new);
+        }
         let clock = Clock(Instant::now());
-        let mut reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
+        let mut reconciler = Reconciler::new(settings, clock.now());
         let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
         let mut includes = Vec::new();
         if let Some(files) = follower.look() {
@@ -84,8 +96,6 @@ impl DryRun {
             drop(reconciler.handle(Input::Includes(files), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
-        let sources = sources(config)?;
-        let registries = registries(config, &sources);
         let registries = tokio::spawn(service_manager::run(
             sources,
             registries,
@@ -146,6 +156,16 @@ impl DryRun {
         let Some(config) = next.config.filter(|_| !next.given_up) else { return false };
         self.config = config;
         true
+    }
+}
+
+/// The first that are known.
+async fn first(mut values: FollowedValues) -> Arc<Values> {
+    loop {
+        if let Some(known) = values.known() {
+            return known;
+        }
+        values.changed().await;
     }
 }
 

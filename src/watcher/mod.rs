@@ -25,6 +25,7 @@ mod server_set;
 mod updates;
 mod zookeeper;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
@@ -48,6 +49,7 @@ use crate::directory_watch::DirectoryWatchError;
 use crate::engine::consul::{ConsulAccess, ConsulServers};
 use crate::engine::listed_server::ListedServer;
 use crate::engine::service::WatcherSpec;
+use crate::registry_values::{self, FollowedValues, ValuesRegistry};
 use crate::zookeeper::{Access, ConnectString, Ensembles, ZookeeperError};
 
 /// Follows one registry for one service.
@@ -84,6 +86,8 @@ pub struct Registries {
     pub consuls: Consuls,
     /// The Consuls of proxymgr.yml, the one that is meant where none is named first.
     pub known_consuls: Vec<ConsulAccess>,
+    /// The values that lines and templates name, if any do.
+    pub values: Option<FollowedValues>,
     /// Where host names of servers lead to.
     pub host_names: HostNames,
 }
@@ -93,7 +97,7 @@ impl Registries {
     pub fn new(access: impl Iterator<Item = (ConnectString, Access)>, host_names: HostNames) -> Self {
         let access = access.filter(|(_, access)| *access != Access::default()).collect();
         let (ensembles, consuls) = (Ensembles::default(), Consuls::default());
-        Self { ensembles, access, consuls, known_consuls: Vec::new(), host_names }
+        Self { ensembles, access, consuls, known_consuls: Vec::new(), values: None, host_names }
     }
 
     /// The same with the Consuls of proxymgr.yml, the one that is meant where none is named first.
@@ -107,6 +111,13 @@ impl Registries {
         let is_meant = |known: &&ConsulAccess| servers.is_none_or(|servers| known.servers == *servers);
         let known = self.known_consuls.iter().find(is_meant).cloned();
         known.unwrap_or_else(|| ConsulAccess::to(servers.cloned().unwrap_or_else(ConsulServers::local)))
+    }
+
+    /// The same, following the values at these paths.
+    #[must_use]
+    pub fn following(self, registry: ValuesRegistry, paths: BTreeSet<String>) -> Self {
+        let values = Some(registry_values::follow(registry, paths, &self.ensembles, &self.consuls));
+        Self { values, ..self }
     }
 
     /// How the ensemble of `servers` is spoken with.

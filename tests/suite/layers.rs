@@ -8,6 +8,7 @@ use super::support::paths::paths_in;
 
 /// What all layers above `engine` stand on.
 const GROUND: &[&str] = &[
+    "registry_values",
     "zookeeper",
     "consul",
     "tls",
@@ -42,6 +43,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 /// The ground itself: each may use what is named here only.
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("zookeeper", &["tls", "panics", "engine"]),
+    ("registry_values", &["zookeeper", "consul", "panics", "engine"]),
     ("consul", &["tls", "directory_watch", "panics", "engine"]),
     ("tls", &["engine"]),
     ("dns", &["panics", "engine"]),

@@ -53,6 +53,7 @@ mod page_scale;
 mod proxymgr_yml;
 mod readme_commands;
 mod referring_services;
+mod registry_values;
 mod registry_zookeeper;
 mod reloads;
 mod replace_commands;
