@@ -10,13 +10,12 @@ use super::agent::Agent;
 use super::cursor::Cursor;
 use super::error::ConsulError;
 use super::jitter::up_to;
+use super::pace::Pace;
 use super::query::Query;
 use super::turns::{Place, new_backoff};
 use crate::engine::backoff::Backoff;
 
-/// The least time from one answer to the next question: what changes more often comes in one answer.
-const LEAST_PAUSE: Duration = Duration::from_millis(100);
-/// The same where the answer gave no index to wait on.
+/// The least time from an answer that gave no index to wait on to the next question.
 const PAUSE_WITHOUT_INDEX: Duration = Duration::from_secs(1);
 
 /// The answers to one question.
@@ -27,6 +26,7 @@ pub struct Follow {
     cursor: Cursor,
     place: Place,
     backoff: Backoff,
+    pace: Pace,
     hasher: RandomState,
     /// What tells the last answer from another.
     last: Option<u64>,
@@ -51,6 +51,7 @@ impl Follow {
             cursor,
             place,
             backoff: new_backoff(),
+            pace: Pace::default(),
             hasher: RandomState::new(),
             last: None,
             failures: 0,
@@ -82,8 +83,9 @@ impl Follow {
                     self.agent.answered();
                     self.backoff.reset();
                     self.cursor.take(reply.index);
-                    let pause = if self.cursor.index().is_some() { LEAST_PAUSE } else { PAUSE_WITHOUT_INDEX };
-                    self.not_before = Some(Instant::now() + pause);
+                    let (now, paced) = (Instant::now(), self.pace.asked(Instant::now()));
+                    let waits_on_index = self.cursor.index().is_some();
+                    self.not_before = Some(if waits_on_index { paced } else { now + PAUSE_WITHOUT_INDEX });
                     // Not by the index: it stays when a folder of keys goes whose last change was a key's end.
                     let body = Some(self.hasher.hash_one(&reply.body));
                     if std::mem::replace(&mut self.last, body) != body {

@@ -40,6 +40,7 @@ mod follow;
 mod instances;
 mod jitter;
 mod keys;
+mod pace;
 mod pool;
 mod query;
 mod turns;

@@ -84,6 +84,28 @@ fn a_value_in_consul_is_one_reload_and_a_refused_one_none_under_load() {
     assert!(reloads(&proxymgr).iter().skip(1).all(|why| why == BASE || why.contains("late")));
 }
 
+/// It passes the check, and ends before it serves.
+const ENDS: &str = r#"case "$1" in -c|-v) ;; *) for word; do [ -f "$word" ] && grep -q 'maxconn 1666$' "$word" && exit 1; done ;; esac"#;
+
+#[test]
+fn a_value_that_haproxy_does_not_start_with_stands_in_nobodys_way() {
+    let (consul, backends, [port, late_port]) = (ConsulServer::start(), Backends::new(), free_ports());
+    let one = backends.start("one");
+    consul.write("haproxy/maxconn", "2000");
+    let setup =
+        with_lines(Setup::new().before_haproxy(ENDS)).section("consul", json!({"servers": consul.address()}));
+    setup.paths.write_file_service("web", port, &[one.address.to_string()]);
+    let proxymgr = start(&setup);
+    consul.write("haproxy/maxconn", "1666");
+    wait_for_message(&proxymgr, "since the reload with them failed");
+    setup.paths.write_file_service("late", late_port, &[one.address.to_string()]);
+    wait_for_backends(late_port, &["one"]);
+    wait_for_line(&setup.paths, "maxconn 2000");
+    consul.write("haproxy/maxconn", "1667");
+    wait_for_line(&setup.paths, "maxconn 1667");
+    wait_for_backends(port, &["one"]);
+}
+
 #[test]
 fn values_in_zookeeper_are_followed_too() {
     let (zookeeper, backends, port) = (ZookeeperServer::start(), Backends::new(), free_port());
@@ -119,7 +141,7 @@ fn the_values_that_served_last_outlive_a_restart_without_the_registry_and_a_rere
     });
     consul.write("haproxy/maxconn", "2100");
     eventually(SOON, "it serves with the new value", || {
-        let served = proxymgr.log().matches("a new HAProxy serves").count();
+        let served = proxymgr.log().matches("ms after the order").count();
         if served == 2 { Ok(()) } else { Err(served) }
     });
     assert_eq!(reloads(&proxymgr), [START, BASE]);
