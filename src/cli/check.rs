@@ -9,7 +9,7 @@ use super::report_text;
 use super::run::exit_of_start;
 use super::trouble::Troubles;
 use super::{Exit, verdict};
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, ValuesConfig};
 use crate::engine::error_text::with_causes;
 use crate::engine::tls_files::TlsFiles;
 use crate::supervisor::dry_run::DryRun;
@@ -98,11 +98,20 @@ fn unusable_tls_files(config: &Config) -> Vec<ConfigErrorReport> {
         .consul
         .iter()
         .filter_map(|access| Some(("consul.tls".to_owned(), &access.tls.as_ref()?.files)));
+    let mut all: Vec<_> =
+        of_all.chain(config.service_config.iter().enumerate().filter_map(of_source)).collect();
+    let of_values = config.values.as_ref().and_then(|values| match values {
+        ValuesConfig::Zookeeper { tls, .. } => tls.as_ref(),
+        ValuesConfig::Consul { access, path: _ } => access.tls.as_ref().map(|tls| &tls.files),
+    });
+    // Those of a source are told there.
+    let own = of_values.filter(|files| all.iter().all(|(_, known)| known != files));
+    all.extend(own.map(|files| ("values.tls".to_owned(), files)));
     let wrong = |(key, files): (String, &TlsFiles)| {
         let message = check_tls_files(files).err()?.to_string();
         Some(ConfigErrorReport { line: None, column: None, key, message })
     };
-    of_all.chain(config.service_config.iter().enumerate().filter_map(of_source)).filter_map(wrong).collect()
+    all.into_iter().filter_map(wrong).collect()
 }
 
 fn tls_files_of(source: &SourceConfig) -> Option<&TlsFiles> {

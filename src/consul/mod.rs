@@ -15,13 +15,13 @@
 //! (Consul documentation, `limits.http_max_conns_per_client`). So, per agent and by [`turns`]:
 //!
 //! - 80 queries for instances of services wait at once, 24 more for keys and for the list of services.
-//! - All that find no place are asked when something has changed: two queries per datacenter wait on the tables of services and
-//!   of checks as a whole, with a filter that leaves their answers empty or small, and each change there sends one round of
+//! - All that find no place are asked when something has changed: three queries per datacenter wait on the tables of services,
+//!   nodes and checks as a whole, with a filter that leaves their answers empty or small, and each change there sends one round of
 //!   short questions, 24 at a time, through connections that are kept. A round costs an agent some ten milliseconds per
 //!   hundred services; under endless churn one begins at most each second per 1000 services. Keys without a place are asked
 //!   every 5 to 10 seconds.
 //!
-//! So 1000 services need 130 connections, are idle while nothing changes, and hear of a change within a fraction of a second.
+//! So 1000 services need 130 connections, are idle while nothing changes, and hear of a change within about a second.
 //!
 //! # What is believed
 //!

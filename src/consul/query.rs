@@ -71,6 +71,12 @@ impl Query {
         Self::new("/v1/health/state/any".to_owned(), nothing, dc, Lane::Reserved)
     }
 
+    /// `/v1/catalog/nodes` in the same way: an index that moves with each node.
+    pub(super) fn any_node(dc: Option<String>) -> Self {
+        let nothing = vec![("filter", "Node == \"\"".to_owned())];
+        Self::new("/v1/catalog/nodes".to_owned(), nothing, dc, Lane::Reserved)
+    }
+
     /// `/v1/kv/PATH?recurse`: all keys below `path`.
     pub fn keys_below(path: &str, dc: Option<String>) -> Self {
         let path = format!("/v1/kv/{}/", encoded_path(path));

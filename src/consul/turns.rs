@@ -24,6 +24,10 @@ const SHORT: usize = 24;
 const LEAST_WAIT: Duration = Duration::from_secs(20);
 const MOST_WAIT: Duration = Duration::from_secs(30);
 
+/// How long one without a place believes that nothing changed, whatever the tables say.
+const LEAST_RECHECK: Duration = Duration::from_secs(300);
+const MOST_RECHECK: Duration = Duration::from_secs(600);
+
 /// The least time between two rounds of questions, for each who has no place to wait.
 const PER_ROUND_AND_FOLLOWER: Duration = Duration::from_millis(1);
 const LEAST_BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
@@ -121,7 +125,7 @@ impl Place {
                 });
                 tokio::select! {
                     Ok(()) = changes.changed() => {}
-                    () = sleep(between(LEAST_WAIT, MOST_WAIT)) => {}
+                    () = sleep(between(LEAST_RECHECK, MOST_RECHECK)) => {}
                 }
             }
         }
@@ -143,7 +147,8 @@ impl Turns {
             return running;
         }
         let (out, changes) = watch::channel(0);
-        let queries = [Query::any_check(dc.cloned()), Query::services(dc.cloned())];
+        let queries =
+            [Query::any_check(dc.cloned()), Query::any_node(dc.cloned()), Query::services(dc.cloned())];
         let tasks = queries.map(|query| {
             let (agent, out) = (Arc::downgrade(agent), out.clone());
             let announcing = supervised("Consul's tables", (agent, query, out), |(agent, query, out)| {

@@ -16,7 +16,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, ValuesConfig};
 use crate::engine::consul::{ConsulAccess, ConsulToken};
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -218,6 +218,11 @@ fn variables_with_passwords(config: &Config) -> Vec<OsString> {
         SourceConfig::Zookeeper { auth, .. } => Some(auth.as_ref()?.credentials.expose()),
         SourceConfig::Consul { .. } | SourceConfig::File { .. } => None,
     });
+    let of_values = config.values.iter().filter_map(|values| match values {
+        ValuesConfig::Zookeeper { auth, .. } => Some(auth.as_ref()?.credentials.expose()),
+        ValuesConfig::Consul { .. } => None,
+    });
+    let credentials = credentials.chain(of_values);
     let tokens = consuls(config).filter_map(|access| match access.token.as_ref()? {
         ConsulToken::Value(token) => Some(token.expose()),
         ConsulToken::File(_) => None,
@@ -236,7 +241,11 @@ fn consuls(config: &Config) -> impl Iterator<Item = &ConsulAccess> {
         SourceConfig::Consul { access, listing: _ } => Some(access),
         SourceConfig::Zookeeper { .. } | SourceConfig::File { .. } => None,
     });
-    config.consul.iter().chain(sources)
+    let of_values = config.values.iter().filter_map(|values| match values {
+        ValuesConfig::Consul { access, path: _ } => Some(access),
+        ValuesConfig::Zookeeper { .. } => None,
+    });
+    config.consul.iter().chain(sources).chain(of_values)
 }
 
 fn make_directory(key: &'static str, path: &Path) -> Result<(), StartError> {
