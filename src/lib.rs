@@ -10,13 +10,14 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
-//! `watcher`, `service_config`; all of them -> `zookeeper`, `docker`, `tls`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
+//! `watcher`, `service_config`; all of them -> `registry_values`, `zookeeper`, `consul`, `docker`, `tls`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
 //! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`, `own_files` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod consul;
 pub mod directory_watch;
 pub mod dns;
 pub mod docker;
@@ -29,6 +30,7 @@ pub mod logging;
 pub mod own_files;
 pub mod panics;
 pub mod process;
+pub mod registry_values;
 pub mod server_entry;
 pub mod service_config;
 pub mod service_manager;

@@ -1,6 +1,6 @@
 //! How long a change takes from its registry to the clients, and what `ProxyMgr` costs meanwhile:
 //! `cargo bench --bench propagation`, or `-- containers` for one part of it. It needs root, the packages haproxy, zookeeper,
-//! unbound, docker.io, iptables and busybox-static, and an idle machine.
+//! unbound, docker.io, iptables and busybox-static, Consul (packaging/get-consul), and an idle machine.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,6 +11,7 @@
 )]
 
 mod changes;
+mod consul;
 mod containers;
 mod crash;
 mod figures;
@@ -40,9 +41,10 @@ How it is measured
 ";
 
 /// What can be measured alone.
-const PARTS: [(&str, fn()); 9] = [
+const PARTS: [(&str, fn()); 10] = [
     ("zookeeper", changes::in_zookeeper),
     ("files", changes::in_files),
+    ("consul", consul::instances_come_and_go),
     ("crash", crash::gap_after_kill),
     ("names", names::a_record_changes),
     ("loss", loss::held_then_applied),
@@ -57,9 +59,9 @@ fn main() {
     println!("{}", haproxy_version());
     println!("load average at the start: {}", load_average());
     figures::print_head();
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
     for (name, measure) in PARTS {
-        if only.as_ref().is_none_or(|only| only == name) {
+        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             measure();
         }
     }

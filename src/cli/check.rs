@@ -9,8 +9,9 @@ use super::running::tell_waiting;
 use super::terminal::Screen;
 use super::trouble::Troubles;
 use super::{Exit, verdict};
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, ValuesConfig};
 use crate::engine::error_text::with_causes;
+use crate::engine::tls_files::TlsFiles;
 use crate::supervisor::dry_run::DryRun;
 use crate::supervisor::prepare::{StartError, find_haproxy};
 use crate::supervisor::settings::http;
@@ -88,19 +89,37 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
 /// A start goes on without such an ensemble, and tries on; whoever asks should know.
 fn unusable_tls_files(config: &Config) -> Vec<ConfigErrorReport> {
     let several = config.service_config.len() > 1;
-    let wrong = |(index, source): (usize, &SourceConfig)| match source {
-        SourceConfig::Zookeeper { tls, .. } | SourceConfig::Docker { tls, .. } => {
-            let error = check_tls_files(tls.as_ref()?).err()?;
-            let key = if several {
-                format!("service_config[{index}].tls")
-            } else {
-                "service_config.tls".to_owned()
-            };
-            Some(ConfigErrorReport { line: None, column: None, key, message: error.to_string() })
-        }
-        SourceConfig::File { .. } => None,
+    let of_source = |(index, source)| {
+        let key =
+            if several { format!("service_config[{index}].tls") } else { "service_config.tls".to_owned() };
+        Some((key, tls_files_of(source)?))
     };
-    config.service_config.iter().enumerate().filter_map(wrong).collect()
+    let of_all = config
+        .consul
+        .iter()
+        .filter_map(|access| Some(("consul.tls".to_owned(), &access.tls.as_ref()?.files)));
+    let mut all: Vec<_> =
+        of_all.chain(config.service_config.iter().enumerate().filter_map(of_source)).collect();
+    let of_values = config.values.as_ref().and_then(|values| match values {
+        ValuesConfig::Zookeeper { tls, .. } => tls.as_ref(),
+        ValuesConfig::Consul { access, path: _ } => access.tls.as_ref().map(|tls| &tls.files),
+    });
+    // Those of a source are told there.
+    let own = of_values.filter(|files| all.iter().all(|(_, known)| known != files));
+    all.extend(own.map(|files| ("values.tls".to_owned(), files)));
+    let wrong = |(key, files): (String, &TlsFiles)| {
+        let message = check_tls_files(files).err()?.to_string();
+        Some(ConfigErrorReport { line: None, column: None, key, message })
+    };
+    all.into_iter().filter_map(wrong).collect()
+}
+
+fn tls_files_of(source: &SourceConfig) -> Option<&TlsFiles> {
+    match source {
+        SourceConfig::Zookeeper { tls, .. } | SourceConfig::Docker { tls, .. } => tls.as_ref(),
+        SourceConfig::Consul { access, listing: _ } => access.tls.as_ref().map(|tls| &tls.files),
+        SourceConfig::File { .. } => None,
+    }
 }
 
 fn not_started(args: &CheckArgs, error: &StartError) -> Report {

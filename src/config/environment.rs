@@ -1,7 +1,8 @@
 //! `${VARIABLE}` and `${VARIABLE:-default}` inside values.
 //!
 //! The rules are the shell's: the default stands in for a variable that is unset or empty, and ends at the first
-//! `}`. `$${` is a literal `${`; a lone `$` is itself.
+//! `}`. `$${` is a literal `${`; a lone `$` is itself. Some values hold places of their own, to be filled later: `${name}` or
+//! `${meta.port}` in a template, `${kv:path}` in a line.
 
 use super::error::{ConfigError, Position};
 
@@ -49,13 +50,21 @@ fn next_variable(text: &str) -> Option<(&str, &str, &str)> {
         let start = from + text.get(from..)?.find("${")?;
         let inside = text.get(start + 2..)?;
         let end = inside.find('}')?;
-        if split_default(inside.get(..end)?).is_some() {
+        if is_place(inside.get(..end)?) {
             let (before, rest) = text.split_at(start);
             let (variable, after) = rest.split_at(end + 3);
             return Some((before, variable, after));
         }
         from = start + 2;
     }
+}
+
+/// Whether it is a variable or a place that is filled later.
+fn is_place(inside: &str) -> bool {
+    let name = inside.split_once(":-").map_or(inside, |(name, _default)| name);
+    let later = |c: char| c.is_ascii_alphanumeric() || "_.:/@+%=~-".contains(c);
+    split_default(inside).is_some()
+        || name.starts_with(|c: char| c.is_ascii_alphabetic()) && name.chars().all(later)
 }
 
 /// `NAME` or `NAME:-default`; `None` when the name is none.
@@ -69,21 +78,41 @@ fn split_default(inside: &str) -> Option<(&str, Option<&str>)> {
     named.then_some((name, default))
 }
 
-/// `text` with its variables replaced; what comes from the environment is not looked at again.
+/// Which places are left as they stand, by what is written before their default.
+pub(super) type Later = fn(&str) -> bool;
+
+/// `text` with its variables replaced; what comes from the environment is not looked at again. With `later` what it names stays
+/// as it stands, `$${` too, and what is put in place of a variable gets one.
 ///
 /// # Errors
 /// A message that names the variable, never its value.
-pub(super) fn substitute(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
+pub(super) fn substitute(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    later: Option<Later>,
+) -> Result<String, String> {
+    let escape = if later.is_some() { "$${" } else { "${" };
+    let put = |value: &str| if later.is_some() { value.replace("${", "$${") } else { value.to_owned() };
     let mut replaced = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
         if let Some(literal) = before.strip_suffix('$') {
             replaced.push_str(literal);
-            replaced.push_str("${");
+            replaced.push_str(escape);
             rest = after;
             continue;
         }
         replaced.push_str(before);
+        let place = after.split_once('}').map(|(inside, _)| inside);
+        let place = place.filter(|inside| {
+            let name = inside.split_once(":-").map_or(*inside, |(name, _default)| name);
+            later.is_some_and(|later| later(name))
+        });
+        if let Some((inside, after)) = place.and(after.split_once('}')) {
+            replaced.extend(["${", inside, "}"]);
+            rest = after;
+            continue;
+        }
         let (inside, after) = after
             .split_once('}')
             .ok_or("'${' has no '}'; write ${VARIABLE} or ${VARIABLE:-default}, or $${ for a literal ${")?;
@@ -94,7 +123,7 @@ pub(super) fn substitute(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
             return Err(format!("the default of ${{{name}:-...}} can't hold another variable"));
         }
         match (env(name).filter(|value| default.is_none() || !value.is_empty()), default) {
-            (Some(value), _) => replaced.push_str(&value),
+            (Some(value), _) => replaced.push_str(&put(&value)),
             (None, Some(default)) => replaced.push_str(default),
             (None, None) => {
                 return Err(format!(
@@ -134,8 +163,25 @@ mod tests {
             ("$${HOST} ${HOST}", "${HOST} zk1"),
             ("${NESTED}", "${HOST}"),
         ] {
-            assert_eq!(substitute(text, &env).as_deref(), Ok(expected), "{text}");
+            assert_eq!(substitute(text, &env, None).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn places_that_are_filled_later_stay_and_nothing_else_becomes_one() {
+        let later: Later = |name| name == "name" || name.starts_with("kv:");
+        let given = |name: &str| if name == "EVIL" { Some("${name}".to_owned()) } else { env(name) };
+        for (text, left) in [
+            ("${name} ${HOST} ${kv:a/b:-x}", "${name} zk1 ${kv:a/b:-x}"),
+            ("$${name}", "$${name}"),
+            ("${EVIL} ${UNSET:-$}", "$${name} $"),
+        ] {
+            assert_eq!(substitute(text, &given, Some(later)).as_deref(), Ok(left), "{text}");
+        }
+        assert!(substitute("${kv:a}", &env, None).is_err());
+        assert!(
+            mask_variables("{a: ${meta.port}, b: ${kv:a/b:-4}}").is_ok_and(|masked| !masked.contains("${"))
+        );
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::engine::cookie::CookieKey;
 use crate::engine::include::IncludePattern;
 use crate::engine::option_line::OptionLine;
+use crate::engine::placeholders::Hole;
+use crate::engine::value_line::ValueLine;
 
 use super::model::HaproxyConfig;
 use super::reader::{Reader, Value};
@@ -37,9 +39,9 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_di
         socket_path: reader
             .read(section.get("socket_path"), value::socket_path)
             .unwrap_or_else(|| runtime_dir.join("haproxy.sock")),
-        global: reader.read_list(section.get("global"), value::option_line).unwrap_or_else(|| lines(GLOBAL)),
+        global: read_lines(reader, section.get("global")).unwrap_or_else(|| lines(GLOBAL)),
         defaults: with_idle_close(
-            reader.read_list(section.get("defaults"), value::option_line).unwrap_or_else(|| lines(DEFAULTS)),
+            read_lines(reader, section.get("defaults")).unwrap_or_else(|| lines(DEFAULTS)),
         ),
         include: {
             include = section.get("include");
@@ -75,18 +77,22 @@ fn holds(pattern: &IncludePattern, path: &Path) -> bool {
     path.parent() == Some(pattern.directory()) && name.is_some_and(|name| pattern.matches(&name))
 }
 
-fn lines(texts: &[&str]) -> Vec<OptionLine> {
-    texts.iter().filter_map(|text| OptionLine::parse(text).ok()).collect()
+fn lines(texts: &[&str]) -> Vec<ValueLine> {
+    texts.iter().filter_map(|text| OptionLine::parse(text).ok()).map(ValueLine::from).collect()
+}
+
+fn read_lines(reader: &mut Reader<'_>, value: Option<Value<'_>>) -> Option<Vec<ValueLine>> {
+    reader.read_list_but(value, Hole::is_of_a_registry, value::value_line)
 }
 
 /// Adds the option unless a line names it, be it with `no` before.
-fn with_idle_close(mut defaults: Vec<OptionLine>) -> Vec<OptionLine> {
-    let names_it = |line: &OptionLine| {
-        let words: Vec<&str> = line.words().take(3).collect();
+fn with_idle_close(mut defaults: Vec<ValueLine>) -> Vec<ValueLine> {
+    let names_it = |line: &ValueLine| {
+        let words: Vec<&str> = line.by_default().words().take(3).collect();
         matches!(words.as_slice(), ["option", option, ..] | ["no", "option", option] if *option == IDLE_CLOSE)
     };
     if !defaults.iter().any(names_it) {
-        defaults.extend(OptionLine::parse(&format!("option {IDLE_CLOSE}")));
+        defaults.extend(OptionLine::parse(&format!("option {IDLE_CLOSE}")).map(ValueLine::from));
     }
     defaults
 }

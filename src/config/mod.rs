@@ -1,6 +1,7 @@
 //! proxymgr.yml: read, checked as a whole, with every mistake told at once and by its place.
 
 mod admin;
+mod consul;
 mod docker;
 mod environment;
 mod error;
@@ -10,15 +11,17 @@ mod model;
 mod reader;
 mod service_config;
 mod value;
+mod values;
 mod yaml;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use error::{ConfigError, ConfigErrors, Position};
 pub use model::{
-    AdminConfig, AuthConfig, Config, FrontendConfig, HaproxyConfig, LogConfig, LogFormat, LogLevel,
-    ReloadConfig, SafetyConfig, ShutdownConfig, SourceConfig,
+    AdminConfig, AuthConfig, Config, ConsulListing, FrontendConfig, HaproxyConfig, LogConfig, LogFormat,
+    LogLevel, ReloadConfig, SafetyConfig, ShutdownConfig, SourceConfig, ValuesConfig,
 };
 
 use crate::engine::duration_text::duration;
@@ -58,6 +61,11 @@ impl Config {
         let mut top = reader.open(root.as_ref().map(Value::root));
         let runtime_dir = read_runtime_dir(&mut reader, &mut top);
         if reader.errors.is_empty() { Ok(runtime_dir) } else { Err(invalid(reader.errors)) }
+    }
+
+    /// The paths of the registry's values that lines and templates name.
+    pub fn value_paths(&self) -> BTreeSet<String> {
+        values::paths(&self.haproxy, &self.service_config)
     }
 
     /// Reads the file's bytes.
@@ -103,9 +111,22 @@ fn text_of(bytes: &[u8]) -> Result<&str, ConfigError> {
 fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     let mut top = reader.open(root);
     let runtime_dir = read_runtime_dir(reader, &mut top);
+    let consul = top.get("consul").and_then(|value| consul::read(reader, value));
+    let haproxy = haproxy::read(reader, top.get("haproxy"), &runtime_dir);
+    let service_config = service_config::read(reader, &mut top, consul.as_ref());
+    let values = values::read(reader, &mut top, consul.as_ref(), &service_config);
+    if values.is_none() && values::are_used(&haproxy, &service_config) {
+        reader.missing(
+            &top,
+            "values",
+            "write the registry of the values that lines name, such as values: {type: consul}",
+        );
+    }
     let config = Config {
-        haproxy: haproxy::read(reader, top.get("haproxy"), &runtime_dir),
-        service_config: service_config::read(reader, &mut top),
+        haproxy,
+        service_config,
+        consul,
+        values,
         frontends: frontends::read(reader, top.get("frontends")),
         reload: read_reload(reader, top.get("reload")),
         safety: read_safety(reader, top.get("safety")),

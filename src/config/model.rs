@@ -6,6 +6,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde_json::{Map, Value};
+
+use crate::engine::consul::ConsulAccess;
 use crate::engine::cookie::CookieKey;
 use crate::engine::docker_spec::{ContainerAddress, DockerHost};
 use crate::engine::include::IncludePattern;
@@ -17,16 +20,21 @@ use crate::engine::route::FrontendName;
 use crate::engine::secret::Secret;
 use crate::engine::service::ServiceName;
 use crate::engine::tls_files::TlsFiles;
+use crate::engine::value_line::ValueLine;
 
 /// The whole of proxymgr.yml.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// `haproxy`.
     pub haproxy: HaproxyConfig,
+    /// `consul`: the one that is meant where none is named.
+    pub consul: Option<ConsulAccess>,
     /// `service_config`: at least one source; the first that holds a name keeps it.
     pub service_config: Vec<SourceConfig>,
     /// `frontends`, by name.
     pub frontends: BTreeMap<FrontendName, FrontendConfig>,
+    /// Where the values of lines are looked up: `values`, or else the first registry that is named; `None` when there is none.
+    pub values: Option<ValuesConfig>,
     /// `reload`.
     pub reload: ReloadConfig,
     /// `safety`.
@@ -53,9 +61,9 @@ pub struct HaproxyConfig {
     /// The stats socket for operators' tools, absolute; it can stand in haproxy.cfg as it is.
     pub socket_path: PathBuf,
     /// Lines of the `global` section.
-    pub global: Vec<OptionLine>,
+    pub global: Vec<ValueLine>,
     /// Lines of the `defaults` section, `option idle-close-on-response` among them unless the user said otherwise.
-    pub defaults: Vec<OptionLine>,
+    pub defaults: Vec<ValueLine>,
     /// Files with sections of the user's own, in this order.
     pub include: Vec<IncludePattern>,
     /// The address of services that name none.
@@ -93,6 +101,13 @@ pub enum SourceConfig {
         /// The files for TLS; without them the connection is not private.
         tls: Option<TlsFiles>,
     },
+    /// Keys or services of Consul.
+    Consul {
+        /// Which Consul, and who we are to it.
+        access: ConsulAccess,
+        /// What is taken from it.
+        listing: ConsulListing,
+    },
     /// Files.
     File {
         /// A directory or one file, absolute.
@@ -108,6 +123,46 @@ pub enum SourceConfig {
         address: ContainerAddress,
         /// The frontend of routes that name none.
         frontend: Option<String>,
+    },
+}
+
+/// What makes the services of a Consul.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConsulListing {
+    /// Each key below `path` holds a definition.
+    Keys {
+        /// The folder, without slashes at its ends.
+        path: String,
+    },
+    /// Each service of the catalog with this tag is one of ours.
+    Catalog {
+        /// The tag.
+        tag: String,
+        /// The definition, with places for what the catalog tells.
+        template: Map<String, Value>,
+    },
+}
+
+/// A registry of single values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValuesConfig {
+    /// Nodes of `ZooKeeper`.
+    Zookeeper {
+        /// Connect string: `host:port,host:port`, a chroot may follow; without blanks.
+        servers: String,
+        /// The node that paths are meant below.
+        path: String,
+        /// How to log in.
+        auth: Option<AuthConfig>,
+        /// The files for TLS; without them the connection is not private.
+        tls: Option<TlsFiles>,
+    },
+    /// Keys of Consul.
+    Consul {
+        /// Which Consul, and who we are to it.
+        access: ConsulAccess,
+        /// The folder that paths are meant below; empty for none.
+        path: String,
     },
 }
 

@@ -1,6 +1,8 @@
 //! Reads typed values out of the tree, and collects every mistake on the way.
 
-use super::environment::substitute;
+use serde_json::Value as Json;
+
+use super::environment::{Later, substitute};
 use super::error::{ConfigError, Position};
 use super::yaml::{Kind, Node, Pair};
 
@@ -125,6 +127,11 @@ impl<'e> Reader<'e> {
 
     /// The text with its variables replaced.
     pub fn text(&mut self, value: &Value<'_>) -> Option<String> {
+        self.text_but(value, None)
+    }
+
+    /// The same, without what is replaced later.
+    fn text_but(&mut self, value: &Value<'_>, later: Option<Later>) -> Option<String> {
         let Kind::Scalar(text) = &value.node.kind else {
             self.refuse(value, format!("must be a single value, but is {}", kind_name(&value.node.kind)));
             return None;
@@ -133,7 +140,7 @@ impl<'e> Reader<'e> {
             self.refuse(value, "ERB (<%= %>) is not read; write ${VARIABLE}");
             return None;
         }
-        substitute(text, self.env).map_err(|message| self.refuse(value, message)).ok()
+        substitute(text, self.env, later).map_err(|message| self.refuse(value, message)).ok()
     }
 
     /// The value that `parse` makes of the text. Its error follows the text as written: what a variable holds is
@@ -143,8 +150,17 @@ impl<'e> Reader<'e> {
         value: Option<Value<'_>>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
+        self.read_but(value, None, parse)
+    }
+
+    fn read_but<T>(
+        &mut self,
+        value: Option<Value<'_>>,
+        later: Option<Later>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
         let value = value?;
-        let text = self.text(&value)?;
+        let text = self.text_but(&value, later)?;
         match parse(&text) {
             Ok(parsed) => Some(parsed),
             Err(message) => {
@@ -156,10 +172,58 @@ impl<'e> Reader<'e> {
         }
     }
 
+    /// Any value, as a document would hold it: `true` and `false` are no texts, all else that is no list or map is one. Variables
+    /// are replaced, without what is replaced `later`.
+    pub fn document(&mut self, value: &Value<'_>, later: Later) -> Option<Json> {
+        match &value.node.kind {
+            Kind::Null => Some(Json::Null),
+            Kind::Scalar(_) => Some(match self.text_but(value, Some(later))?.as_str() {
+                "true" => Json::Bool(true),
+                "false" => Json::Bool(false),
+                text => Json::from(text),
+            }),
+            Kind::List(_) => {
+                let items = value.items().unwrap_or_default();
+                Some(items.iter().filter_map(|item| self.document(item, later)).collect())
+            }
+            Kind::Mapping(pairs) => {
+                let mut map = serde_json::Map::new();
+                for pair in pairs {
+                    let path = format!("{}.{}", value.path, shorten(&pair.key));
+                    let inner = Value { path, position: pair.value.position, node: &pair.value };
+                    if map.contains_key(&pair.key) {
+                        self.refuse(&inner, "stands here twice");
+                    }
+                    map.insert(pair.key.clone(), self.document(&inner, later)?);
+                }
+                Some(Json::Object(map))
+            }
+        }
+    }
+
     /// The values that `parse` makes of each item of a list.
     pub fn read_list<T>(
         &mut self,
         value: Option<Value<'_>>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.list(value, None, parse)
+    }
+
+    /// The same, with places left that are filled `later`, and `$${` for a literal `${`.
+    pub fn read_list_but<T>(
+        &mut self,
+        value: Option<Value<'_>>,
+        later: Later,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<Vec<T>> {
+        self.list(value, Some(later), parse)
+    }
+
+    fn list<T>(
+        &mut self,
+        value: Option<Value<'_>>,
+        later: Option<Later>,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<Vec<T>> {
         let value = value?;
@@ -168,7 +232,7 @@ impl<'e> Reader<'e> {
             self.refuse(&value, format!("must be a list of lines, but is {kind}; begin each line with '- '"));
             return None;
         };
-        Some(items.into_iter().filter_map(|item| self.read(Some(item), &parse)).collect())
+        Some(items.into_iter().filter_map(|item| self.read_but(Some(item), later, &parse)).collect())
     }
 }
 

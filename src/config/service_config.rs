@@ -1,8 +1,10 @@
 //! The section `service_config`: one source of services, or a list of them.
 
+use crate::engine::consul::ConsulAccess;
 use crate::engine::secret::Secret;
 use crate::engine::tls_files::{TlsFiles, TlsIdentityFiles};
 
+use super::consul;
 use super::docker;
 use super::model::{AuthConfig, SourceConfig};
 use super::reader::{Reader, Section, Value};
@@ -14,12 +16,19 @@ const HOW_TO: &str = "write where services come from, such as service_config: {t
 #[derive(Clone, Copy)]
 enum SourceType {
     Zookeeper,
+    Consul,
     File,
     Docker,
 }
 
 /// Reads the value of `top`'s key `service_config`.
-pub(super) fn read(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Vec<SourceConfig> {
+///
+/// A source of type consul speaks with `consul` unless it names another.
+pub(super) fn read(
+    reader: &mut Reader<'_>,
+    top: &mut Section<'_>,
+    consul: Option<&ConsulAccess>,
+) -> Vec<SourceConfig> {
     let Some(value) = top.get("service_config") else {
         // A file that is no mapping was refused as such.
         if reader.errors.is_empty() || !top.is_empty() {
@@ -28,16 +37,20 @@ pub(super) fn read(reader: &mut Reader<'_>, top: &mut Section<'_>) -> Vec<Source
         return Vec::new();
     };
     match value.items() {
-        None => read_source(reader, value).into_iter().collect(),
+        None => read_source(reader, value, consul).into_iter().collect(),
         Some(items) if items.is_empty() => {
             reader.refuse(&value, format!("is an empty list; {HOW_TO}"));
             Vec::new()
         }
-        Some(items) => items.into_iter().filter_map(|item| read_source(reader, item)).collect(),
+        Some(items) => items.into_iter().filter_map(|item| read_source(reader, item, consul)).collect(),
     }
 }
 
-fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig> {
+fn read_source(
+    reader: &mut Reader<'_>,
+    value: Value<'_>,
+    consul: Option<&ConsulAccess>,
+) -> Option<SourceConfig> {
     let mistakes = reader.errors.len();
     let mut section = reader.open(Some(value));
     if reader.errors.len() > mistakes {
@@ -46,12 +59,13 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
     let source_type = if let Some(value) = section.get("type") {
         reader.read(Some(value), source_type)
     } else {
-        reader.missing(&section, "type", "write type: zookeeper, type: file or type: docker");
+        reader.missing(&section, "type", "write type: zookeeper, type: consul, type: file or type: docker");
         None
     };
     // Without a type no key can be judged.
     let source = match source_type? {
         SourceType::Zookeeper => read_zookeeper(reader, &mut section),
+        SourceType::Consul => consul::read_source(reader, &mut section, consul),
         SourceType::File => read_file(reader, &mut section),
         SourceType::Docker => docker::read(reader, &mut section),
     };
@@ -60,24 +74,19 @@ fn read_source(reader: &mut Reader<'_>, value: Value<'_>) -> Option<SourceConfig
 }
 
 fn source_type(text: &str) -> Result<SourceType, String> {
-    match text {
-        "consul" => Err("is not supported yet by this version; write zookeeper, file or docker".to_owned()),
-        other => value::word(
-            other,
-            &[
-                ("zookeeper", SourceType::Zookeeper),
-                ("file", SourceType::File),
-                ("docker", SourceType::Docker),
-            ],
-        ),
-    }
+    value::word(
+        text,
+        &[
+            ("zookeeper", SourceType::Zookeeper),
+            ("consul", SourceType::Consul),
+            ("file", SourceType::File),
+            ("docker", SourceType::Docker),
+        ],
+    )
 }
 
 fn read_zookeeper(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {
-    let servers = section.get("servers");
-    if servers.is_none() {
-        reader.missing(section, "servers", "write the ensemble, such as servers: \"zk1:2181,zk2:2181\"");
-    }
+    let ensemble = read_ensemble(reader, section);
     let path = section.get("path");
     if path.is_none() {
         reader.missing(
@@ -86,11 +95,24 @@ fn read_zookeeper(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<
             "write the node that holds the services, such as path: /service_config",
         );
     }
+    let path = reader.read(path, value::node_path);
+    let (servers, auth, tls) = ensemble?;
+    Some(SourceConfig::Zookeeper { servers, path: path?, auth, tls })
+}
+
+type Ensemble = (String, Option<AuthConfig>, Option<TlsFiles>);
+
+/// What is read of an ensemble, whatever it is asked for.
+pub(super) fn read_ensemble(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<Ensemble> {
+    let servers = section.get("servers");
+    if servers.is_none() {
+        reader.missing(section, "servers", "write the ensemble, such as servers: \"zk1:2181,zk2:2181\"");
+    }
     let (auth, tls) = (section.get("auth"), section.get("tls"));
-    let (servers, path) = (reader.read(servers, value::ensemble), reader.read(path, value::node_path));
+    let servers = reader.read(servers, value::ensemble);
     let auth = auth.and_then(|value| read_auth(reader, value));
     let tls = tls.and_then(|value| read_tls(reader, value));
-    Some(SourceConfig::Zookeeper { servers: servers?, path: path?, auth, tls })
+    Some((servers?, auth, tls))
 }
 
 fn read_file(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<SourceConfig> {
@@ -133,22 +155,27 @@ pub(super) fn read_tls(reader: &mut Reader<'_>, value: Value<'_>) -> Option<TlsF
     if reader.errors.len() > mistakes {
         return None;
     }
+    read_tls_files(reader, &mut section)
+}
+
+/// Reads the keys that name files, and closes the section.
+pub(super) fn read_tls_files(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option<TlsFiles> {
     let [ca, cert, key] = ["ca", "cert", "key"].map(|key| section.get(key));
     if ca.is_none() {
         reader.missing(
-            &section,
+            section,
             "ca",
             "write the file with the authorities that sign the servers' certificates",
         );
     }
     match (&cert, &key) {
-        (Some(_), None) => reader.missing(&section, "key", "write the file with the private key of cert"),
+        (Some(_), None) => reader.missing(section, "key", "write the file with the private key of cert"),
         (None, Some(_)) => {
-            reader.missing(&section, "cert", "write the file with the certificate that key is for");
+            reader.missing(section, "cert", "write the file with the certificate that key is for");
         }
         (Some(_), Some(_)) | (None, None) => {}
     }
-    reader.close(&section);
+    reader.close(section);
     let [ca, cert, key] = [ca, cert, key].map(|value| reader.read(value, value::absolute_path));
     let identity = cert.zip(key).map(|(cert, key)| TlsIdentityFiles { cert, key });
     Some(TlsFiles { ca: ca?, identity })

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use crate::engine::option_line::{OptionLine, OptionLineError};
 use crate::engine::service::{BindAddress, BindAddressError};
+use crate::engine::value_line::{ValueLine, ValueLineError};
 
 /// A whole number of at least 1.
 pub(super) fn count(text: &str) -> Result<NonZeroUsize, String> {
@@ -89,8 +90,20 @@ pub(super) fn program(text: &str) -> Result<PathBuf, String> {
 }
 
 /// A line of the `global` or `defaults` section.
+pub(super) fn value_line(text: &str) -> Result<ValueLine, String> {
+    ValueLine::parse(text).map_err(|error| match error {
+        ValueLineError::Place(told) => told,
+        ValueLineError::Line(error) => wrong_line(&error),
+    })
+}
+
+/// A line of a section.
 pub(super) fn option_line(text: &str) -> Result<OptionLine, String> {
-    OptionLine::parse(text).map_err(|error| match error {
+    OptionLine::parse(text).map_err(|error| wrong_line(&error))
+}
+
+fn wrong_line(error: &OptionLineError) -> String {
+    match error {
         // The one error that quotes any text.
         OptionLineError::Preprocessor(_) => {
             "can't stand here: HAProxy's preprocessor takes lines that begin with a dot".to_owned()
@@ -100,7 +113,7 @@ pub(super) fn option_line(text: &str) -> Result<OptionLine, String> {
         | OptionLineError::SectionKeyword(_)
         | OptionLineError::TooManyWords(_)
         | OptionLineError::TooLong(_)) => format!("can't stand here: {error}"),
-    })
+    }
 }
 
 /// `host:port,host:port/chroot`, blanks dropped. The port may be left out: 2181.

@@ -10,6 +10,7 @@ pub mod capability;
 pub mod changeset;
 pub mod command;
 pub mod config_words;
+pub mod consul;
 pub mod cookie;
 pub mod dns_spec;
 pub mod docker_spec;
@@ -30,6 +31,7 @@ pub mod node_rules;
 pub mod observed;
 pub mod option_line;
 pub mod outage_rules;
+pub mod placeholders;
 pub mod plan;
 pub mod policy;
 pub mod printable;
@@ -53,6 +55,7 @@ pub mod size;
 pub mod state;
 pub mod tls_files;
 pub mod utc_text;
+pub mod value_line;
 
 #[cfg(test)]
 pub(crate) mod any_text;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::bind_line::OwnBind;
+use super::consul::ConsulSpec;
 use super::cookie::CookieName;
 use super::dns_spec::DnsSpec;
 use super::docker_spec::DockerSpec;
@@ -159,6 +160,8 @@ pub enum WatcherSpec {
     },
     /// Names in the DNS.
     Dns(DnsSpec),
+    /// Instances in Consul's catalog.
+    Consul(ConsulSpec),
     /// Containers of a Docker daemon.
     Docker(DockerSpec),
     /// Nowhere else than in the definition.

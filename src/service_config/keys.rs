@@ -33,9 +33,13 @@ pub(super) const KNOWN: &[&str] = &[
     "cookie",
     "docker_host",
     "service",
+    "tag",
     "tags",
     "network",
     "published",
+    "passing_only",
+    "dc",
+    "near",
 ];
 
 /// A key that says nothing to `ProxyMgr`: warned about, never fatal.

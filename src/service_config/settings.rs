@@ -3,8 +3,11 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::SourceError;
+use super::catalog_template::CatalogTemplate;
 use super::docker::ContainerSource;
-use crate::config::SourceConfig;
+use crate::config::{AuthConfig, ConsulListing, SourceConfig};
+use crate::engine::consul::ConsulAccess;
 use crate::engine::docker_spec::DockerHost;
 use crate::engine::printable::printable;
 use crate::engine::tls_files::TlsFiles;
@@ -21,6 +24,22 @@ pub enum SourceSettings {
         path: NodePath,
         /// Who we are to it, and how we speak with it.
         access: Access,
+    },
+    /// The keys of a folder in Consul's store.
+    ConsulKeys {
+        /// Which Consul, and who we are to it.
+        access: ConsulAccess,
+        /// The folder, without slashes at its ends.
+        path: String,
+    },
+    /// The services of Consul's catalog with a tag.
+    ConsulCatalog {
+        /// Which Consul, and who we are to it.
+        access: ConsulAccess,
+        /// The tag.
+        tag: String,
+        /// What they become.
+        template: CatalogTemplate,
     },
     /// A directory of `NAME.json`, `NAME.yml` or `NAME.yaml`, or one file that maps names to definitions.
     File {
@@ -41,7 +60,10 @@ impl SourceSettings {
     pub fn access(&self) -> Option<(ConnectString, Access)> {
         match self {
             Self::Zookeeper { servers, path: _, access } => Some((servers.clone(), access.clone())),
-            Self::File { path: _ } | Self::Docker { .. } => None,
+            Self::ConsulKeys { .. }
+            | Self::ConsulCatalog { .. }
+            | Self::File { path: _ }
+            | Self::Docker { .. } => None,
         }
     }
 
@@ -49,7 +71,18 @@ impl SourceSettings {
     pub fn docker_tls(&self) -> Option<(DockerHost, TlsFiles)> {
         match self {
             Self::Docker { containers, tls } => Some((containers.host.clone(), tls.clone()?)),
-            Self::Zookeeper { .. } | Self::File { path: _ } => None,
+            Self::Zookeeper { .. }
+            | Self::ConsulKeys { .. }
+            | Self::ConsulCatalog { .. }
+            | Self::File { path: _ } => None,
+        }
+    }
+
+    /// Which Consul this source asks, if it does.
+    pub fn consul(&self) -> Option<&ConsulAccess> {
+        match self {
+            Self::ConsulKeys { access, .. } | Self::ConsulCatalog { access, .. } => Some(access),
+            Self::Zookeeper { .. } | Self::File { path: _ } | Self::Docker { .. } => None,
         }
     }
 
@@ -72,7 +105,11 @@ impl SourceSettings {
             Self::Zookeeper { servers, path, access } if Self::origin_of(servers, path, name) == origin => {
                 ensembles.stat(servers, access, &path.below(name)?).await
             }
-            Self::Zookeeper { .. } | Self::File { path: _ } | Self::Docker { .. } => Ok(None),
+            Self::Zookeeper { .. }
+            | Self::ConsulKeys { .. }
+            | Self::ConsulCatalog { .. }
+            | Self::File { path: _ }
+            | Self::Docker { .. } => Ok(None),
         }
     }
 }
@@ -81,6 +118,12 @@ impl fmt::Display for SourceSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Zookeeper { servers, path, access: _ } => write!(f, "zookeeper {servers} {path}"),
+            Self::ConsulKeys { access, path } => {
+                write!(f, "consul {} {}", access.servers, printable(path))
+            }
+            Self::ConsulCatalog { access, tag, template: _ } => {
+                write!(f, "consul {} catalog, tag {}", access.servers, printable(tag))
+            }
             Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
             Self::Docker { containers, tls: _ } => write!(f, "docker {}", containers.host),
         }
@@ -88,22 +131,23 @@ impl fmt::Display for SourceSettings {
 }
 
 impl TryFrom<&SourceConfig> for SourceSettings {
-    type Error = ZookeeperError;
+    type Error = SourceError;
 
     /// Reads the texts of proxymgr.yml.
-    fn try_from(config: &SourceConfig) -> Result<Self, ZookeeperError> {
+    fn try_from(config: &SourceConfig) -> Result<Self, SourceError> {
         Ok(match config {
             SourceConfig::Zookeeper { servers, path, auth, tls } => Self::Zookeeper {
-                servers: ConnectString::parse(servers)?,
-                path: NodePath::parse(path)?,
-                access: Access {
-                    auth: auth.as_ref().map(|auth| Auth {
-                        scheme: auth.scheme.clone(),
-                        credentials: auth.credentials.clone(),
-                    }),
-                    tls: tls.clone(),
-                },
+                servers: ConnectString::parse(servers).map_err(ZookeeperError::from)?,
+                path: NodePath::parse(path).map_err(ZookeeperError::from)?,
+                access: zookeeper_access(auth.as_ref(), tls.as_ref()),
             },
+            SourceConfig::Consul { access, listing: ConsulListing::Keys { path } } => {
+                Self::ConsulKeys { access: access.clone(), path: path.clone() }
+            }
+            SourceConfig::Consul { access, listing: ConsulListing::Catalog { tag, template } } => {
+                let template = CatalogTemplate::new(access, tag, template).map_err(SourceError::Template)?;
+                Self::ConsulCatalog { access: access.clone(), tag: tag.clone(), template }
+            }
             SourceConfig::File { path } => Self::File { path: path.clone() },
             SourceConfig::Docker { host, tls, address, frontend } => Self::Docker {
                 containers: ContainerSource {
@@ -115,6 +159,13 @@ impl TryFrom<&SourceConfig> for SourceSettings {
             },
         })
     }
+}
+
+/// Who we are to an ensemble, as proxymgr.yml says it.
+pub fn zookeeper_access(auth: Option<&AuthConfig>, tls: Option<&TlsFiles>) -> Access {
+    let login =
+        |auth: &AuthConfig| Auth { scheme: auth.scheme.clone(), credentials: auth.credentials.clone() };
+    Access { auth: auth.map(login), tls: tls.cloned() }
 }
 
 #[cfg(test)]

@@ -283,11 +283,14 @@ impl Manager {
         let Some(settings) = self.sources.get(source).cloned() else { return };
         let (out, listings) = watch::channel(None);
         let (ensembles, daemons) = (self.registries.ensembles.clone(), self.registries.daemons.clone());
+        let (consuls, values) = (self.registries.consuls.clone(), self.registries.values.clone());
         let messages = self.messages.clone();
         let task = self.tasks.spawn(caught("source of services", async move {
             sleep(wait).await;
+            let running =
+                service_config::run(&settings, &ensembles, &consuls, &daemons, values.as_ref(), &out);
             tokio::select! {
-                never = service_config::run(&settings, &ensembles, &daemons, &out) => match never {},
+                never = running => match never {},
                 () = forward(listings, messages, |listing| Message::Listing { source, listing }) => {}
             }
         }));

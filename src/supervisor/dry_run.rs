@@ -1,14 +1,17 @@
 //! What a start would do now, without doing any of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::sleep_until;
+use tokio::time::{sleep, sleep_until, timeout};
 
 use super::feeds::registry_input;
 use super::prepare::StartError;
 use super::settings::{reconciler_settings, registries, sources};
+use super::values::filled;
 use super::{Clock, REGISTRY_QUEUE};
 use crate::config::Config;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -22,6 +25,7 @@ use crate::engine::render::Rendered;
 use crate::engine::server::{Server, ServerName};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::include_files::Follower;
+use crate::registry_values::{FollowedValues, Values};
 use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::{ServerSet, SkippedEntry};
 
@@ -86,8 +90,24 @@ impl DryRun {
         version: HaproxyVersion,
         waiting: &mut dyn FnMut(&str),
     ) -> Result<Self, StartError> {
+        let sources = sources(config)?;
+        let registries = registries(config, &sources);
+        let mut settings = reconciler_settings(config, version)?;
+        if let Some(values) = &registries.values {
+            let longest = config.safety.startup_timeout;
+            let mut known = pin!(timeout(longest, first(values.clone())));
+            let known = tokio::select! {
+                known = &mut known => known,
+                () = sleep(QUIET_FOR) => {
+                    waiting(&format!("the values of a registry (values), {longest:?} at the longest (safety.startup_timeout)"));
+                    known.await
+                }
+            };
+            let base = known.ok().and_then(|values| filled(config, &values, &settings.base).ok());
+            settings.base = base.map_or(settings.base, Arc::new);
+        }
         let clock = Clock(Instant::now());
-        let mut reconciler = Reconciler::new(reconciler_settings(config, version)?, clock.now());
+        let mut reconciler = Reconciler::new(settings, clock.now());
         let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
         let mut includes = Vec::new();
         if let Some(files) = follower.look() {
@@ -96,8 +116,6 @@ impl DryRun {
             drop(reconciler.handle(Input::Includes(files), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
-        let sources = sources(config)?;
-        let registries = registries(config, &sources);
         let registries = tokio::spawn(service_manager::run(
             sources,
             registries,
@@ -164,6 +182,16 @@ impl DryRun {
         let Some(config) = next.config.filter(|_| !next.given_up) else { return false };
         self.config = config;
         true
+    }
+}
+
+/// The first that are known.
+async fn first(mut values: FollowedValues) -> Arc<Values> {
+    loop {
+        if let Some(known) = values.known() {
+            return known;
+        }
+        values.changed().await;
     }
 }
 

@@ -27,8 +27,10 @@ mod status;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -48,7 +50,7 @@ use crate::systemd::{self, State, Watchdog};
 
 use clock::Clock;
 use end::end_haproxy;
-use feeds::{Begun, Feeds, registry_input};
+use feeds::{Begun, Feeds};
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
 use history::Historian;
@@ -65,6 +67,7 @@ use start::{Started, start};
 use status::StatusDesk;
 use status::live::LiveDesk;
 use telling::{log, serving_text};
+use values::ValuesDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
 const REGISTRY_QUEUE: usize = 256;
@@ -108,6 +111,7 @@ struct Supervisor {
     recorder: Recorder,
     crash_record: CrashRecord,
     replacement: Replacement,
+    values: ValuesDesk,
     watchdog: Watchdog,
     /// What systemd was told last.
     status: String,
@@ -167,6 +171,7 @@ impl Supervisor {
             drains,
             recorder: Recorder::new(config.state_dir.clone()),
             crash_record: CrashRecord::new(&config.runtime_dir),
+            values: ValuesDesk::new(config.clone(), reaper.clone()),
             replacement: Replacement::new(program, config_file, haproxy_settings, reaper),
             watchdog: Watchdog::from_environment(),
             status: String::new(),
@@ -212,6 +217,7 @@ impl Supervisor {
         self.historian.begin_anew();
         let Begun { feeds, includes, holders } = Feeds::start(&self.config, self.sources.clone());
         self.reconciler.remember_holders(holders);
+        self.values.follow(feeds.registries.as_ref().and_then(|registries| registries.values.clone()));
         self.feeds = feeds;
         if let Some(includes) = includes {
             self.handle(Input::Includes(includes)).await;
@@ -222,6 +228,7 @@ impl Supervisor {
     async fn serve(&mut self, signals: &mut Signals) -> Flow {
         loop {
             let deadline = self.reconciler.deadline();
+            let wanted_base = Arc::clone(self.reconciler.wanted_base());
             let input = tokio::select! {
                 request = signals.next() => match self.take_request(request) {
                     Flow::GoOn => continue,
@@ -243,12 +250,10 @@ impl Supervisor {
                     None => return Flow::BeginAnew,
                 },
                 event = self.feeds.registry.recv() => match event {
-                    Some(event) => {
-                        self.take_note(&event);
-                        registry_input(event)
-                    }
+                    Some(event) => self.take_in(event),
                     None => return Flow::BeginAnew,
                 },
+                base = self.values.next(&wanted_base) => base.map(Input::Base),
                 Some(files) = self.feeds.includes.recv() => {
                     self.historian.note_cause(None, CauseEvent::Includes, None, self.clock.now());
                     Some(Input::Includes(files))
@@ -279,6 +284,9 @@ impl Supervisor {
             };
             if let Some(input) = input {
                 self.handle(input).await;
+            }
+            if self.values.listed_may_go() {
+                self.handle(Input::Listed).await;
             }
             if self.crash_record.lacks(&self.haproxy.generations.borrow()) {
                 self.record_what_runs().await;
@@ -332,6 +340,9 @@ impl Supervisor {
                 }
                 Effect::Notice(notice) => {
                     log(&notice);
+                    if let Notice::ReloadFailed { .. } = notice {
+                        self.values.reload_failed();
+                    }
                     self.status_desk.note_notice(&notice, self.clock.now());
                     self.historian.note_notice(&notice, self.clock.now());
                     self.totals.note_notice(&notice);
@@ -354,6 +365,9 @@ impl Supervisor {
         self.past.note(self.historian.reader().latest());
         self.drains.tell(&self.reconciler);
         if is_outcome {
+            if let Some(applied) = self.reconciler.applied() {
+                self.values.serves(&applied.base);
+            }
             self.crash_record.changed();
             self.tell_status();
         }

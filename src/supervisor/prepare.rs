@@ -17,7 +17,8 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::cookie_key::make_cookie_key;
-use crate::config::{Config, SourceConfig};
+use crate::config::{Config, SourceConfig, ValuesConfig};
+use crate::engine::consul::{ConsulAccess, ConsulToken};
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::render::Renderer;
@@ -217,15 +218,36 @@ pub async fn find_version(config: &Config, reaper: &Reaper) -> Result<HaproxyVer
 fn variables_with_passwords(config: &Config) -> Vec<OsString> {
     let credentials = config.service_config.iter().filter_map(|source| match source {
         SourceConfig::Zookeeper { auth, .. } => Some(auth.as_ref()?.credentials.expose()),
-        SourceConfig::File { .. } | SourceConfig::Docker { .. } => None,
+        SourceConfig::Consul { .. } | SourceConfig::File { .. } | SourceConfig::Docker { .. } => None,
     });
-    let passwords: Vec<&str> =
-        credentials.map(|text| text.split_once(':').map_or(text, |(_user, password)| password)).collect();
+    let of_values = config.values.iter().filter_map(|values| match values {
+        ValuesConfig::Zookeeper { auth, .. } => Some(auth.as_ref()?.credentials.expose()),
+        ValuesConfig::Consul { .. } => None,
+    });
+    let credentials = credentials.chain(of_values);
+    let tokens = consuls(config).filter_map(|access| match access.token.as_ref()? {
+        ConsulToken::Value(token) => Some(token.expose()),
+        ConsulToken::File(_) => None,
+    });
+    let passwords = credentials.map(|text| text.split_once(':').map_or(text, |(_user, password)| password));
+    let passwords: Vec<&str> = passwords.chain(tokens).collect();
     let holds_one = |value: &OsStr| {
         let value = value.to_string_lossy();
         passwords.iter().any(|password| !password.is_empty() && value.contains(password))
     };
     std::env::vars_os().filter(|(_, value)| holds_one(value)).map(|(name, _)| name).collect()
+}
+
+fn consuls(config: &Config) -> impl Iterator<Item = &ConsulAccess> {
+    let sources = config.service_config.iter().filter_map(|source| match source {
+        SourceConfig::Consul { access, listing: _ } => Some(access),
+        SourceConfig::Zookeeper { .. } | SourceConfig::File { .. } | SourceConfig::Docker { .. } => None,
+    });
+    let of_values = config.values.iter().filter_map(|values| match values {
+        ValuesConfig::Consul { access, path: _ } => Some(access),
+        ValuesConfig::Zookeeper { .. } => None,
+    });
+    config.consul.iter().chain(sources).chain(of_values)
 }
 
 fn make_directory(key: &'static str, path: &Path) -> Result<(), StartError> {

@@ -7,10 +7,12 @@ use crate::zookeeper::ConnectString;
 
 /// Files on this host.
 const FILE: &str = "file";
+/// Consul: which, is not known of a service that leaves it to proxymgr.yml.
+const CONSUL: &str = "consul";
 /// The name servers.
 const DNS: &str = "dns";
 
-/// The servers of an ensemble of `ZooKeeper`, a Docker daemon, `file` or `dns`; `None` where several sources are asked and the event does not
+/// The servers of an ensemble of `ZooKeeper`, a Docker daemon, `consul`, `file` or `dns`; `None` where several sources are asked and the event does not
 /// tell which it is of. `known` is the definition of its service, with where it was found.
 pub(super) fn registry_of(
     event: &RegistryEvent,
@@ -35,6 +37,7 @@ fn watched(spec: &ServiceSpec) -> Option<String> {
         WatcherSpec::Zookeeper { server, .. } => Some(ConnectString::parse(server).ok()?.hosts().to_owned()),
         WatcherSpec::File { .. } => Some(FILE.to_owned()),
         WatcherSpec::Dns(_) => Some(DNS.to_owned()),
+        WatcherSpec::Consul(_) => Some(CONSUL.to_owned()),
         WatcherSpec::Docker(spec) => Some(spec.host.to_string()),
         WatcherSpec::Static => None,
     }
@@ -45,6 +48,9 @@ fn listed(origin: &str, sources: &[SourceSettings]) -> Option<String> {
     if origin.starts_with('/') {
         return Some(FILE.to_owned());
     }
+    if origin.starts_with("consul ") {
+        return Some(CONSUL.to_owned());
+    }
     sources.iter().find(|source| origin.starts_with(&source.to_string())).map(name)
 }
 
@@ -52,6 +58,7 @@ fn name(source: &SourceSettings) -> String {
     match source {
         SourceSettings::Zookeeper { servers, .. } => servers.hosts().to_owned(),
         SourceSettings::Docker { containers, .. } => containers.host.to_string(),
+        SourceSettings::ConsulKeys { .. } | SourceSettings::ConsulCatalog { .. } => CONSUL.to_owned(),
         SourceSettings::File { .. } => FILE.to_owned(),
     }
 }
@@ -82,6 +89,7 @@ mod tests {
             ("zookeeper zk1:2181,zk2:2181/prod /s/web", Some("zk1:2181,zk2:2181")),
             ("/etc/services/web.json", Some("file")),
             ("docker unix:///var/run/docker.sock container web (1f)", Some("unix:///var/run/docker.sock")),
+            ("consul a:8500 catalog, service web", Some("consul")),
             ("zookeeper zk9:2181 /s/web", None),
         ] {
             assert_eq!(listed(origin, &sources).as_deref(), registry, "{origin}");

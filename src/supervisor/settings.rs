@@ -1,6 +1,7 @@
 //! proxymgr.yml as each part needs it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,8 @@ use std::time::Duration;
 use super::cookie_key::cookie_key;
 use super::http_desk::HttpSettings;
 use super::prepare::StartError;
-use crate::config::{Config, FrontendConfig};
+use super::values::recalled_lines;
+use crate::config::{Config, FrontendConfig, ValuesConfig};
 use crate::directory_watch::bounded_read;
 use crate::dns::Names;
 use crate::docker::Daemons;
@@ -24,8 +26,10 @@ use crate::engine::service::{BindAddress, UnixPath};
 use crate::haproxy::actor;
 use crate::http::Access;
 use crate::process::resources::resources;
-use crate::service_config::SourceSettings;
+use crate::registry_values::ValuesRegistry;
+use crate::service_config::{SourceSettings, zookeeper_access};
 use crate::watcher::{HostNames, Registries};
+use crate::zookeeper::{ConnectString, NodePath};
 
 /// After the sources' time is up, what is remembered of their services takes a moment to arrive.
 const RECALL_TIME: Duration = Duration::from_millis(250);
@@ -41,9 +45,11 @@ pub fn reconciler_settings(
     config: &Config,
     version: HaproxyVersion,
 ) -> Result<reconciler::Settings, StartError> {
+    values_registry(config)?;
+    let [global, defaults] = recalled_lines(config);
     let base = Base {
-        global: config.haproxy.global.clone(),
-        defaults: config.haproxy.defaults.clone(),
+        global,
+        defaults,
         bind_address: config.haproxy.bind_address,
         operators_socket: Some(operators_socket(config)?),
         program: program(&config.haproxy.path, version),
@@ -127,15 +133,43 @@ pub fn sources(config: &Config) -> Result<Vec<SourceSettings>, StartError> {
     config.service_config.iter().map(source).collect()
 }
 
-/// What watchers share.
+/// Where the values are looked up that lines and templates name; `None` when they name none.
+///
+/// # Errors
+/// When a value of proxymgr.yml can't be used.
+fn values_registry(config: &Config) -> Result<Option<ValuesRegistry>, StartError> {
+    let refuse = |error: &dyn Display| StartError::value("values", &error.to_string());
+    let Some(values) = config.values.as_ref().filter(|_| !config.value_paths().is_empty()) else {
+        return Ok(None);
+    };
+    Ok(Some(match values {
+        ValuesConfig::Zookeeper { servers, path, auth, tls } => ValuesRegistry::Zookeeper {
+            servers: ConnectString::parse(servers).map_err(|error| refuse(&error))?,
+            access: zookeeper_access(auth.as_ref(), tls.as_ref()),
+            path: NodePath::parse(path).map_err(|error| refuse(&error))?,
+        },
+        ValuesConfig::Consul { access, path } => {
+            ValuesRegistry::Consul { access: access.clone(), path: path.clone() }
+        }
+    }))
+}
+
+/// What watchers share; to be called within a tokio runtime.
 pub fn registries(config: &Config, sources: &[SourceSettings]) -> Registries {
     // The other half is for what follows: a first set must be there when the start goes on.
     let first_wait = config.safety.startup_timeout / 2;
-    Registries::new(
+    let values = values_registry(config).ok().flatten();
+    let consuls = config.consul.iter().chain(sources.iter().filter_map(SourceSettings::consul));
+    let registries = Registries::new(
         sources.iter().filter_map(SourceSettings::access),
         HostNames { names: Names::default(), first_wait },
     )
     .with_daemons(Daemons::new(sources.iter().filter_map(SourceSettings::docker_tls)))
+    .knowing(consuls.cloned().collect());
+    match values {
+        Some(registry) => registries.following(registry, config.value_paths()),
+        None => registries,
+    }
 }
 
 /// What tells the `HAProxy` at `path`, which may be a name on `PATH`, from one that is installed in its place; `None` when it can't

@@ -16,11 +16,11 @@ use super::handover::inherited::{Inherited, Legacy};
 use super::http_desk::HttpSettings;
 use super::past;
 use super::prepare::{
-    Locked, Prepared, StartError, check_base, find_haproxy, find_version, lock, make_directories,
-    start_reaper, tidy_up,
+    Locked, Prepared, StartError, find_haproxy, find_version, lock, make_directories, start_reaper, tidy_up,
 };
 use super::settings::{haproxy_settings, http, reconciler_settings, sources};
 use super::signals::Signals;
+use super::values::checked_base;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
@@ -90,14 +90,14 @@ pub(super) async fn start_with(
         let left = recover(&config.runtime_dir, &config.haproxy.socket_path, passed).await;
         Inherited { legacy: past::recall(&config.state_dir), ..left }
     };
-    let settings = reconciler_settings(config, version)?;
+    let mut settings = reconciler_settings(config, version)?;
     let haproxy_settings = haproxy_settings(config)?;
     let (haproxy, (clock, reconciler)) = if let Some(applied) = applied {
         let (haproxy, no_socket) = Actor::take_over(haproxy_settings.clone(), reaper.clone(), handed);
         (haproxy, taking_over(settings, applied, no_socket))
     } else {
         tokio::select! {
-            checked = check_base(config, settings.base.clone(), &reaper) => checked?,
+            checked = checked_base(config, settings.base.clone(), &reaper) => settings.base = checked?,
             () = signals.end_is_asked() => return Ok(asked_too_early()),
         }
         let haproxy = Actor::start(haproxy_settings.clone(), reaper.clone(), handed)

@@ -7,6 +7,8 @@
 //! A watcher publishes whole server sets, never deltas. It ends only with an error; [`drive`] starts it again. To add one:
 //! a file with its `impl Watcher`, a variant of [`WatcherSpec`], and the match in `watch` that the compiler points at.
 
+mod consul;
+mod consul_servers;
 mod dns;
 mod dns_servers;
 mod docker;
@@ -24,9 +26,11 @@ mod server_set;
 mod updates;
 mod zookeeper;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::path::PathBuf;
 
+pub use consul::ConsulWatcher;
 pub use dns::DnsWatcher;
 pub use docker::DockerWatcher;
 pub use drive::drive;
@@ -42,10 +46,13 @@ pub use zookeeper::ZookeeperWatcher;
 pub use locate::HostNames;
 use locate::locate;
 
+use crate::consul::{ConsulError, Consuls};
 use crate::directory_watch::DirectoryWatchError;
 use crate::docker::Daemons;
+use crate::engine::consul::{ConsulAccess, ConsulServers};
 use crate::engine::listed_server::ListedServer;
 use crate::engine::service::WatcherSpec;
+use crate::registry_values::{self, FollowedValues, ValuesRegistry};
 use crate::zookeeper::{Access, ConnectString, Ensembles, ZookeeperError};
 
 /// Follows one registry for one service.
@@ -60,6 +67,9 @@ pub enum WatchError {
     /// The ensemble, or how it is written.
     #[error("ZooKeeper: {0}")]
     Zookeeper(#[from] ZookeeperError),
+    /// Consul.
+    #[error("Consul: {0}")]
+    Consul(#[from] ConsulError),
     /// The file's directory can't be watched.
     #[error(transparent)]
     DirectoryWatch(#[from] DirectoryWatchError),
@@ -80,6 +90,12 @@ pub struct Registries {
     pub access: Vec<(ConnectString, Access)>,
     /// The Docker daemons.
     pub daemons: Daemons,
+    /// The connections to Consul.
+    pub consuls: Consuls,
+    /// The Consuls of proxymgr.yml, the one that is meant where none is named first.
+    pub known_consuls: Vec<ConsulAccess>,
+    /// The values that lines and templates name, if any do.
+    pub values: Option<FollowedValues>,
     /// Where host names of servers lead to.
     pub host_names: HostNames,
 }
@@ -88,13 +104,35 @@ impl Registries {
     /// No session yet; credentials and TLS count for watchers of the same ensemble too.
     pub fn new(access: impl Iterator<Item = (ConnectString, Access)>, host_names: HostNames) -> Self {
         let access = access.filter(|(_, access)| *access != Access::default()).collect();
-        Self { ensembles: Ensembles::default(), access, daemons: Daemons::default(), host_names }
+        let (ensembles, consuls) = (Ensembles::default(), Consuls::default());
+        let daemons = Daemons::default();
+        Self { ensembles, access, daemons, consuls, known_consuls: Vec::new(), values: None, host_names }
     }
 
     /// The same with these Docker daemons.
     #[must_use]
     pub fn with_daemons(self, daemons: Daemons) -> Self {
         Self { daemons, ..self }
+    }
+
+    /// The same with the Consuls of proxymgr.yml, the one that is meant where none is named first.
+    #[must_use]
+    pub fn knowing(self, known_consuls: Vec<ConsulAccess>) -> Self {
+        Self { known_consuls, ..self }
+    }
+
+    /// How the Consul of `servers` is spoken with, or the one that is meant where none is named.
+    fn consul_at(&self, servers: Option<&ConsulServers>) -> ConsulAccess {
+        let is_meant = |known: &&ConsulAccess| servers.is_none_or(|servers| known.servers == *servers);
+        let known = self.known_consuls.iter().find(is_meant).cloned();
+        known.unwrap_or_else(|| ConsulAccess::to(servers.cloned().unwrap_or_else(ConsulServers::local)))
+    }
+
+    /// The same, following the values at these paths.
+    #[must_use]
+    pub fn following(self, registry: ValuesRegistry, paths: BTreeSet<String>) -> Self {
+        let values = Some(registry_values::follow(registry, paths, &self.ensembles, &self.consuls));
+        Self { values, ..self }
     }
 
     /// How the ensemble of `servers` is spoken with.
@@ -153,6 +191,7 @@ async fn watch(spec: &WatcherSpec, registries: Registries, out: &Updates) -> Inf
         WatcherSpec::Docker(spec) => {
             Box::pin(drive(DockerWatcher::new(registries.daemons, spec.clone()), out)).await
         }
+        WatcherSpec::Consul(spec) => Box::pin(drive(ConsulWatcher::new(registries, spec.clone()), out)).await,
         WatcherSpec::Static => std::future::pending().await,
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 use super::docker::servers_of;
 use super::file_format::{self, MAX_BYTES};
 use super::{Registries, WatchError, node_format};
+use crate::consul::ConsulError;
 use crate::directory_watch::bounded_read;
 use crate::docker::{ContainerId, Found};
 use crate::engine::docker_spec::DockerSpec;
@@ -66,6 +67,12 @@ pub async fn origin_of(
             Some(Origin::at(format!("DNS {}", names.collect::<Vec<_>>().join(", "))))
         }
         WatcherSpec::Docker(spec) => in_container(spec, registries, is_meant).await?,
+        WatcherSpec::Consul(spec) => {
+            let asking = super::consul::instance_of(spec, registries, is_meant);
+            let no_answer =
+                |_elapsed| ConsulError::NoAnswer { server: spec.service.clone(), within: PATIENCE };
+            timeout(PATIENCE, asking).await.map_err(no_answer)??.map(Origin::at)
+        }
         WatcherSpec::Static => None,
     };
     let is_fixed = spec.fixed_servers.iter().any(is_meant);

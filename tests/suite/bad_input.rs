@@ -87,7 +87,7 @@ fn a_bad_definition_is_refused_with_its_reason_and_the_others_go_on() {
     for (name, text, reason) in [
         ("syntax", r#"{"type": "file", "port": 80"#.to_owned(), "EOF"),
         ("type", with("type", json!("zookeper")), "did you mean \"zookeeper\"?"),
-        ("later", with("type", json!("consul")), "not supported yet"),
+        ("unknown", with("type", json!("etcd")), "file and static are taken"),
         ("noport", json!({"type": "file", "file": file}).to_string(), "\"port\" is missing"),
         ("range", with("port", json!(99999)), "it must be 1 to 65535"),
         (

@@ -8,8 +8,10 @@ use super::support::paths::paths_in;
 
 /// What all layers above `engine` stand on.
 const GROUND: &[&str] = &[
+    "registry_values",
     "zookeeper",
     "docker",
+    "consul",
     "tls",
     "dns",
     "process",
@@ -43,6 +45,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("zookeeper", &["tls", "panics", "engine"]),
     ("docker", &["tls", "panics", "engine"]),
+    ("registry_values", &["zookeeper", "consul", "panics", "engine"]),
+    ("consul", &["tls", "directory_watch", "panics", "engine"]),
     ("tls", &["engine"]),
     ("dns", &["panics", "engine"]),
     ("process", &["panics", "engine"]),
@@ -85,12 +89,13 @@ const NAMES_NOT_IN_THE_ENGINE: &[&str] = &["Instant", "SystemTime", "TcpListener
 /// Crates that these modules alone name.
 const CRATES_AT_HOME: &[(&str, &[&str])] = &[
     ("zookeeper_client", &["zookeeper"]),
-    ("rustls", &["tls", "zookeeper", "docker"]),
-    ("tokio_rustls", &["docker"]),
+    ("rustls", &["tls", "zookeeper", "consul", "docker"]),
+    ("tokio_rustls", &["consul", "docker"]),
     ("hickory_resolver", &["dns"]),
     ("axum", &["http"]),
-    ("hyper", &["http", "docker"]),
-    ("hyper_util", &["http", "docker"]),
+    ("hyper", &["http", "consul", "docker"]),
+    ("hyper_util", &["http", "consul", "docker"]),
+    ("http_body_util", &["consul"]),
     ("bollard", &["docker"]),
 ];
 

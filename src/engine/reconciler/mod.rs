@@ -264,6 +264,13 @@ impl Reconciler {
                     self.timing.topology_changed(now);
                 }
             }
+            Input::Base(base) => {
+                if self.settings.base != base {
+                    self.settings.base = base;
+                    self.base_refused = false;
+                    self.timing.topology_changed(now);
+                }
+            }
             Input::FixedServers(service, servers) => {
                 let change = self.known.take_fixed(&service, servers);
                 self.note_change(change, now);
@@ -297,6 +304,11 @@ impl Reconciler {
         .chain(self.known.next_lasting_loss())
         .chain(self.hears_until())
         .min()
+    }
+
+    /// What the sections share, as it is wanted.
+    pub fn wanted_base(&self) -> &Arc<Base> {
+        &self.settings.base
     }
 
     /// What the serving process holds.

@@ -13,6 +13,7 @@ use crate::engine::mention::mentions;
 use crate::engine::observed::Observed;
 use crate::engine::reload_reason::ReloadReason;
 use crate::engine::render::{Owner, Rendered};
+use crate::engine::section::Base;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::engine::state::AppliedState;
@@ -33,6 +34,8 @@ pub enum Input {
     /// The servers that a service's definition names itself, where host names among them lead to now. Only such a definition
     /// is followed by it.
     FixedServers(ServiceName, Vec<Server>),
+    /// What the sections share is to be this now; `HAProxy` took it by itself.
+    Base(Arc<Base>),
     /// The included files read so now, or were touched.
     Includes(Includes),
     /// The order under way is done.

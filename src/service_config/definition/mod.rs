@@ -1,5 +1,6 @@
 //! From the text of a definition to a [`ServiceSpec`], with all that is wrong at once.
 
+mod consul;
 mod dns;
 mod docker;
 mod node_rules;
@@ -26,8 +27,7 @@ use crate::engine::risk::{Allowed, check_risks};
 use crate::engine::service::{BindAddress, Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use crate::zookeeper::{ConnectString, NodePath};
 
-const TYPES: &[&str] = &["zookeeper", "dns", "docker", "file", "static"];
-const LATER_TYPES: &[&str] = &["consul"];
+const TYPES: &[&str] = &["zookeeper", "consul", "dns", "docker", "file", "static"];
 
 /// The most addresses that one service listens on: each takes up to three of the open files that all share.
 const MAX_ADDRESSES: usize = 256;
@@ -136,7 +136,7 @@ pub fn parse(service: &ServiceName, raw: &RawDefinition, allowed: &Allowed) -> R
 
 fn watcher(reader: &mut Reader<'_>, service: &ServiceName) -> Option<WatcherSpec> {
     let rules = node_rules::read(reader);
-    match reader.required("type", "\"zookeeper\", \"dns\", \"docker\", \"file\" or \"static\"")? {
+    match reader.required("type", "\"zookeeper\", \"consul\", \"dns\", \"docker\", \"file\" or \"static\"")? {
         "zookeeper" => {
             let server = reader.required("server", "the ensemble, such as \"zk1:2181,zk2:2181\"");
             let path = reader.required("path", "the node whose children are the servers");
@@ -148,6 +148,7 @@ fn watcher(reader: &mut Reader<'_>, service: &ServiceName) -> Option<WatcherSpec
             let file = reader.required("file", "the absolute path of the file that lists the servers")?;
             reader.checked("file", absolute(file)).map(|file| WatcherSpec::File { file, rules })
         }
+        "consul" => consul::read(reader, rules).map(WatcherSpec::Consul),
         "dns" => dns::read(reader).map(WatcherSpec::Dns),
         "docker" => docker::read(reader, service, rules).map(WatcherSpec::Docker),
         "static" => {
@@ -158,17 +159,11 @@ fn watcher(reader: &mut Reader<'_>, service: &ServiceName) -> Option<WatcherSpec
             }
             Some(WatcherSpec::Static)
         }
-        later if LATER_TYPES.contains(&later) => {
-            reader.error(format!(
-                "\"type\": \"{later}\" is not supported yet; zookeeper, dns, docker, file and static are"
-            ));
-            None
-        }
         other => {
             let hint =
                 nearest(other, TYPES).map(|name| format!(", did you mean \"{name}\"?")).unwrap_or_default();
             reader.error(format!(
-                "\"type\" is \"{}\"{hint}; zookeeper, dns, docker, file and static are taken",
+                "\"type\" is \"{}\"{hint}; zookeeper, consul, dns, docker, file and static are taken",
                 printable(other)
             ));
             None

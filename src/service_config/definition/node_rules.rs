@@ -23,6 +23,10 @@ fn filter(reader: &mut Reader<'_>) -> LabelFilter {
     let map = match reader.value("filter") {
         None => return LabelFilter::default(),
         Some(Value::Object(map)) => map,
+        // Consul's own kind of filter.
+        Some(Value::String(_)) if reader.value("type").is_some_and(|kind| kind == "consul") => {
+            return LabelFilter::default();
+        }
         Some(other) => {
             let found = printable(&other.to_string());
             reader.error(format!("\"filter\" is {found}: it must be a map of labels and values"));

@@ -64,21 +64,17 @@ fn everything_wrong_is_told_at_once_with_its_key() {
 }
 
 #[test]
-fn types_that_are_unknown_or_not_there_yet_are_refused() {
+fn types_that_are_unknown_are_refused() {
     let with = |kind: &str| errors(&format!(r#"{{"port": 1, "type": "{kind}"}}"#));
-    assert_eq!(
-        with("consul"),
-        ["\"type\": \"consul\" is not supported yet; zookeeper, dns, docker, file and static are"]
-    );
     assert_eq!(
         with("zookeper"),
         [
-            "\"type\" is \"zookeper\", did you mean \"zookeeper\"?; zookeeper, dns, docker, file and static are taken"
+            "\"type\" is \"zookeper\", did you mean \"zookeeper\"?; zookeeper, consul, dns, docker, file and static are taken"
         ]
     );
     assert_eq!(
         errors(r#"{"port": 1}"#),
-        ["\"type\" is missing: add \"zookeeper\", \"dns\", \"docker\", \"file\" or \"static\""]
+        ["\"type\" is missing: add \"zookeeper\", \"consul\", \"dns\", \"docker\", \"file\" or \"static\""]
     );
     assert_eq!(
         with("file"),

@@ -14,8 +14,9 @@ use crate::process::child_command::ChildCommand;
 use crate::process::exit::Exit;
 use crate::process::reaper::Reaper;
 use crate::process::spawn::{ChildSignal, SpawnError};
-use crate::supervisor::prepare::{StartError, check_base, find_haproxy, make_directories};
+use crate::supervisor::prepare::{StartError, find_haproxy, make_directories};
 use crate::supervisor::settings::{haproxy_settings, http, reconciler_settings, sources};
+use crate::supervisor::values::checked_base;
 
 /// The command that a program is asked by; it is no user's.
 pub const COMMAND: &str = "accept-handover";
@@ -123,7 +124,7 @@ pub async fn accept(config: &Config, question: &Question) -> Result<(), AcceptEr
     }
     sources(config)?;
     http(config)?;
-    check_base(config, settings.base, &found.reaper).await?;
+    checked_base(config, settings.base, &found.reaper).await?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ use crate::admin::status::{
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
+use crate::engine::printable::printable;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
 use crate::engine::section::Section;
 use crate::engine::server::ServerName;
@@ -250,6 +251,10 @@ pub(super) fn registry(watcher: &WatcherSpec) -> String {
             format!("DNS {}", names.collect::<Vec<_>>().join(", "))
         }
         WatcherSpec::Docker(spec) => format!("Docker {}, service {}", spec.host, spec.service),
+        WatcherSpec::Consul(spec) => {
+            let at = spec.servers.as_ref().map(|servers| format!(" {servers}")).unwrap_or_default();
+            printable(&format!("Consul{at}, service {}", spec.service))
+        }
         WatcherSpec::Static => "its definition".to_owned(),
     }
 }

@@ -279,17 +279,11 @@ const BAD_FILES: &[(&str, &[&str])] = &[
     ),
     (
         "service_config: {path: /x}",
-        &["1:17: service_config.type: is missing; write type: zookeeper, type: file or type: docker"],
-    ),
-    (
-        "service_config: {type: consul, url: x}",
-        &[
-            "1:24: service_config.type: 'consul' is not supported yet by this version; write zookeeper, file or docker",
-        ],
+        &["1:17: service_config.type: is missing; write type: zookeeper, type: consul, type: file or type: docker"],
     ),
     (
         "service_config: {type: etcd}",
-        &["1:24: service_config.type: 'etcd' is not allowed; write zookeeper, file or docker"],
+        &["1:24: service_config.type: 'etcd' is not allowed; write zookeeper, consul, file or docker"],
     ),
     (
         "service_config: {type: zookeeper}",

@@ -8,6 +8,8 @@ use super::load;
 const SECTIONS: &[(&[&str], &str)] = &[
     (&[], "zzz: 1"),
     (&["haproxy"], "haproxy: {zzz: 1}"),
+    (&["consul"], "consul: {zzz: 1}"),
+    (&["consul", "tls"], "consul: {tls: {zzz: 1}}"),
     (&["frontends", "http-in"], "frontends: {http-in: {zzz: 1}}"),
     (&["service_config"], "service_config: {type: zookeeper, servers: a, path: /p, zzz: 1}"),
     (&["service_config", "auth"], "service_config: {type: zookeeper, servers: a, path: /p, auth: {zzz: 1}}"),
@@ -20,7 +22,7 @@ const SECTIONS: &[(&[&str], &str)] = &[
 ];
 
 /// Sections that are commented out as a whole.
-const COMMENTED: &[&str] = &["# frontends:", "# admin:"];
+const COMMENTED: &[&str] = &["# frontends:", "# consul:", "# values:", "# admin:"];
 
 /// The example with what is commented out in it; a key that stands there twice is no YAML.
 fn example() -> Value {

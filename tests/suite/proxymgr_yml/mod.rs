@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use proxymgr::config::{Config, LogFormat, LogLevel, SourceConfig};
+use proxymgr::config::{Config, ConsulListing, LogFormat, LogLevel, SourceConfig};
+use proxymgr::engine::consul::ConsulToken;
 use proxymgr::engine::docker_spec::{ContainerAddress, DockerHost, NetworkName};
 use proxymgr::engine::outage_rules::OnEmpty;
 use proxymgr::engine::risk::Allowed;
@@ -16,6 +17,7 @@ use proxymgr::service_config::{Format, RawDefinition, parse};
 fn env(name: &str) -> Option<String> {
     match name {
         "ZK_AUTH" => Some("user:s3cret".to_owned()),
+        "CONSUL_HTTP_TOKEN" => Some("c0nsul-t0ken".to_owned()),
         "COUNT" => Some("3".to_owned()),
         "OFF" => Some("false".to_owned()),
         "TWO_LINES" => Some("mode http\nlisten evil".to_owned()),
@@ -146,6 +148,29 @@ fn the_commented_docker_source_of_the_example_works_too() {
 }
 
 #[test]
+fn the_commented_consul_and_catalog_of_the_example_work_too() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
+    let text = std::fs::read_to_string(file).unwrap();
+    let (before, consul) = text.split_once("# consul:\n").unwrap();
+    let (consul, after) = consul.split_once("\n\n").unwrap();
+    let consul = consul.replace("\n# ", "\n").replacen("# ", "", 1);
+    let catalog = after.replace("  # catalog:", "  catalog:").replace("  path: /", "  # path: /");
+    let catalog = catalog.replace("type: zookeeper", "type: consul").replace("  servers:", "  # servers:");
+    let config = load(&format!("{before}consul:\n{consul}\n\n{catalog}")).unwrap();
+    let access = config.consul.unwrap();
+    assert_eq!((access.servers.to_string().as_str(), access.dc.as_deref()), ("127.0.0.1:8500", Some("dc1")));
+    assert_eq!(access.max_stale, Duration::from_secs(10));
+    assert!(matches!(access.token, Some(ConsulToken::Value(_))));
+    assert_eq!(access.tls.as_ref().unwrap().server_name.as_deref(), Some("server.dc1.consul"));
+    let [SourceConfig::Consul { access: used, listing: ConsulListing::Catalog { tag, template } }] =
+        &config.service_config[..]
+    else {
+        panic!("no catalog")
+    };
+    assert_eq!((used, tag.as_str(), &template["port"]), (&access, "rest", &"${meta.proxy_port}".into()));
+}
+
+#[test]
 fn the_commented_include_of_the_example_works_too() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
     let text = std::fs::read_to_string(file).unwrap();
@@ -158,7 +183,10 @@ fn the_commented_admin_of_the_example_works_too() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/proxymgr.yml");
     let text = std::fs::read_to_string(file).unwrap();
     let config = load(
-        &text.replace("# admin:", "admin:").replace("#   listen", "  listen").replace("#   token", "  token"),
+        &text
+            .replace("# admin:", "admin:")
+            .replace("#   listen", "  listen")
+            .replace("#   token_file", "  token_file"),
     );
     let admin = config.unwrap().admin.unwrap();
     assert_eq!(admin.listen, "127.0.0.1:7070".parse().unwrap());
@@ -178,7 +206,7 @@ fn http_is_for_this_host_unless_another_address_is_named() {
 
 #[test]
 fn the_example_services_are_understood() {
-    for name in ["web.json", "containers.yml", "database.yml", "names.yml", "registry.yml"] {
+    for name in ["web.json", "catalog.yml", "containers.yml", "database.yml", "names.yml", "registry.yml"] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/services").join(name);
         let data = std::fs::read(file).unwrap().into();
         let raw = RawDefinition { data, format: Format::Yaml, origin: name.to_owned() };

@@ -4,6 +4,7 @@ pub mod admin_http;
 pub mod backend;
 pub mod certificates;
 pub mod chromium;
+pub mod consul;
 pub mod control;
 pub mod cutter;
 pub mod deadline;

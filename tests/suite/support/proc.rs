@@ -77,12 +77,8 @@ impl Process {
 
     /// Where it takes connections: `tcp PORT`, `unix PATH`.
     pub fn listening(self) -> BTreeSet<String> {
-        let Ok(files) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return BTreeSet::new() };
-        let inode = |target: &str| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
-        let targets = files.flatten().flat_map(|file| fs::read_link(file.path()));
-        let own: BTreeSet<String> = targets.filter_map(|target| inode(&target.to_string_lossy())).collect();
-        let table =
-            |name: &str| fs::read_to_string(format!("/proc/{}/net/{name}", self.pid)).unwrap_or_default();
+        let own = self.sockets();
+        let table = |name: &str| self.net(name);
         let tcp = ["tcp", "tcp6"].map(table).concat();
         let tcp = tcp.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
         // The state 0A is LISTEN.
@@ -95,6 +91,28 @@ impl Process {
         let path = |row: Vec<&str>| (*row.get(7).unwrap_or(&"")).to_owned();
         let tcp = tcp.map(|row| format!("tcp {}", port(row)));
         tcp.chain(unix.map(|row| format!("unix {}", path(row)))).collect()
+    }
+
+    /// How many connections to this port it has.
+    pub fn connections_to(self, port: u16) -> usize {
+        let (own, table, port) = (self.sockets(), self.net("tcp"), format!(":{port:04X}"));
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        // The state 01 is ESTABLISHED.
+        rows.filter(|row| row.get(3) == Some(&"01") && row[2].ends_with(&port) && own.contains(row[9]))
+            .count()
+    }
+
+    /// The inodes of its open sockets.
+    fn sockets(self) -> BTreeSet<String> {
+        let Ok(files) = fs::read_dir(format!("/proc/{}/fd", self.pid)) else { return BTreeSet::new() };
+        let inode = |target: &str| Some(target.strip_prefix("socket:[")?.strip_suffix(']')?.to_owned());
+        let targets = files.flatten().flat_map(|file| fs::read_link(file.path()));
+        targets.filter_map(|target| inode(&target.to_string_lossy())).collect()
+    }
+
+    /// A table of `/proc/net`, as it sees it.
+    fn net(self, table: &str) -> String {
+        fs::read_to_string(format!("/proc/{}/net/{table}", self.pid)).unwrap_or_default()
     }
 
     /// Sends `signal`, unless it is gone.
