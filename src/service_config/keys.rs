@@ -84,8 +84,9 @@ mod tests {
     fn the_readme_explains_each_key() {
         let readme = include_str!("../../README.md");
         let (_, table) = readme.split_once("### Keys of a service").unwrap();
-        let (table, _) = table.split_once("\n## ").unwrap();
-        let explained: Vec<_> = table.lines().filter_map(|line| line.split(" | ").next()).collect();
+        let (table, _) = table.split_once("\n#").unwrap();
+        let rows = table.lines().filter(|line| line.starts_with("| `"));
+        let explained: Vec<_> = rows.filter_map(|line| line.split(" | ").next()).collect();
         for key in KNOWN {
             let quoted = format!("`{key}`");
             let times = explained.iter().filter(|keys| keys.contains(&quoted)).count();

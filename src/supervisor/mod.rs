@@ -66,7 +66,7 @@ use signals::Signals;
 use start::{Started, start};
 use status::StatusDesk;
 use status::live::LiveDesk;
-use telling::{log, serving_text};
+use telling::log;
 use values::ValuesDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -370,15 +370,6 @@ impl Supervisor {
             }
             self.crash_record.changed();
             self.tell_status();
-        }
-    }
-
-    /// Tells systemd what is served, once it is something else.
-    fn tell_status(&mut self) {
-        let status = serving_text(self.reconciler.applied());
-        if status != self.status {
-            systemd::tell_status(&status);
-            self.status = status;
         }
     }
 

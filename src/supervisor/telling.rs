@@ -2,11 +2,24 @@
 
 use tracing::{info, warn};
 
+use super::Supervisor;
 use crate::engine::reconciler::Notice;
 use crate::engine::state::AppliedState;
+use crate::systemd;
+
+impl Supervisor {
+    /// Tells systemd what is served, once it is something else.
+    pub(super) fn tell_status(&mut self) {
+        let status = serving_text(self.reconciler.applied());
+        if status != self.status {
+            systemd::tell_status(&status);
+            self.status = status;
+        }
+    }
+}
 
 /// What systemd is told of what is served.
-pub(super) fn serving_text(applied: Option<&AppliedState>) -> String {
+fn serving_text(applied: Option<&AppliedState>) -> String {
     let (mut services, mut servers) = (0_usize, 0_usize);
     for (_, service) in applied.into_iter().flat_map(AppliedState::serving) {
         services += 1;

@@ -56,6 +56,14 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "tests/suite/viewers.rs",
         "fn waves_of_viewers_who_leave_do_not_add_up_under_load()",
     ),
+    ("cargo nextest run --no-capture consul_scale", "tests/suite/main.rs", "mod consul_scale;"),
+    // Measurements, which are run by hand.
+    ("cargo bench --bench propagation -- routes", "benches/propagation/main.rs", "(\"routes\", routes::"),
+    (
+        "cargo bench --bench propagation -- containers",
+        "benches/propagation/main.rs",
+        "(\"containers\", containers::",
+    ),
     // These tests, with more cases.
     ("PROPTEST_CASES=1000000 cargo test --release --lib any_", "src/supervisor/settings.rs", "fn any_"),
     ("PROPTEST_CASES=3500 cargo test --test suite accepted_", "tests/suite/main.rs", "mod accepted_lines;"),
@@ -88,6 +96,12 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
         "docker run --network host --read-only --tmpfs /run/proxymgr --tmpfs /var/lib/proxymgr",
         "packaging/tests/container",
         "--read-only --tmpfs /run/proxymgr",
+    ),
+    // The same by Docker's HTTP.
+    (
+        "docker run --network front --label proxymgr.service=web --label proxymgr.port=3000 ...",
+        "tests/suite/docker_watcher.rs",
+        "(\"proxymgr.port\", ",
     ),
     ("docker stop", "packaging/tests/container", "docker stop "),
     // Below.
@@ -166,13 +180,15 @@ fn each_make_target_is_there_and_does_what_its_line_says() {
     assert!(String::from_utf8(help.stdout).unwrap().contains("  demo "));
 }
 
+/// What is indented from the line on that begins so.
+fn block(begins: &str) -> String {
+    let from = README.find(&format!("\n    {begins}")).unwrap_or_else(|| panic!("no block {begins}"));
+    let lines = README[from + 1..].lines().map_while(|line| line.strip_prefix("    "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 #[test]
 fn what_the_readme_shows_of_files_is_taken() {
-    let block = |begins: &str| {
-        let from = README.find(&format!("\n    {begins}")).unwrap_or_else(|| panic!("no block {begins}"));
-        let lines = README[from + 1..].lines().map_while(|line| line.strip_prefix("    "));
-        lines.collect::<Vec<_>>().join("\n")
-    };
     let setup = Setup::new();
     let file = setup.root_file("first.yml", &(block("haproxy:") + "\nsafety: {startup_timeout: 100ms}\n"));
     let said = said_of(command().args(["check", "--json", "-c"]).arg(file));
@@ -195,6 +211,28 @@ fn what_the_readme_shows_of_files_is_taken() {
     setup.root_file("servers.json", &format!("[{node}]"));
     let said = said_of(command().args(["check", "--json", "-c"]).arg(&setup.paths.proxymgr_yml));
     assert_eq!(said.json()["services"][0]["servers"], 1, "{said:?}");
+}
+
+#[test]
+fn what_the_readme_shows_of_routes_and_of_consul_is_taken() {
+    let short = json!({"startup_timeout": "100ms"});
+    let setup = Setup::new().section("safety", short.clone());
+    let check = |name: &str, text: &str| {
+        let file = setup.root_file(name, text);
+        said_of(command().args(["check", "--json", "-c"]).arg(file)).json()
+    };
+    let route =
+        format!("{{\"type\": \"static\", \"default_servers\": [\"127.0.0.1:1\"], {}}}", block("\"route\""));
+    fs::write(setup.paths.services.join("hello.json"), route).unwrap();
+    let said = check("routes.yml", &format!("{}\n{}\n", setup.yaml(), block("frontends:")));
+    assert_eq!(
+        (&said["config"]["errors"], &said["services"][0]["status"]),
+        (&json!([]), &json!("ok")),
+        "{said}"
+    );
+    let consul = block("consul:").replace("10.0.0.", "127.0.0.").replace(":8500", ":1");
+    let said = check("consul.yml", &format!("safety: {short}\n{consul}\n"));
+    assert_eq!(said["config"]["errors"], json!([]), "{said}");
 }
 
 #[track_caller]
