@@ -21,6 +21,7 @@ const GROUND: &[&str] = &[
     "panics",
     "unix_listener",
     "own_files",
+    "deadline",
     "engine",
 ];
 
@@ -39,7 +40,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// The ground itself: each may use what is named here only.
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
-    ("zookeeper", &["panics", "engine"]),
+    ("zookeeper", &["deadline", "panics", "engine"]),
     ("dns", &["panics", "engine"]),
     ("process", &["panics", "engine"]),
     ("directory_watch", &["engine"]),
@@ -52,6 +53,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &["engine"]),
     ("unix_listener", &[]),
     ("own_files", &[]),
+    ("deadline", &[]),
     ("engine", &[]),
 ];
 
