@@ -10,14 +10,16 @@
 //! # The layer rule
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
-//! `watcher`, `service_config`; all of them -> `registry_values`, `zookeeper`, `consul`, `docker`, `tls`, `dns`, `process`, `directory_watch`, `include_files`, `document`,
-//! `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`, `own_files` -> `engine` -> `std`.
+//! `watcher`, `service_config`; all of them -> `registry_values`, `zookeeper`, `consul`, `docker`, `tls`, `dns`, `process`,
+//! `directory_watch`, `include_files`, `document`, `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`,
+//! `own_files`, `deadline` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod admin;
 pub mod cli;
 pub mod config;
 pub mod consul;
+pub mod deadline;
 pub mod directory_watch;
 pub mod dns;
 pub mod docker;

@@ -14,6 +14,7 @@ use super::client::Client;
 use super::error::DockerError;
 use super::inventory::{Containers, Inventory};
 use super::transport::Transport;
+use crate::deadline::until;
 use crate::engine::backoff::Backoff;
 use crate::engine::docker_spec::DockerHost;
 use crate::engine::printable::printable;
@@ -140,11 +141,4 @@ fn publish(inventory: &Inventory, out: &Published) {
         }
         differs
     });
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
-    }
 }

@@ -4,13 +4,14 @@ use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tracing::{debug, warn};
 
 use super::actor::Event;
 use super::draining::{DrainingProcesses, LOOK_EVERY};
 use super::generation::Serving;
 use super::generations::Generations;
+use crate::deadline;
 use crate::process::exit::Exit;
 
 /// Once nobody serves any more, a reload has this long; then it is given up for a start of what ran before.
@@ -51,7 +52,7 @@ impl Meanwhile<'_> {
                         debug!("nobody hears that HAProxy has ended");
                     }
                 }
-                () = at(until) => return Err(Alone),
+                () = deadline::until(until) => return Err(Alone),
                 _ = look.tick(), if !self.draining.is_empty() => self.draining.look().await,
             }
             publish(self.generations, self.started, self.serving.as_ref(), self.draining);
@@ -85,11 +86,4 @@ pub(super) fn publish(
         *before = now;
         differs
     });
-}
-
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
 use super::RegistryEvent;
 use super::catalog::{Catalog, RESTORE_TIME, Step};
 use super::forward::forward;
 use super::memory::{Memory, Remembered};
+use crate::deadline::until;
 use crate::engine::moment::Moment;
 use crate::engine::risk::Allowed;
 use crate::engine::service::{ServiceName, ServiceSpec};
@@ -326,12 +327,5 @@ fn servers_event((name, part): (ServiceName, Part), servers: ServerSet) -> Regis
     match part {
         Part::Registry => RegistryEvent::Servers { name, servers },
         Part::Definition => RegistryEvent::FixedServers { name, servers },
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }

@@ -6,13 +6,14 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::signals::leave_to_main_thread;
 use super::status::live::Keeper;
 use crate::admin::history::Reader;
 use crate::admin::request::Asked;
+use crate::deadline::until;
 use crate::http::Access;
 use crate::http::server::{Server, Settings};
 
@@ -118,16 +119,10 @@ impl HttpDesk {
     /// What a client asks next. Cancel safe.
     pub(super) async fn asked(&mut self) -> Asked {
         loop {
-            let retry = async {
-                match self.retry {
-                    Some(retry) => sleep_until(retry).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 // It never ends: one of its senders is here.
                 Some(asked) = self.asked.recv() => return asked,
-                () = retry => self.open(None),
+                () = until(self.retry) => self.open(None),
             }
         }
     }

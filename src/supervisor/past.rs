@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::handover::inherited::Legacy;
 use super::metrics::Totals;
 use super::sealed::{SealError, seal, unseal};
 use crate::admin::history::{History, Reader};
+use crate::deadline::until;
 use crate::engine::error_text::with_causes;
 use crate::haproxy::config_file::{ConfigFileError, write_atomically};
 
@@ -75,10 +76,7 @@ impl PastKeeper {
 
     /// Waits until it is to be written. Cancel safe.
     pub(super) async fn due(&self) {
-        match self.due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+        until(self.due).await;
     }
 
     /// Begins to write, unless the last time is not over.

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::snapshot::{self, Saved, Topology};
+use crate::deadline::until;
 use crate::engine::error_text::with_causes;
 use crate::engine::reconciler::{Held, Reconciler};
 use crate::engine::service::ServiceName;
@@ -74,10 +75,7 @@ impl Recorder {
 
     /// Waits until something is to be written. Cancel safe.
     pub(super) async fn due(&self) {
-        match self.due {
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+        until(self.due).await;
     }
 
     /// Writes what is believed now. Before anything serves it is not believed yet.

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::host_addresses::{Finding, HostAddresses, LastAddresses};
 use super::listed_set::ListedSet;
 use super::lookups::{Addresses, Lookups};
 use super::publisher::Publisher;
+use crate::deadline::until;
 use crate::dns::{Names, Progress};
 use crate::engine::host_name::HostName;
 
@@ -102,12 +103,5 @@ impl Located<'_> {
         self.first_until = Some(now);
         self.out.publish(self.hosts.locate(&self.set));
         None
-    }
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
     }
 }

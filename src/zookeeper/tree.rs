@@ -17,6 +17,7 @@ use super::events::{self, Change, Changes};
 use super::load::{self, BatchLimit, Read, bounded};
 use super::node_path::NodePath;
 use super::session::{Link, NameSuffices, Session, SessionHandle};
+use crate::deadline::until;
 use crate::engine::backoff::Backoff;
 use crate::engine::printable::printable;
 use crate::panics::caught;
@@ -288,13 +289,6 @@ impl Tree {
         self.root.hash(&mut hasher);
         let half = FULL_READ_INTERVAL / 2;
         half + half * u32::from(hasher.finish().to_le_bytes()[0]) / 256
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

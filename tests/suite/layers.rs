@@ -25,6 +25,7 @@ const GROUND: &[&str] = &[
     "panics",
     "unix_listener",
     "own_files",
+    "deadline",
     "engine",
 ];
 
@@ -43,8 +44,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// The ground itself: each may use what is named here only.
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
-    ("zookeeper", &["tls", "panics", "engine"]),
-    ("docker", &["tls", "panics", "engine"]),
+    ("zookeeper", &["deadline", "tls", "panics", "engine"]),
+    ("docker", &["deadline", "tls", "panics", "engine"]),
     ("registry_values", &["zookeeper", "consul", "panics", "engine"]),
     ("consul", &["tls", "directory_watch", "panics", "engine"]),
     ("tls", &["engine"]),
@@ -60,6 +61,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("panics", &["engine"]),
     ("unix_listener", &[]),
     ("own_files", &[]),
+    ("deadline", &[]),
     ("engine", &[]),
 ];
 

@@ -9,11 +9,12 @@ mod of_container;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::warn;
 
 use super::listing::{Entry, Listing, RawDefinition};
 use super::{Listings, publish};
+use crate::deadline::until;
 use crate::docker::{Container, ContainerId, Containers, Daemons, Found, offers};
 use crate::document::Format;
 use crate::engine::docker_spec::{ContainerAddress, DockerHost};
@@ -50,13 +51,6 @@ pub(super) async fn follow(daemons: &Daemons, source: &ContainerSource, out: &Li
             () = until(services.deadline()) => services.expire(Instant::now()),
         }
         publish(out, services.listing());
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::inherited::Inherited;
 use super::record::{Files, Record, RecordError};
+use crate::deadline::until;
 use crate::engine::error_text::with_causes;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::state::AppliedState;
@@ -65,10 +66,7 @@ impl CrashRecord {
 
     /// Waits until it is to be written. Cancel safe.
     pub(in crate::supervisor) async fn due(&self) {
-        match self.due {
-            Some(due) => tokio::time::sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+        until(self.due).await;
     }
 
     /// Writes what runs.
