@@ -4,11 +4,9 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use super::backend::Backend;
@@ -16,6 +14,7 @@ use super::certificates::Authority;
 use super::deadline::eventually;
 use super::ports::{free_port, free_ports};
 use super::requests::local;
+use super::server_process::ServerProcess;
 
 /// What a test with ACLs may do everything with.
 pub const MASTER_TOKEN: &str = "b1gs33cr3t-0000-4000-8000-000000000001";
@@ -23,6 +22,8 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// One server, which ends with the value.
 pub struct ConsulServer {
+    /// Ends before its directory goes.
+    process: ServerProcess,
     dir: tempfile::TempDir,
     /// Where it takes HTTP.
     pub address: SocketAddr,
@@ -30,7 +31,6 @@ pub struct ConsulServer {
     /// What TLS needs.
     files: Option<tempfile::TempDir>,
     token: Option<&'static str>,
-    process: Option<Child>,
 }
 
 /// A service's instance, as it is registered.
@@ -106,7 +106,8 @@ impl ConsulServer {
         });
         merge(&mut config, more);
         fs::write(dir.path().join("consul.json"), config.to_string()).unwrap();
-        Self { dir, address: local(http), secure_port: None, files: None, token: None, process: None }
+        let process = ServerProcess::new(dir.path());
+        Self { dir, address: local(http), secure_port: None, files: None, token: None, process }
     }
 
     /// Where it takes HTTP, as it is written in proxymgr.yml.
@@ -121,18 +122,9 @@ impl ConsulServer {
 
     /// Starts it again, on the same ports and data.
     pub fn restart(&mut self) {
-        self.kill();
-        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new(program())
-            .arg("agent")
-            .arg("-config-file")
-            .arg(self.dir.path().join("consul.json"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("consul runs; fetch it with packaging/get-consul target/consul");
-        self.process = Some(child);
+        let mut command = Command::new(program());
+        command.arg("agent").arg("-config-file").arg(self.dir.path().join("consul.json"));
+        self.process.start(&mut command, "fetch it with packaging/get-consul target/consul");
     }
 
     pub fn wait_for_leader(&self) {
@@ -149,31 +141,22 @@ impl ConsulServer {
     }
 
     /// SIGKILL, and waits for its end.
-    #[expect(clippy::disallowed_methods, reason = "a test's own child")]
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
+        self.process.kill();
     }
 
     /// It holds connections but answers nothing.
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.process.freeze();
     }
 
     /// It goes on.
     pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.process.as_ref().expect("it runs").id();
-        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+        self.process.thaw();
     }
 
     pub fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+        self.process.log()
     }
 
     /// Registers an instance whose check passes; `more` is laid over what is sent.
@@ -256,12 +239,6 @@ impl ConsulServer {
         let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         (status, body.to_owned())
-    }
-}
-
-impl Drop for ConsulServer {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 

@@ -26,6 +26,7 @@ pub mod proxymgr_setup;
 pub mod requests;
 pub mod routed;
 pub mod running;
+pub mod server_process;
 pub mod service_manager;
 pub mod slow_proxy;
 pub mod stand_in;

@@ -2,18 +2,20 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::deadline::eventually;
 use super::ports::free_ports;
 use super::proxymgr::output_of;
+use super::server_process::ServerProcess;
 
 /// Ends with the value.
 pub struct Unbound {
+    /// Ends before its directory goes.
+    process: ServerProcess,
     dir: tempfile::TempDir,
     port: u16,
-    process: Option<Child>,
 }
 
 impl Unbound {
@@ -31,7 +33,8 @@ impl Unbound {
             socket.display()
         );
         fs::write(dir.path().join("unbound.conf"), config).unwrap();
-        let mut server = Self { dir, port, process: None };
+        let process = ServerProcess::new(dir.path());
+        let mut server = Self { process, dir, port };
         server.restart();
         server
     }
@@ -42,28 +45,15 @@ impl Unbound {
 
     /// Starts it again with no record.
     pub fn restart(&mut self) {
-        self.kill();
-        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let child = Command::new("unbound")
-            .arg("-d")
-            .arg("-c")
-            .arg(self.dir.path().join("unbound.conf"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("unbound runs; install the package unbound");
-        self.process = Some(child);
+        let mut command = Command::new("unbound");
+        command.arg("-d").arg("-c").arg(self.dir.path().join("unbound.conf"));
+        self.process.start(&mut command, "install the package unbound");
         eventually(Duration::from_secs(20), "unbound takes commands", || self.try_control(&["status"]));
     }
 
     /// SIGKILL, and waits for its end.
-    #[expect(clippy::disallowed_methods, reason = "a test's own child")]
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
+        self.process.kill();
     }
 
     /// Replaces all records of `name` by these, each as in a zone file: `60 A 10.0.0.1`.
@@ -87,11 +77,5 @@ impl Unbound {
             String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
         };
         if output.status.success() { Ok(()) } else { Err(said()) }
-    }
-}
-
-impl Drop for Unbound {
-    fn drop(&mut self) {
-        self.kill();
     }
 }

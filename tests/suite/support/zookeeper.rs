@@ -4,15 +4,13 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
-
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 use super::certificates::Authority;
 use super::deadline::eventually;
 use super::ports::{free_port, free_ports};
+use super::server_process::ServerProcess;
 
 const JARS: &str = "/usr/share/java";
 const JAR_PREFIXES: &[&str] = &[
@@ -36,6 +34,8 @@ pub const TLS_1_3: &str =
 
 /// Ends with the value.
 pub struct ZookeeperServer {
+    /// Ends before its directory goes.
+    process: ServerProcess,
     dir: tempfile::TempDir,
     address: SocketAddr,
     /// What starts it elsewhere: `ip netns exec NAME`.
@@ -44,7 +44,6 @@ pub struct ZookeeperServer {
     secure_address: Option<SocketAddr>,
     /// What TLS needs.
     files: Option<tempfile::TempDir>,
-    process: Option<Child>,
 }
 
 const ALONE: &str = "org.apache.zookeeper.server.ZooKeeperServerMain";
@@ -111,7 +110,8 @@ impl ZookeeperServer {
             address.ip(),
         );
         fs::write(dir.path().join("zoo.cfg"), config).unwrap();
-        Self { dir, address, place: Vec::new(), main, secure_address: None, files: None, process: None }
+        let process = ServerProcess::new(dir.path());
+        Self { dir, address, place: Vec::new(), main, secure_address: None, files: None, process }
     }
 
     /// The connect string.
@@ -126,21 +126,15 @@ impl ZookeeperServer {
 
     /// Starts it again, on the same port and data.
     pub fn restart(&mut self) {
-        self.kill();
-        let log = fs::File::options().create(true).append(true).open(self.dir.path().join("log")).unwrap();
-        let mut command = self.place.iter().map(String::as_str).chain(["java"]);
-        let child = Command::new(command.next().unwrap_or_default())
-            .args(command)
+        let mut words = self.place.iter().map(String::as_str).chain(["java"]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command
+            .args(words)
             .args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"])
             .args(["-Dzookeeper.admin.enableServer=false", "-Dzookeeper.forceSync=no", "-cp", &class_path()])
             .arg(self.main)
-            .arg(self.dir.path().join("zoo.cfg"))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .expect("java runs; install the packages zookeeper and default-jre-headless");
-        self.process = Some(child);
+            .arg(self.dir.path().join("zoo.cfg"));
+        self.process.start(&mut command, "install the packages zookeeper and default-jre-headless");
         self.wait_until_it_listens();
     }
 
@@ -163,43 +157,28 @@ impl ZookeeperServer {
     }
 
     /// SIGKILL, and waits for its end.
-    #[expect(clippy::disallowed_methods, reason = "a test's own child")]
     pub fn kill(&mut self) {
-        if let Some(mut process) = self.process.take() {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
+        self.process.kill();
     }
 
     /// Forgets all nodes; the server must be killed.
     pub fn wipe(&self) {
-        assert!(self.process.is_none());
+        assert!(!self.process.runs());
         fs::remove_dir_all(self.dir.path().join("data")).unwrap();
     }
 
     /// It holds connections but answers nothing.
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        self.process.freeze();
     }
 
     /// It goes on.
     pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self.process.as_ref().expect("it runs").id();
-        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+        self.process.thaw();
     }
 
     fn log(&self) -> String {
-        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
-    }
-}
-
-impl Drop for ZookeeperServer {
-    fn drop(&mut self) {
-        self.kill();
+        self.process.log()
     }
 }
 
