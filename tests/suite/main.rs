@@ -16,6 +16,7 @@ mod bad_input;
 mod bad_neighbours;
 mod cli;
 mod consul;
+mod consul_access;
 mod consul_faults;
 mod consul_scale;
 mod consul_tls;
