@@ -63,6 +63,7 @@ mod proxymgr_yml;
 mod readme_commands;
 mod referring_services;
 mod registry_values;
+mod registry_values_told;
 mod registry_zookeeper;
 mod reloads;
 mod replace_commands;

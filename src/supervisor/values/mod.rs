@@ -2,38 +2,42 @@
 //!
 //! ```text
 //! FollowedValues --known--> lines filled in --haproxy -c--> Input::Base --one reload--> serves: kept in state_dir
-//!                                               | refused                 | fails, and no service is to blame
-//!                                               +-> the last good stay <--+
+//!                              | no word       | refused, each by itself   | fails, and no service is to blame
+//!                              +---------------+-> the last good stay <----+
 //! ```
-//!
-//! A start goes by those that served last, so that neither an outage nor an upgrade brings the defaults back.
 
+mod kept;
+pub(super) mod now;
+mod problems;
+mod taken;
+
+use std::collections::BTreeSet;
 use std::future::pending;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
 
 use super::Supervisor;
 use super::feeds::registry_input;
-use super::prepare::{StartError, check_base};
-use super::sealed::{seal, unseal};
+use crate::admin::history::CauseEvent;
 use crate::config::Config;
-use crate::engine::error_text::with_causes;
-use crate::engine::option_line::{OptionLine, OptionLineError};
+use crate::deadline::until;
 use crate::engine::reconciler::Input;
 use crate::engine::section::Base;
-use crate::engine::value_line::ValueLine;
-use crate::haproxy::config_file::write_atomically;
-use crate::own_files;
 use crate::process::reaper::Reaper;
-use crate::registry_values::{FollowedValues, Values};
+use crate::registry_values::{FollowedValues, Known, Values};
 use crate::service_manager::RegistryEvent;
 
-const NAME: &str = "values.json";
-const FORMAT: u32 = 1;
-const OWNER_ONLY: u32 = 0o600;
+use kept::remember;
+pub(super) use kept::{checked_base, recalled_lines};
+use problems::{Problems, problems};
+use taken::{Taken, filled, taken};
+
+/// What is refused is tried again though it did not change: what it refers to may be there by then.
+const TRIED_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// What lines of proxymgr.yml are with the values of a registry.
 #[derive(Debug)]
@@ -44,22 +48,37 @@ pub(super) struct ValuesDesk {
     /// Nothing was known yet since they are followed.
     is_first: bool,
     listed_waits: bool,
-    asked: Option<(Candidate, JoinHandle<Result<(), StartError>>)>,
-    /// Wanted, and not served yet; with what was wanted before.
-    tried: Option<(Candidate, Arc<Base>)>,
+    /// Those that what is wanted was made with.
+    good: Arc<Values>,
+    asked: Option<(Arc<Known>, JoinHandle<Taken>)>,
+    /// Wanted, and not served yet.
+    tried: Option<Tried>,
     /// What to go back to.
     back: Option<Arc<Base>>,
+    problems: Problems,
+    again: Option<Instant>,
 }
 
 #[derive(Clone, Debug)]
-struct Candidate {
-    values: Arc<Values>,
+struct Tried {
     base: Arc<Base>,
+    values: Arc<Values>,
+    /// What was wanted before.
+    before: (Arc<Base>, Arc<Values>),
+}
+
+/// What is wanted from now on.
+#[derive(Debug)]
+pub(super) struct WantedLines {
+    base: Arc<Base>,
+    /// The paths whose values make it another; none when it is gone back to.
+    because_of: Option<String>,
 }
 
 impl ValuesDesk {
     pub(super) fn new(config: Config, reaper: Reaper) -> Self {
         Self {
+            good: Arc::new(kept::recall(&config)),
             config,
             reaper,
             followed: None,
@@ -68,20 +87,22 @@ impl ValuesDesk {
             asked: None,
             tried: None,
             back: None,
+            problems: Problems::default(),
+            again: None,
         }
     }
 
     /// Follows from the beginning.
     pub(super) fn follow(&mut self, followed: Option<FollowedValues>) {
         let lines = self.config.haproxy.global.iter().chain(&self.config.haproxy.defaults);
-        let are_named = lines.into_iter().any(|line| !line.paths().is_empty());
-        self.followed = followed.filter(|_| are_named);
-        self.is_first = self.followed.is_some();
-        (self.listed_waits, self.asked) = (false, None);
+        let are_in_lines = lines.into_iter().any(|line| !line.paths().is_empty());
+        self.is_first = are_in_lines && followed.is_some();
+        self.followed = followed;
+        (self.listed_waits, self.asked, self.again) = (false, None, None);
     }
 
     /// Whether the first start is to wait, which [`Self::listed_may_go`] ends.
-    pub(super) fn holds_listed(&mut self) -> bool {
+    fn holds_listed(&mut self) -> bool {
         self.listed_waits |= self.is_first;
         self.is_first
     }
@@ -91,46 +112,63 @@ impl ValuesDesk {
         !self.is_first && std::mem::take(&mut self.listed_waits)
     }
 
-    /// Waits for values that `HAProxy` takes and that differ from what is `wanted`, or for the end of the first wait. Cancel safe.
-    pub(super) async fn next(&mut self, wanted: &Arc<Base>) -> Option<Arc<Base>> {
-        if let Some(back) = self.back.take() {
-            return Some(back);
+    /// What is wrong, in words.
+    pub(super) fn problems(&self) -> &Arc<BTreeSet<String>> {
+        self.problems.texts()
+    }
+
+    /// Waits for lines that `HAProxy` takes and that differ from what is `wanted`; for news; or for the end of the first wait.
+    /// Cancel safe.
+    pub(super) async fn next(&mut self, wanted: &Arc<Base>) -> Option<WantedLines> {
+        if let Some(base) = self.back.take() {
+            return Some(WantedLines { base, because_of: None });
         }
         let Some(followed) = &mut self.followed else { return pending().await };
         loop {
             tokio::select! {
                 () = followed.changed() => {}
-                verdict = verdict(self.asked.as_mut()) => {
-                    let asked = self.asked.take().map(|(candidate, _)| candidate);
+                () = until(self.again) => self.again = None,
+                answer = answer(self.asked.as_mut()) => {
+                    let asked = self.asked.take().map(|(known, _)| known);
                     self.is_first = false;
-                    return take(verdict, asked, wanted, &mut self.tried);
+                    return self.take(asked?.as_ref(), answer?, wanted);
                 }
             }
-            let Some(values) = followed.known() else { continue };
-            match filled(&self.config, &values, wanted) {
-                Ok(base) if base == **wanted => {
-                    (self.is_first, self.asked) = (false, None);
-                    return None;
-                }
-                Ok(base) => {
-                    let candidate = Candidate { values, base: Arc::new(base) };
-                    let (config, base, reaper) =
-                        (self.config.clone(), candidate.base.clone(), self.reaper.clone());
-                    let asking = tokio::spawn(async move { check_base(&config, base, &reaper).await });
-                    self.asked = Some((candidate, asking));
-                }
-                Err(error) => {
-                    warn!(%error, "values of the registry make no good line; the last good ones stay");
-                    self.is_first = false;
-                    return None;
-                }
+            let Some(known) = followed.known() else { continue };
+            if filled(&self.config, &known.values, wanted).is_ok_and(|base| base == **wanted) {
+                (self.is_first, self.asked, self.again) = (false, None, None);
+                self.good = Arc::new(known.values.clone());
+                self.problems.are(problems(&known, &[].into()));
+                return None;
             }
+            let (config, reaper) = (self.config.clone(), self.reaper.clone());
+            let (good, wanted, asked) =
+                (made_with(&self.config, &self.good, wanted), wanted.clone(), known.clone());
+            let asking =
+                tokio::spawn(async move { taken(&config, &good, &known.values, &wanted, &reaper).await });
+            self.asked = Some((asked, asking));
         }
+    }
+
+    fn take(&mut self, known: &Known, taken: Taken, wanted: &Arc<Base>) -> Option<WantedLines> {
+        let Taken { values, base, refused } = taken;
+        self.problems.are(problems(known, &refused));
+        self.again = (!refused.is_empty()).then(|| Instant::now() + TRIED_AGAIN);
+        let good = std::mem::replace(&mut self.good, Arc::clone(&values));
+        if base == *wanted {
+            return None;
+        }
+        let because_of = differing(&good, &values);
+        info!(paths = because_of, "values of the registry changed global or defaults");
+        // What was good before a try that is not over is what to go back to.
+        let before = self.tried.take().map_or_else(|| (Arc::clone(wanted), good), |tried| tried.before);
+        self.tried = Some(Tried { base: Arc::clone(&base), values, before });
+        Some(WantedLines { base, because_of: Some(because_of) })
     }
 
     /// `HAProxy` serves with `base`.
     pub(super) fn serves(&mut self, base: &Base) {
-        if let Some((Candidate { values, .. }, _)) = self.tried.take_if(|(tried, _)| *tried.base == *base)
+        if let Some(Tried { values, .. }) = self.tried.take_if(|tried| *tried.base == *base)
             && let Err(error) = remember(&self.config.state_dir, &values)
         {
             warn!(
@@ -141,14 +179,30 @@ impl ValuesDesk {
     }
 
     /// A reload failed, and no service was to blame.
-    pub(super) fn reload_failed(&mut self) {
-        if let Some((_, before)) = self.tried.take() {
-            warn!(
-                "the values of the registry are not taken, since the reload with them failed; the last good ones stay until they change"
-            );
-            self.back = Some(before);
-        }
+    fn reload_failed(&mut self, why: &str) {
+        let Some(Tried { values, before: (base, good), .. }) = self.tried.take() else { return };
+        let paths = differing(&good, &values);
+        self.problems.add(format!("{paths}: the reload with them failed, and they wait for a change: {why}"));
+        (self.back, self.good) = (Some(base), good);
     }
+}
+
+async fn answer(asked: Option<&mut (Arc<Known>, JoinHandle<Taken>)>) -> Option<Taken> {
+    let Some((_, asking)) = asked else { return pending().await };
+    asking.await.map_err(|panicked| error!(%panicked, "the values of the registry could not be tried")).ok()
+}
+
+/// The values that `wanted` was made with: none when `good` ones, that served last, were not taken at the start.
+fn made_with(config: &Config, good: &Arc<Values>, wanted: &Base) -> Arc<Values> {
+    let makes_it = filled(config, good, wanted).is_ok_and(|base| base == *wanted);
+    if makes_it { Arc::clone(good) } else { Arc::default() }
+}
+
+/// The paths whose values are others, in words.
+fn differing(one: &Values, other: &Values) -> String {
+    let all: BTreeSet<_> = one.keys().chain(other.keys()).map(String::as_str).collect();
+    let differ: Vec<_> = all.into_iter().filter(|path| one.get(*path) != other.get(*path)).collect();
+    differ.join(", ")
 }
 
 impl Supervisor {
@@ -158,95 +212,28 @@ impl Supervisor {
         let waits = event == RegistryEvent::Listed && self.values.holds_listed();
         if waits { None } else { registry_input(event) }
     }
-}
 
-async fn verdict(asked: Option<&mut (Candidate, JoinHandle<Result<(), StartError>>)>) -> Result<(), String> {
-    let Some((_, asking)) = asked else { return pending().await };
-    match asking.await {
-        Ok(verdict) => verdict.map_err(|error| with_causes(&error)),
-        Err(panicked) => Err(panicked.to_string()),
+    /// Takes note of what the values of a registry make of the lines, and gives what the reconciler is to be told of it.
+    pub(super) fn take_lines(&mut self, wanted: Option<WantedLines>) -> Option<Input> {
+        self.tell_of_values();
+        let WantedLines { base, because_of } = wanted?;
+        if let Some(paths) = because_of {
+            let now = self.clock.now();
+            self.historian.note_cause(None, CauseEvent::Values, Some(&paths), now);
+        }
+        Some(Input::Base(base))
     }
-}
 
-fn take(
-    verdict: Result<(), String>,
-    asked: Option<Candidate>,
-    wanted: &Arc<Base>,
-    tried: &mut Option<(Candidate, Arc<Base>)>,
-) -> Option<Arc<Base>> {
-    let asked = asked?;
-    if let Err(reason) = verdict {
-        warn!(reason, "HAProxy refuses values of the registry; the last good ones stay");
-        return None;
+    /// A reload failed, and no service was to blame.
+    pub(super) fn values_may_be_to_blame(&mut self, why: &str) {
+        self.values.reload_failed(why);
+        self.tell_of_values();
     }
-    let paths = asked.values.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-    info!(paths, "values of the registry changed global or defaults");
-    let base = Arc::clone(&asked.base);
-    // What was good before a try that is not over is what to go back to.
-    let before = tried.take().map_or_else(|| Arc::clone(wanted), |(_, before)| before);
-    *tried = Some((asked, before));
-    Some(base)
-}
 
-/// `like` with the lines of `config` and these values in them.
-///
-/// # Errors
-/// When one is no line with them.
-pub(super) fn filled(config: &Config, values: &Values, like: &Base) -> Result<Base, OptionLineError> {
-    let lines =
-        |lines: &[ValueLine]| lines.iter().map(|line| line.with(values)).collect::<Result<Vec<_>, _>>();
-    let (global, defaults) = (lines(&config.haproxy.global)?, lines(&config.haproxy.defaults)?);
-    Ok(Base { global, defaults, ..like.clone() })
-}
-
-/// The lines as they served last, or else with their defaults: `global` and `defaults`.
-pub(super) fn recalled_lines(config: &Config) -> [Vec<OptionLine>; 2] {
-    let values = if config.value_paths().is_empty() { Values::new() } else { recall(&config.state_dir) };
-    [&config.haproxy.global, &config.haproxy.defaults].map(|lines| {
-        let line = |line: &ValueLine| line.with(&values).unwrap_or_else(|_refused| line.by_default().clone());
-        lines.iter().map(line).collect()
-    })
-}
-
-fn recall(state_dir: &Path) -> Values {
-    let path: PathBuf = state_dir.join(NAME);
-    let Ok(text) = own_files::read(&path) else { return Values::new() };
-    let values = unseal(FORMAT, &text).map_err(|error| with_causes(&error));
-    let values = values.and_then(|body| serde_json::from_str(body).map_err(|error| error.to_string()));
-    values.unwrap_or_else(|error| {
-        warn!(error, path = %path.display(), "the values that served last can't be known; the defaults stand in");
-        Values::new()
-    })
-}
-
-fn remember(state_dir: &Path, values: &Values) -> Result<(), String> {
-    let body = serde_json::to_string(values).map_err(|error| error.to_string())?;
-    let text = seal(FORMAT, &body).map_err(|error| error.to_string())?;
-    write_atomically(&state_dir.join(NAME), &text, OWNER_ONLY).map_err(|error| with_causes(&error))?;
-    Ok(())
-}
-
-/// `base`, or, where `HAProxy` refuses what a registry's values made of it, the same with defaults.
-///
-/// # Errors
-/// When it refuses both, or can't be asked.
-pub(super) async fn checked_base(
-    config: &Config,
-    base: Arc<Base>,
-    reaper: &Reaper,
-) -> Result<Arc<Base>, StartError> {
-    let Err(refused) = check_base(config, Arc::clone(&base), reaper).await else { return Ok(base) };
-    let by_default =
-        |lines: &[ValueLine]| lines.iter().map(|line| line.by_default().clone()).collect::<Vec<_>>();
-    let (global, defaults) = (by_default(&config.haproxy.global), by_default(&config.haproxy.defaults));
-    let plain = Arc::new(Base { global, defaults, ..Base::clone(&base) });
-    if plain == base {
-        return Err(refused);
+    fn tell_of_values(&mut self) {
+        for notice in self.values.problems.news() {
+            self.tell(&notice);
+        }
+        self.status_desk.note_values(self.values.problems());
     }
-    warn!(
-        error = with_causes(&refused),
-        "the values that served last are not good any more; the defaults stand in"
-    );
-    check_base(config, Arc::clone(&plain), reaper).await?;
-    Ok(plain)
 }
