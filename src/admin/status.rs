@@ -27,6 +27,9 @@ pub struct Status {
     pub counts: Counts,
     /// The included files.
     pub includes: IncludesStatus,
+    /// The values of a registry in lines of proxymgr.yml and in templates.
+    #[serde(default)]
+    pub values: ValuesStatus,
     /// What runs out, or is about to, and what to do.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -145,6 +148,13 @@ pub struct Counts {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IncludesStatus {
     /// Why not all of them go ahead.
+    pub problems: Vec<String>,
+}
+
+/// The values of a registry that `${kv:...}` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ValuesStatus {
+    /// Why not all of them go ahead, each with its path; for those the last good ones stay.
     pub problems: Vec<String>,
 }
 

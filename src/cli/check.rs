@@ -64,7 +64,7 @@ async fn examine(args: &CheckArgs, config: &Config) -> Report {
         Ok(found) => found,
         Err(error) => return not_started(args, &error),
     };
-    let mut dry_run = match DryRun::collect(config, found.version, &mut tell_waiting(args.json)).await {
+    let mut dry_run = match DryRun::collect(config, &found, &mut tell_waiting(args.json)).await {
         Ok(dry_run) => dry_run,
         Err(error) => return not_started(args, &error),
     };

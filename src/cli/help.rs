@@ -18,7 +18,7 @@ programs hold.
 
 Exit codes:
   0   all is good; server entries that are skipped and HAProxy's warnings are shown and do no harm
-  1   a service is refused or unanswered; `run` would start with the others
+  1   a service or a value is refused or unanswered; `run` would start with the others
   69  HAProxy is missing or too old, or gave no verdict
   78  proxymgr.yml is bad, or HAProxy refuses its global or defaults lines
 
@@ -27,15 +27,16 @@ With --json one object, whose keys stay as they are:
   config      {file, errors: [{line, column, key, message}]}
   registries  {answered, problems: [text]}
   services    [{name, status: \"ok\"|\"refused\"|\"unanswered\", servers: number, problems: [text]}]
+  values      {problems: [text]} of the values of a registry in lines
   haproxy     {version, accepted, messages: [text]}; null when it wasn't asked";
 
 pub(super) const AFTER_RENDER: &str = "\
 A dry run: it asks the registries for safety.startup_timeout at the most (10s unless set), and changes nothing. Services \
-that are refused are left out and told on stderr, one line each. HAProxy doesn't check the text; `proxymgr check` does \
+that and values that are refused are left out and told on stderr, one line each. Beyond values HAProxy doesn't check the text; `proxymgr check` does \
 that, and `run` then leaves out what HAProxy refuses.
 
 Exit codes:
-  0   the text, or the difference, is on stdout; also when there is a difference, and when services are refused
+  0   the text, or the difference, is on stdout; also when there is a difference, and when services or values are refused
   1   a registry did not answer, so that the text lacks what it holds
   69  HAProxy is missing or too old: its version decides what is written
   78  proxymgr.yml is bad";
@@ -117,7 +118,7 @@ With --json one object a line, whose keys stay as they are; first holds at most 
   services   {total, first: [name]}; none when it concerns all
   servers    {added, removed, changed}: how many, without a reload
   causes     {total, first: [{event, service, origin}]}; event: \"defined\", \"removed\", \"servers\", \"loss_lasted\", \"confirmed\", \
-\"drained\", \"undrained\", \"includes\"
+\"drained\", \"undrained\", \"includes\", \"values\"
   reasons    {total, first: [text]} of a reload
   commands   {total, first: [text]}, those before a reload too
   waited_ms  from the first cause to the order; null without any

@@ -57,7 +57,7 @@ type Collected = (DryRun, Troubles);
 async fn collect(config: &Config) -> Result<Collected, StartError> {
     let (troubles, _collecting) = Troubles::collect(true);
     let found = find_haproxy(config).await?;
-    Ok((DryRun::collect(config, found.version, &mut tell_waiting(false)).await?, troubles))
+    Ok((DryRun::collect(config, &found, &mut tell_waiting(false)).await?, troubles))
 }
 
 /// One line each on stderr; `false` when a registry did not answer, so that the text is not the whole.
@@ -66,7 +66,7 @@ fn tell_problems((dry_run, troubles): &Collected, config: &Config) -> bool {
     if let Some(last) = problems_shared(dry_run, &troubles, waited).last().filter(|_| !dry_run.listed) {
         eprintln!("proxymgr: {last}");
     }
-    let mut complete = dry_run.listed;
+    let mut complete = dry_run.listed && dry_run.values_answered;
     for service in services(dry_run, &troubles, None, waited) {
         complete &= service.status != Status::Unanswered;
         let mut left_out = match service.status {
@@ -78,6 +78,9 @@ fn tell_problems((dry_run, troubles): &Collected, config: &Config) -> bool {
             eprintln!("proxymgr: service {}: {left_out}{}", service.name, one_line(problem));
             left_out = "";
         }
+    }
+    for problem in &dry_run.refused_values {
+        eprintln!("proxymgr: values: {}", one_line(problem));
     }
     for include in includes(dry_run, None) {
         for problem in &include.problems {

@@ -23,6 +23,7 @@ pub(super) struct Report {
     pub(super) registries: RegistriesReport,
     /// By name.
     pub(super) services: Vec<ServiceReport>,
+    pub(super) values: ValuesReport,
     /// In the order of haproxy.cfg, then those that can't be read.
     pub(super) includes: Vec<IncludeReport>,
     pub(super) haproxy: HaproxyReport,
@@ -67,6 +68,13 @@ pub(super) struct ServiceReport {
     pub(super) problems: Vec<String>,
 }
 
+/// The values of a registry that `${kv:...}` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct ValuesReport {
+    /// Why not all of them go ahead, each with its path.
+    pub(super) problems: Vec<String>,
+}
+
 /// A file of `haproxy.include`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct IncludeReport {
@@ -106,6 +114,7 @@ impl Report {
             config: ConfigReport { file: file.display().to_string(), errors: Vec::new() },
             registries: RegistriesReport::default(),
             services: Vec::new(),
+            values: ValuesReport::default(),
             includes: Vec::new(),
             haproxy: HaproxyReport::default(),
             limits: Vec::new(),
@@ -146,6 +155,7 @@ impl Report {
         report.registries.answered = dry_run.listed;
         report.registries.problems = problems_shared(dry_run, troubles, waited);
         report.services = services(dry_run, troubles, Some(verdict), waited);
+        report.values.problems = dry_run.refused_values.iter().cloned().collect();
         report.includes = includes(dry_run, Some(verdict));
         let warnings = verdict.shared.warnings.iter().map(|text| warning(text));
         report.haproxy = HaproxyReport {
@@ -156,7 +166,8 @@ impl Report {
         report.limits = dry_run.limits().map(str::to_owned).collect();
         let services_ok = report.services.iter().all(|service| service.status == Status::Ok);
         let includes_ok = report.includes.iter().all(|include| include.accepted);
-        report.ok = services_ok && includes_ok && dry_run.listed && verdict.accepted;
+        let values_ok = report.values.problems.is_empty();
+        report.ok = services_ok && values_ok && includes_ok && dry_run.listed && verdict.accepted;
         report.exit = match (report.ok, verdict.accepted) {
             (true, _) => Exit::Success,
             (false, true) => Exit::Failure,

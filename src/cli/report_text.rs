@@ -31,6 +31,10 @@ pub(super) fn text(report: &Report, colour: bool) -> String {
         let _ = writeln!(text, "{}", line.trim_end());
         push_problems(&mut text, &include.problems);
     }
+    if !report.values.problems.is_empty() {
+        text.push_str("values\n");
+        push_problems(&mut text, &report.values.problems);
+    }
     if !report.haproxy.messages.is_empty() {
         text.push_str("global and defaults\n");
         push_problems(&mut text, &report.haproxy.messages);

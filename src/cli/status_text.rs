@@ -92,6 +92,8 @@ fn head(status: &Status) -> Vec<String> {
     lines.extend(status.limits.iter().map(|limit| format!("Limit: {}", one_line(limit))));
     lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines
+        .extend(status.values.problems.iter().map(|problem| format!("Value refused: {}", one_line(problem))));
+    lines
 }
 
 /// The old processes, if any.
@@ -171,7 +173,7 @@ pub(super) fn counted(number: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::admin::status::{
-        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ServerState, ServersFrom,
+        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ServerState, ServersFrom, ValuesStatus,
     };
 
     fn service(name: &str, state: &str, problems: &[&str]) -> ServiceStatus {
@@ -227,6 +229,7 @@ mod tests {
                 in_rotation: 2,
             },
             includes: IncludesStatus::default(),
+            values: ValuesStatus::default(),
             limits: Vec::new(),
             services,
         }

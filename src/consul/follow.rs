@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::agent::Agent;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_early};
 use super::error::ConsulError;
 use super::jitter::up_to;
 use super::pace::Pace;
@@ -76,13 +76,14 @@ impl Follow {
                 self.cursor.reset();
             }
             let index = self.cursor.index();
-            let asked = self.agent.ask(&self.query, index.zip(turn.wait)).await;
+            let (blocking, began) = (index.zip(turn.wait), Instant::now());
+            let asked = self.agent.ask(&self.query, blocking).await;
             drop(turn);
             match asked {
                 Ok(reply) => {
                     self.agent.answered();
                     self.backoff.reset();
-                    self.cursor.take(reply.index);
+                    self.cursor.take(reply.index, is_early(blocking, began));
                     let (now, paced) = (Instant::now(), self.pace.asked(Instant::now()));
                     let waits_on_index = self.cursor.index().is_some();
                     self.not_before = Some(if waits_on_index { paced } else { now + PAUSE_WITHOUT_INDEX });

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::task::AbortHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::agent::Agent;
-use super::cursor::Cursor;
+use super::cursor::{Cursor, is_early};
 use super::jitter::{between, up_to};
 use super::query::{Lane, Query};
 use crate::engine::backoff::Backoff;
@@ -167,11 +167,12 @@ async fn announce(agent: &Weak<Agent>, query: &Query, out: &watch::Sender<u64>) 
     let (mut cursor, mut backoff) = (Cursor::default(), new_backoff());
     while let Some(agent) = agent.upgrade() {
         let blocking = cursor.index().map(|index| (index, between(LEAST_WAIT, MOST_WAIT)));
+        let began = Instant::now();
         match agent.ask(query, blocking).await {
             Ok(reply) => {
                 agent.answered();
                 backoff.reset();
-                if cursor.take(reply.index) {
+                if cursor.take(reply.index, is_early(blocking, began)) {
                     out.send_modify(|round| *round = round.wrapping_add(1));
                 }
                 let followers =

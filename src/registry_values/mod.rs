@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::consul::Consuls;
 use crate::engine::consul::ConsulAccess;
@@ -22,6 +22,15 @@ use crate::zookeeper::{Access, ConnectString, Ensembles, NodePath};
 
 /// Those that are there, by their path. A path that is not there has no value.
 pub type Values = BTreeMap<String, String>;
+
+/// What is known once each path was answered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// The last good ones.
+    pub values: Values,
+    /// Paths that hold something that can't be filled in.
+    pub unfit: BTreeSet<String>,
+}
 
 /// Where values are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +56,7 @@ pub enum ValuesRegistry {
 /// Some values, followed for as long as somebody holds this.
 #[derive(Clone, Debug)]
 pub struct FollowedValues {
-    known: watch::Receiver<Option<Arc<Values>>>,
+    known: watch::Receiver<Option<Arc<Known>>>,
     _following: Arc<Following>,
 }
 
@@ -75,7 +84,7 @@ pub fn follow(
 
 impl FollowedValues {
     /// What is known now; `None` while an answer is still to come.
-    pub fn known(&mut self) -> Option<Arc<Values>> {
+    pub fn known(&mut self) -> Option<Arc<Known>> {
         self.known.borrow_and_update().clone()
     }
 
@@ -99,17 +108,17 @@ async fn run(
     paths: &BTreeSet<String>,
     ensembles: &Ensembles,
     consuls: &Consuls,
-    out: &watch::Sender<Option<Arc<Values>>>,
+    out: &watch::Sender<Option<Arc<Known>>>,
 ) {
     let (answers, mut inbox) = mpsc::channel::<Answer>(16);
     let collecting = async {
         let mut answered = BTreeSet::new();
-        let mut values = Values::clone(&out.borrow().clone().unwrap_or_default());
+        let mut known = Known::clone(&out.borrow().clone().unwrap_or_default());
         while let Some((path, data)) = inbox.recv().await {
-            take(&mut values, &path, data);
+            known.take(&path, data);
             answered.insert(path);
             if answered.len() == paths.len() {
-                publish(out, &values);
+                publish(out, &known);
             }
         }
     };
@@ -125,31 +134,35 @@ async fn run(
     }
 }
 
-/// What is no plain word changes nothing.
-fn take(values: &mut Values, path: &str, data: Option<Vec<u8>>) {
-    let Some(data) = data else {
-        if values.remove(path).is_some() {
-            info!(path = printable(path), "a value is gone from its registry; its default stands in");
+impl Known {
+    /// What is no plain word leaves the value as it was.
+    fn take(&mut self, path: &str, data: Option<Vec<u8>>) {
+        self.unfit.remove(path);
+        let Some(data) = data else {
+            if self.values.remove(path).is_some() {
+                info!(path = printable(path), "a value is gone from its registry; its default stands in");
+            }
+            return;
+        };
+        let text = String::from_utf8(data).ok();
+        let text =
+            text.map(|text| text.trim().to_owned()).filter(|text| text.is_empty() || is_plain_word(text));
+        match text {
+            Some(text) => {
+                self.values.insert(path.to_owned(), text);
+            }
+            None => {
+                self.unfit.insert(path.to_owned());
+            }
         }
-        return;
-    };
-    let text = String::from_utf8(data).ok();
-    let text = text.map(|text| text.trim().to_owned()).filter(|text| text.is_empty() || is_plain_word(text));
-    if let Some(text) = text {
-        values.insert(path.to_owned(), text);
-        return;
     }
-    warn!(
-        path = printable(path),
-        "a value can't be filled in: it must be one word of letters, digits and -_.:/@+=,~%; the one before stays"
-    );
 }
 
-fn publish(out: &watch::Sender<Option<Arc<Values>>>, values: &Values) {
+fn publish(out: &watch::Sender<Option<Arc<Known>>>, known: &Known) {
     out.send_if_modified(|last| {
-        let differs = last.as_deref() != Some(values);
+        let differs = last.as_deref() != Some(known);
         if differs {
-            *last = Some(Arc::new(values.clone()));
+            *last = Some(Arc::new(known.clone()));
         }
         differs
     });
@@ -161,18 +174,19 @@ mod tests {
 
     #[test]
     fn what_can_not_be_filled_in_leaves_the_last_good_value() {
-        let mut values = Values::new();
-        for (data, known) in [
-            (Some("5s\n"), Some("5s")),
-            (Some("5s\nlisten evil"), Some("5s")),
-            (Some("a b"), Some("5s")),
-            (Some("6s"), Some("6s")),
-            (None, None),
-            (Some("\""), None),
-            (Some(""), Some("")),
+        let mut known = Known::default();
+        for (data, value, is_fit) in [
+            (Some("5s\n"), Some("5s"), true),
+            (Some("5s\nlisten evil"), Some("5s"), false),
+            (Some("a b"), Some("5s"), false),
+            (Some("6s"), Some("6s"), true),
+            (None, None, true),
+            (Some("\""), None, false),
+            (Some(""), Some(""), true),
         ] {
-            take(&mut values, "timeout", data.map(|text| text.as_bytes().to_vec()));
-            assert_eq!(values.get("timeout").map(String::as_str), known, "{data:?}");
+            known.take("timeout", data.map(|text| text.as_bytes().to_vec()));
+            assert_eq!(known.values.get("timeout").map(String::as_str), value, "{data:?}");
+            assert_eq!(known.unfit.is_empty(), is_fit, "{data:?}");
         }
     }
 }

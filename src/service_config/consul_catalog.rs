@@ -108,8 +108,8 @@ pub(super) async fn follow(
         }
         let is_known = is_listed && known.values().all(|service| !matches!(service.meta, Meta::Asked));
         let filled_in = values.as_mut().map_or_else(|| Some(Arc::default()), FollowedValues::known);
-        if let Some(values) = filled_in.filter(|_| is_known) {
-            publish(out, listing(&known, access, template, &values));
+        if let Some(filled_in) = filled_in.filter(|_| is_known) {
+            publish(out, listing(&known, access, template, &filled_in.values));
         }
     }
 }

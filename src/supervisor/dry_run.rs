@@ -1,20 +1,17 @@
 //! What a start would do now, without doing any of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
-use tokio::time::{sleep, sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::feeds::registry_input;
-use super::prepare::StartError;
+use super::prepare::{Prepared, StartError};
 use super::settings::{reconciler_settings, registries, sources};
-use super::values::filled;
+use super::values::now::lines_now;
 use super::{Clock, REGISTRY_QUEUE};
 use crate::config::Config;
-use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::listed_server::ListedServer;
 use crate::engine::policy::Obstacle;
 use crate::engine::printable::printable;
@@ -25,12 +22,11 @@ use crate::engine::render::Rendered;
 use crate::engine::server::{Server, ServerName};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::include_files::Follower;
-use crate::registry_values::{FollowedValues, Values};
 use crate::service_manager::{self, Memory, RegistryEvent};
 use crate::watcher::{ServerSet, SkippedEntry};
 
 /// A wait that is shorter is not worth a word.
-const QUIET_FOR: Duration = Duration::from_millis(1500);
+pub(super) const QUIET_FOR: Duration = Duration::from_millis(1500);
 /// The most services that are named.
 const MOST_NAMED: usize = 3;
 
@@ -47,6 +43,10 @@ pub struct DryRun {
     pub unreadable_includes: BTreeMap<String, String>,
     /// The included files that were read.
     pub includes: Vec<String>,
+    /// Why not all values of a registry go ahead, each with its path.
+    pub refused_values: BTreeSet<String>,
+    /// Whether the registry of values answered, if any is named.
+    pub values_answered: bool,
     /// Included files that do not go ahead, each with why.
     pub refused_includes: Vec<(String, String)>,
     clock: Clock,
@@ -87,25 +87,15 @@ impl DryRun {
     /// When a value of proxymgr.yml can't be used.
     pub async fn collect(
         config: &Config,
-        version: HaproxyVersion,
+        found: &Prepared,
         waiting: &mut dyn FnMut(&str),
     ) -> Result<Self, StartError> {
         let sources = sources(config)?;
         let registries = registries(config, &sources);
-        let mut settings = reconciler_settings(config, version)?;
-        if let Some(values) = &registries.values {
-            let longest = config.safety.startup_timeout;
-            let mut known = pin!(timeout(longest, first(values.clone())));
-            let known = tokio::select! {
-                known = &mut known => known,
-                () = sleep(QUIET_FOR) => {
-                    waiting(&format!("the values of a registry (values), {longest:?} at the longest (safety.startup_timeout)"));
-                    known.await
-                }
-            };
-            let base = known.ok().and_then(|values| filled(config, &values, &settings.base).ok());
-            settings.base = base.map_or(settings.base, Arc::new);
-        }
+        let mut settings = reconciler_settings(config, found.version)?;
+        let values =
+            lines_now(config, registries.values.clone(), settings.base, &found.reaper, waiting).await;
+        settings.base = values.base;
         let clock = Clock(Instant::now());
         let mut reconciler = Reconciler::new(settings, clock.now());
         let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
@@ -157,6 +147,8 @@ impl DryRun {
             services,
             unreadable_includes,
             includes,
+            refused_values: values.problems,
+            values_answered: values.answered,
             refused_includes,
             clock,
             reconciler,
@@ -182,16 +174,6 @@ impl DryRun {
         let Some(config) = next.config.filter(|_| !next.given_up) else { return false };
         self.config = config;
         true
-    }
-}
-
-/// The first that are known.
-async fn first(mut values: FollowedValues) -> Arc<Values> {
-    loop {
-        if let Some(known) = values.known() {
-            return known;
-        }
-        values.changed().await;
     }
 }
 

@@ -66,7 +66,6 @@ use signals::Signals;
 use start::{Started, start};
 use status::StatusDesk;
 use status::live::LiveDesk;
-use telling::log;
 use values::ValuesDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -253,7 +252,7 @@ impl Supervisor {
                     Some(event) => self.take_in(event),
                     None => return Flow::BeginAnew,
                 },
-                base = self.values.next(&wanted_base) => base.map(Input::Base),
+                lines = self.values.next(&wanted_base) => self.take_lines(lines),
                 Some(files) = self.feeds.includes.recv() => {
                     self.historian.note_cause(None, CauseEvent::Includes, None, self.clock.now());
                     Some(Input::Includes(files))
@@ -339,13 +338,10 @@ impl Supervisor {
                     }
                 }
                 Effect::Notice(notice) => {
-                    log(&notice);
-                    if let Notice::ReloadFailed { .. } = notice {
-                        self.values.reload_failed();
+                    self.tell(&notice);
+                    if let Notice::ReloadFailed { why, .. } = &notice {
+                        self.values_may_be_to_blame(why);
                     }
-                    self.status_desk.note_notice(&notice, self.clock.now());
-                    self.historian.note_notice(&notice, self.clock.now());
-                    self.totals.note_notice(&notice);
                     if let Notice::Died { .. } = notice {
                         self.status = notice.to_string();
                         systemd::tell_status(&self.status);

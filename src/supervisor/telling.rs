@@ -8,6 +8,19 @@ use crate::engine::state::AppliedState;
 use crate::systemd;
 
 impl Supervisor {
+    /// Tells of it in the log and wherever else it is kept.
+    pub(super) fn tell(&mut self, notice: &Notice) {
+        if notice.is_trouble() {
+            warn!("{notice}");
+        } else {
+            info!("{notice}");
+        }
+        let now = self.clock.now();
+        self.status_desk.note_notice(notice, now);
+        self.historian.note_notice(notice, now);
+        self.totals.note_notice(notice);
+    }
+
     /// Tells systemd what is served, once it is something else.
     pub(super) fn tell_status(&mut self) {
         let status = serving_text(self.reconciler.applied());
@@ -26,12 +39,4 @@ fn serving_text(applied: Option<&AppliedState>) -> String {
         servers += service.servers.values().filter(|server| !server.standing.is_out()).count();
     }
     format!("serving {services} services with {servers} servers")
-}
-
-pub(super) fn log(notice: &Notice) {
-    if notice.is_trouble() {
-        warn!("{notice}");
-    } else {
-        info!("{notice}");
-    }
 }

@@ -63,9 +63,9 @@ fn a_value_in_consul_is_one_reload_and_a_refused_one_none_under_load() {
     assert_eq!(reloads(&proxymgr), [START, BASE]);
     // HAProxy refuses the first; the second is no word, and would be a section of its own.
     consul.write("haproxy/timeout", "soon");
-    wait_for_message(&proxymgr, "HAProxy refuses values of the registry");
+    wait_for_message(&proxymgr, "haproxy/timeout: HAProxy says: ");
     consul.write("haproxy/maxconn", "1\nlisten evil");
-    wait_for_message(&proxymgr, "a value can't be filled in");
+    wait_for_message(&proxymgr, "haproxy/maxconn: it can't be filled in");
     // Others go on meanwhile.
     setup.paths.write_file_service("late", late_port, &[one.address.to_string()]);
     wait_for_backends(late_port, &["one"]);
@@ -97,7 +97,7 @@ fn a_value_that_haproxy_does_not_start_with_stands_in_nobodys_way() {
     setup.paths.write_file_service("web", port, &[one.address.to_string()]);
     let proxymgr = start(&setup);
     consul.write("haproxy/maxconn", "1666");
-    wait_for_message(&proxymgr, "since the reload with them failed");
+    wait_for_message(&proxymgr, "haproxy/maxconn: the reload with them failed");
     setup.paths.write_file_service("late", late_port, &[one.address.to_string()]);
     wait_for_backends(late_port, &["one"]);
     wait_for_line(&setup.paths, "maxconn 2000");
@@ -184,6 +184,13 @@ fn a_template_takes_values_too() {
     consul.write("web/timeout", "8s");
     wait_for_line(&setup.paths, "timeout server 8s");
     assert_eq!(proxymgr.reloads(), 2);
+    // One that HAProxy refuses harms its service alone, whose last good definition serves on.
+    consul.write("web/timeout", "soon");
+    wait_for_message(&proxymgr, "service web is refused, its last good definition serves on");
+    wait_for_line(&setup.paths, "timeout server 8s");
+    wait_for_backends(port, &["one"]);
+    consul.write("web/timeout", "7s");
+    wait_for_line(&setup.paths, "timeout server 7s");
 }
 
 #[test]

@@ -37,6 +37,10 @@ pub enum Notice {
     },
     /// All included files go ahead again.
     IncludesTaken,
+    /// Values of a registry do not go ahead, and why; the last good ones stay.
+    ValuesRefused(String),
+    /// All values of the registry go ahead again.
+    ValuesTaken,
     /// A reload begins.
     Reloading(BTreeSet<ReloadReason>),
     /// The new process serves.
@@ -132,12 +136,14 @@ impl Notice {
         match self {
             Self::Cleared(_)
             | Self::IncludesTaken
+            | Self::ValuesTaken
             | Self::Reloading(_)
             | Self::Reloaded(_)
             | Self::ConfigWritten
             | Self::Applying(_) => false,
             Self::Obstructed { .. }
             | Self::IncludesRefused { .. }
+            | Self::ValuesRefused(_)
             | Self::ReloadFailed { .. }
             | Self::Unexpected { .. }
             | Self::ConfigUnwritten(_)
@@ -176,6 +182,10 @@ impl fmt::Display for Notice {
                 write!(f, "the included files are refused, {meanwhile}: {reason}")
             }
             Self::IncludesTaken => f.write_str("all included files go ahead"),
+            Self::ValuesRefused(why) => {
+                write!(f, "a value of the registry is refused, the last good one stays: {why}")
+            }
+            Self::ValuesTaken => f.write_str("all values of the registry go ahead"),
             Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
             Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
             Self::ReloadFailed { why, serves_on: true } => {

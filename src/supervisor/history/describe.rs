@@ -144,6 +144,8 @@ pub(super) fn notice_about(notice: &Notice) -> About<'_> {
         Notice::IncludesRefused { .. }
         | Notice::Limit(_)
         | Notice::IncludesTaken
+        | Notice::ValuesRefused(_)
+        | Notice::ValuesTaken
         | Notice::ConfigUnwritten(_)
         | Notice::ConfigWritten
         | Notice::Differs(_)

@@ -14,7 +14,7 @@ use crate::admin::history::Change;
 use crate::admin::status::{
     CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, GoneStatus, HaproxyStatus,
     HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom,
-    ServiceStatus, Status, StatusQuery, TimeStatus,
+    ServiceStatus, Status, StatusQuery, TimeStatus, ValuesStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) report: Report,
     pub(super) generations: Generations,
     pub(super) remarks: Arc<Remarks>,
+    /// What is wrong with the values of a registry.
+    pub(super) values: Arc<BTreeSet<String>>,
     pub(super) notes: SharedNotes,
     pub(super) last_reload: Option<LastReload>,
     /// Of the service that is asked for.
@@ -54,6 +56,7 @@ pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Sta
         last_reload: last_reload(facts),
         counts: counts(services.iter().map(Brief::of)),
         includes: includes(facts),
+        values: values(facts),
         limits: facts.report.limits.clone(),
         services: services.into_iter().map(|(_, service)| service).collect(),
     }
@@ -102,6 +105,10 @@ pub(super) fn last_reload(facts: &Facts) -> Option<ReloadStatus> {
 
 pub(super) fn includes(facts: &Facts) -> IncludesStatus {
     IncludesStatus { problems: facts.report.refused_includes.clone() }
+}
+
+pub(super) fn values(facts: &Facts) -> ValuesStatus {
+    ValuesStatus { problems: facts.values.iter().cloned().collect() }
 }
 
 fn reload(last: &LastReload, now: Moment) -> ReloadStatus {

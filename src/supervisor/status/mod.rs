@@ -52,6 +52,7 @@ pub(super) struct StatusDesk {
     installed: HaproxyVersion,
     operators_socket: PathBuf,
     remarks: Arc<Remarks>,
+    values: Arc<BTreeSet<String>>,
     notes: Notes,
     last_reload: Option<LastReload>,
     history: Reader,
@@ -66,6 +67,7 @@ impl StatusDesk {
             installed,
             operators_socket,
             remarks: Arc::default(),
+            values: Arc::default(),
             notes: Notes::default(),
             last_reload: None,
             history,
@@ -115,6 +117,11 @@ impl StatusDesk {
     /// The services whose definition is refused as it stands, and how many entries name no server.
     pub(super) fn refused_and_skipped(&self) -> (BTreeSet<String>, usize) {
         (self.remarks.refused().map(str::to_owned).collect(), self.remarks.skipped())
+    }
+
+    /// Takes note of what is wrong with the values of a registry.
+    pub(super) fn note_values(&mut self, problems: &Arc<BTreeSet<String>>) {
+        self.values = Arc::clone(problems);
     }
 
     /// Takes note of an order for `HAProxy`.
@@ -188,6 +195,7 @@ impl StatusDesk {
             report,
             generations,
             remarks: self.remarks.clone(),
+            values: self.values.clone(),
             notes: self.notes.of(query.service.as_deref()),
             last_reload: self.last_reload.clone(),
             last_change,

@@ -1,7 +1,7 @@
 //! Real Consul servers, each with its data in a directory of its own: alone, or three of them. `make test` fetches the program.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +13,7 @@ use super::backend::Backend;
 use super::certificates::Authority;
 use super::deadline::eventually;
 use super::ports::{free_port, free_ports};
+use super::proxymgr::output_of;
 use super::requests::local;
 use super::server_process::ServerProcess;
 
@@ -219,26 +220,43 @@ impl ConsulServer {
         self.exchange("GET", path, "")
     }
 
+    /// The head of an answer.
+    pub fn head(&self, path: &str) -> String {
+        let answer = self.ask("GET", path, "").unwrap();
+        answer.split_once("\r\n\r\n").unwrap().0.to_owned()
+    }
+
+    /// A command of Consul's own.
+    #[track_caller]
+    pub fn run(&self, words: &[&str]) {
+        let output = output_of(Command::new(program()).args(words).env("CONSUL_HTTP_ADDR", self.address()));
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+
     /// One request on a connection of its own; status 0 when there is no answer.
     fn exchange(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        match self.ask(method, path, body) {
+            Err(error) => (0, error.to_string()),
+            Ok(answer) => {
+                let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
+                let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+                (status, body.to_owned())
+            }
+        }
+    }
+
+    fn ask(&self, method: &str, path: &str, body: &str) -> io::Result<String> {
         let token = self.token.map_or_else(String::new, |token| format!("X-Consul-Token: {token}\r\n"));
         let request = format!(
             "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{token}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         let mut answer = String::new();
-        let asked =
-            TcpStream::connect_timeout(&self.address, Duration::from_secs(2)).and_then(|mut stream| {
-                stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-                stream.write_all(request.as_bytes())?;
-                stream.read_to_string(&mut answer)
-            });
-        if let Err(error) = asked {
-            return (0, error.to_string());
-        }
-        let status = answer.get(9..12).and_then(|status| status.parse().ok()).unwrap_or_default();
-        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-        (status, body.to_owned())
+        let mut stream = TcpStream::connect_timeout(&self.address, Duration::from_secs(2))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(request.as_bytes())?;
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
     }
 }
 

@@ -19,6 +19,7 @@ use super::load_report::{Client, ErrorKind, LoadError, LoadReport};
 #[derive(Clone, Debug)]
 pub struct Load {
     address: SocketAddr,
+    path: String,
     short: usize,
     keep_alive: usize,
     rate: Option<u32>,
@@ -48,7 +49,13 @@ struct Tally {
 impl Load {
     /// No workers yet, full speed, a time-out of 5 s for the connection and for the answer.
     pub fn to(address: SocketAddr) -> Self {
-        Self { address, short: 0, keep_alive: 0, rate: None, timeout: Duration::from_secs(5) }
+        let (path, timeout) = ("/".to_owned(), Duration::from_secs(5));
+        Self { address, path, short: 0, keep_alive: 0, rate: None, timeout }
+    }
+
+    /// What is asked for, in place of `/`.
+    pub fn path(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
     }
 
     /// Workers that connect, ask once, read the whole answer and close.
@@ -125,6 +132,11 @@ fn run(shared: &Arc<Shared>, stopped: &watch::Receiver<bool>) {
 /// One worker's life: wait for its turn, ask, note the result.
 async fn work(client: Client, shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
     let mut connection = None;
+    let end = match client {
+        Client::Short => "Connection: close\r\n\r\n",
+        Client::KeepAlive => "\r\n",
+    };
+    let question = format!("GET {} HTTP/1.1\r\nHost: test\r\n{end}", shared.load.path);
     while !*stopped.borrow() {
         if let Some(due) = shared.next_request_due() {
             tokio::select! {
@@ -132,7 +144,7 @@ async fn work(client: Client, shared: Arc<Shared>, mut stopped: watch::Receiver<
                 _ = stopped.changed() => return,
             }
         }
-        match request(client, &shared.load, &mut connection).await {
+        match request(client, &shared.load, question.as_bytes(), &mut connection).await {
             Ok(backend) => shared.succeeded(backend),
             Err(kind) => {
                 connection = None;
@@ -150,15 +162,16 @@ struct Connection {
 }
 
 /// Asks once, on the connection left by the request before if there is one, and gives the backend's name.
-async fn request(client: Client, load: &Load, kept: &mut Option<Connection>) -> Result<String, ErrorKind> {
+async fn request(
+    client: Client,
+    load: &Load,
+    question: &[u8],
+    kept: &mut Option<Connection>,
+) -> Result<String, ErrorKind> {
     let reused = kept.is_some();
     let mut connection = match kept.take() {
         Some(connection) => connection,
         None => connect(load).await?,
-    };
-    let question: &[u8] = match client {
-        Client::Short => b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
-        Client::KeepAlive => b"GET / HTTP/1.1\r\nHost: test\r\n\r\n",
     };
     let exchange = async {
         let Connection { stream, buffer } = &mut connection;

@@ -11,6 +11,7 @@ pub mod deadline;
 pub mod disk;
 pub mod dns_server;
 pub mod docker;
+pub mod example;
 pub mod haproxy;
 pub mod haproxy_words;
 pub mod http;

@@ -1,5 +1,6 @@
 //! Services behind a shared frontend, and requests for a host and a path.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
@@ -75,5 +76,15 @@ pub fn wait_for(port: u16, path: &str, name: &str) {
     eventually(SOON, &format!("{path} is answered by {name}"), || match who(port, "test", path) {
         answer if answer == name => Ok(()),
         other => Err(other),
+    });
+}
+
+/// Waits until exactly these answer for `path`, asked as in [`super::requests::answering`].
+#[track_caller]
+pub fn wait_for_all(port: u16, path: &str, names: &[&str]) {
+    let wanted: BTreeSet<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    eventually(SOON, &format!("{path} is answered by {wanted:?}"), || {
+        let answers: BTreeSet<_> = (0..(wanted.len() + 1) * 10).map(|_| who(port, "test", path)).collect();
+        if answers == wanted { Ok(()) } else { Err(answers) }
     });
 }
