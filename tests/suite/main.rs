@@ -33,6 +33,7 @@ mod documented_commands;
 mod ending;
 mod engine;
 mod events;
+mod examples;
 mod frozen_haproxy;
 mod full_disk;
 mod generations;
