@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::control::{Said, said_of};
+use super::control::Said;
 use super::deadline::eventually;
 use super::haproxy;
-use super::proxymgr::{Proxymgr, command};
+use super::proxymgr::Proxymgr;
 use super::proxymgr_setup::{Paths, Setup, write_program};
 use super::requests::SOON;
 use super::running::log_lines;
@@ -16,7 +16,6 @@ use super::running::log_lines;
 pub struct Example {
     setup: Setup,
     text: String,
-    variables: Vec<(String, String)>,
     /// Where the copy is.
     pub folder: PathBuf,
 }
@@ -36,7 +35,7 @@ impl Example {
         fs::write(&paths.proxymgr_yml, &text).unwrap();
         let [state, runtime] = [&paths.state_dir, &paths.runtime_dir].map(|path| path.display().to_string());
         let path = path_with_haproxy(&paths.root.join("bin"));
-        let example = Self { setup, text, variables: Vec::new(), folder };
+        let example = Self { setup, text, folder };
         example
             .variable("STATE_DIRECTORY", &state)
             .variable("RUNTIME_DIRECTORY", &runtime)
@@ -44,8 +43,7 @@ impl Example {
     }
 
     /// A variable in the environment of `ProxyMgr`, and of its other commands.
-    pub fn variable(mut self, name: &str, value: &str) -> Self {
-        self.variables.push((name.to_owned(), value.to_owned()));
+    pub fn variable(self, name: &str, value: &str) -> Self {
         Self { setup: self.setup.variable(name, value), ..self }
     }
 
@@ -81,8 +79,7 @@ impl Example {
 
     /// Runs `proxymgr ARGUMENTS -c FILE`.
     pub fn said(&self, arguments: &[&str]) -> Said {
-        let variables = self.variables.iter().map(|(name, value)| (name, value));
-        said_of(command().args(arguments).arg("-c").arg(&self.setup.paths.proxymgr_yml).envs(variables))
+        self.setup.said(arguments)
     }
 }
 

@@ -9,8 +9,9 @@ use std::rc::Rc;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
+use super::control::{Said, said_of};
 use super::haproxy;
-use super::proxymgr::{Proxymgr, binary};
+use super::proxymgr::{Proxymgr, binary, command};
 
 /// What proxymgr.yml will say. The directory goes with the last of the setup and the processes started from it.
 #[derive(Clone)]
@@ -71,6 +72,17 @@ impl Setup {
             ])
             .section("service_config", json!({"type": "file", "path": services}))
             .section("log", json!({"format": "json", "level": "debug"}))
+    }
+
+    /// What a proxymgr.yml of somebody else says, word for word, but for where files are and how the log looks.
+    pub fn like(mut self, yaml: &str) -> Self {
+        let mut sections: Map<String, Value> = serde_yaml::from_str(yaml).unwrap();
+        let haproxy = sections.remove("haproxy");
+        sections.insert("log".to_owned(), self.sections["log"].clone());
+        let path = self.haproxy["path"].clone();
+        self.haproxy = haproxy.map_or_else(Map::new, |haproxy| serde_json::from_value(haproxy).unwrap());
+        self.sections = sections;
+        self.haproxy_key("path", path)
     }
 
     /// Lines of the global section, in place of those before.
@@ -162,6 +174,12 @@ impl Setup {
         document.insert("state_dir".to_owned(), json!(self.paths.state_dir));
         document.insert("runtime_dir".to_owned(), json!(self.paths.runtime_dir));
         serde_yaml::to_string(&document).unwrap()
+    }
+
+    /// Runs `proxymgr ARGUMENTS -c FILE` with the variables of the setup.
+    pub fn said(&self, arguments: &[&str]) -> Said {
+        let variables = self.environment.iter().map(|(name, value)| (name, value));
+        said_of(command().envs(variables).args(arguments).arg("-c").arg(&self.paths.proxymgr_yml))
     }
 
     /// Writes proxymgr.yml and starts `proxymgr run` on it. May be called again once the first has ended.
