@@ -13,8 +13,8 @@ use super::servers::server_status;
 use crate::admin::history::Change;
 use crate::admin::status::{
     CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, GoneStatus, HaproxyStatus,
-    HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom,
-    ServiceStatus, Status, StatusQuery, TimeStatus,
+    HeldStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadState, ReloadStatus, ServerState,
+    ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
@@ -46,7 +46,11 @@ pub(super) struct Facts {
 const ROUTES_TOLD: usize = 20;
 
 /// The answer, with what `HAProxy` itself tells.
-pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Status {
+pub(super) fn compose(
+    facts: &Facts,
+    view: Result<&HaproxyView, &String>,
+    registries: Vec<RegistryStatus>,
+) -> Status {
     let services = services(facts, view.ok());
     Status {
         proxymgr: proxymgr(facts),
@@ -55,6 +59,7 @@ pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Sta
         counts: counts(services.iter().map(Brief::of)),
         includes: includes(facts),
         limits: facts.report.limits.clone(),
+        registries,
         services: services.into_iter().map(|(_, service)| service).collect(),
     }
 }
