@@ -255,7 +255,7 @@ pub(super) fn registry(watcher: &WatcherSpec) -> String {
             let names = spec.backends.iter().map(|backend| backend.name().to_string());
             format!("DNS {}", names.collect::<Vec<_>>().join(", "))
         }
-        WatcherSpec::Docker(spec) => format!("Docker {}, service {}", spec.host, spec.service),
+        WatcherSpec::Docker(spec) => format!("Docker {}, service {}", spec.hosts, spec.service),
         WatcherSpec::Consul(spec) => {
             let at = spec.servers.as_ref().map(|servers| format!(" {servers}")).unwrap_or_default();
             printable(&format!("Consul{at}, service {}", spec.service))
