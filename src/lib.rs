@@ -12,10 +12,11 @@
 //! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
 //! `watcher`, `service_config`; all of them -> `registry_values`, `zookeeper`, `consul`, `docker`, `tls`, `dns`, `process`,
 //! `directory_watch`, `include_files`, `document`, `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`,
-//! `own_files`, `deadline` -> `engine` -> `std`.
+//! `own_files`, `deadline`, `census` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod admin;
+pub mod census;
 pub mod cli;
 pub mod config;
 pub mod consul;

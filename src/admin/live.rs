@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ReloadStatus, ValuesStatus};
+use super::status::{
+    Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadStatus, ValuesStatus,
+};
 
 /// The version of the stream.
 pub const VERSION: u32 = 1;
@@ -35,19 +37,8 @@ pub struct Summary {
     pub values: ValuesStatus,
     #[expect(missing_docs, reason = "as above")]
     pub limits: Vec<String>,
-    /// The sessions with each ensemble of `ZooKeeper`.
+    #[expect(missing_docs, reason = "as above")]
     pub registries: Vec<RegistryStatus>,
-}
-
-/// An ensemble of `ZooKeeper`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RegistryStatus {
-    /// Its servers.
-    pub ensemble: String,
-    /// Sessions that are connected.
-    pub connected: usize,
-    /// Those that are not.
-    pub disconnected: usize,
 }
 
 /// What goes through a service.
@@ -107,6 +98,9 @@ impl Summary {
         same.haproxy.uptime_s = same.haproxy.uptime_s.map(|_| 0);
         for generation in &mut same.haproxy.generations {
             generation.for_s = 0;
+        }
+        for registry in &mut same.registries {
+            registry.down_s = registry.down_s.map(|_| 0);
         }
         if let Some(reload) = &mut same.last_reload {
             reload.ago_s = 0;

@@ -33,6 +33,9 @@ pub struct Status {
     /// What runs out, or is about to, and what to do.
     #[serde(default)]
     pub limits: Vec<String>,
+    /// The registries that are asked over the network or a socket: ensembles of `ZooKeeper`, agents of Consul, Docker daemons.
+    #[serde(default)]
+    pub registries: Vec<RegistryStatus>,
     /// By name.
     pub services: Vec<ServiceStatus>,
 }
@@ -142,6 +145,39 @@ pub struct Counts {
     pub servers: usize,
     /// Those that get traffic.
     pub in_rotation: usize,
+}
+
+/// A registry, and the sessions with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryStatus {
+    /// What it is.
+    #[serde(default)]
+    pub kind: RegistryKind,
+    /// Its servers.
+    pub ensemble: String,
+    /// Sessions that are connected.
+    pub connected: usize,
+    /// Those that are not.
+    pub disconnected: usize,
+    /// Since when the first of these has not been.
+    #[serde(default)]
+    pub down_since: Option<String>,
+    /// How long that is.
+    #[serde(default)]
+    pub down_s: Option<u64>,
+}
+
+/// What kind of registry it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistryKind {
+    /// An ensemble of `ZooKeeper`.
+    #[default]
+    Zookeeper,
+    /// Agents of Consul.
+    Consul,
+    /// A Docker daemon.
+    Docker,
 }
 
 /// The files of `haproxy.include`.
@@ -307,6 +343,17 @@ pub enum ServerState {
     Leaving,
     /// It is in rotation, and `HAProxy` does not tell its health.
     Unknown,
+}
+
+impl RegistryKind {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zookeeper => "ZooKeeper",
+            Self::Consul => "Consul",
+            Self::Docker => "Docker",
+        }
+    }
 }
 
 impl ServerState {

@@ -6,7 +6,8 @@ use super::line::Line;
 use super::report_text::one_line;
 use super::terminal::Screen;
 use crate::admin::status::{
-    GenerationState, GenerationStatus, ReloadState, ReloadStatus, ServerStatus, ServiceStatus, Status,
+    GenerationState, GenerationStatus, RegistryStatus, ReloadState, ReloadStatus, ServerStatus,
+    ServiceStatus, Status,
 };
 
 /// The most problems shown of one service where all are listed; `status SERVICE` has all.
@@ -89,11 +90,31 @@ fn head(status: &Status) -> Vec<String> {
     let servers = counted(counts.servers as u64, "server");
     let _ = write!(line, "; {} of {servers} in rotation", counts.in_rotation);
     lines.push(line);
+    lines.extend(registries(&status.registries));
     lines.extend(status.limits.iter().map(|limit| format!("Limit: {}", one_line(limit))));
     lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines
         .extend(status.values.problems.iter().map(|problem| format!("Value refused: {}", one_line(problem))));
     lines
+}
+
+/// Those that answer in one line, then each that doesn't.
+fn registries(all: &[RegistryStatus]) -> Vec<String> {
+    let name = |one: &RegistryStatus| format!("{} {}", one.kind.name(), one_line(&one.ensemble));
+    let (down, up): (Vec<_>, Vec<_>) = all.iter().partition(|one| one.disconnected > 0);
+    let up: Vec<_> = up.into_iter().map(name).collect();
+    let connected = (!up.is_empty()).then(|| format!("Connected with {}", up.join("; ")));
+    let missing = |one: &RegistryStatus| {
+        let since = one.down_since.as_ref().zip(one.down_s);
+        let since = since.map(|(at, down)| format!(" since {at} ({})", span(down))).unwrap_or_default();
+        let some = if one.connected > 0 {
+            format!(" of {} of {} sessions", one.disconnected, one.connected + one.disconnected)
+        } else {
+            String::new()
+        };
+        format!("No connection with {}{some}{since}; what it said last stays, the log tells why", name(one))
+    };
+    connected.into_iter().chain(down.into_iter().map(missing)).collect()
 }
 
 /// The old processes, if any.
@@ -173,7 +194,8 @@ pub(super) fn counted(number: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::admin::status::{
-        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ServerState, ServersFrom, ValuesStatus,
+        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryKind, ServerState, ServersFrom,
+        ValuesStatus,
     };
 
     fn service(name: &str, state: &str, problems: &[&str]) -> ServiceStatus {
@@ -231,6 +253,7 @@ mod tests {
             includes: IncludesStatus::default(),
             values: ValuesStatus::default(),
             limits: Vec::new(),
+            registries: Vec::new(),
             services,
         }
     }
@@ -268,6 +291,36 @@ mod tests {
         let text = text(&status, false, Screen::default());
         let expected = "Old ones that drain: pid 6 for 1 min 1 s, 1 connection; pid 7 for 1 min 1 s";
         assert_eq!(text.lines().nth(2), Some(expected));
+    }
+
+    #[test]
+    fn a_registry_that_is_away_is_told_with_since_when() {
+        let registry = |kind, ensemble: &str, connected, disconnected: usize| RegistryStatus {
+            kind,
+            ensemble: ensemble.into(),
+            connected,
+            disconnected,
+            down_since: (disconnected > 0).then(|| "2026-11-21T07:33:12Z".into()),
+            down_s: (disconnected > 0).then_some(61),
+        };
+        let mut status = status(Vec::new());
+        status.registries = vec![
+            registry(RegistryKind::Zookeeper, "zk1:2181", 1, 2),
+            registry(RegistryKind::Consul, "127.0.0.1:8500", 1, 0),
+            registry(RegistryKind::Docker, "tcp://a:2376", 0, 1),
+            registry(RegistryKind::Docker, "unix:///b", 1, 0),
+        ];
+        let text = text(&status, false, Screen::default());
+        let lines: Vec<_> = text.lines().skip(4).take(3).collect();
+        let end = "since 2026-11-21T07:33:12Z (1 min 1 s); what it said last stays, the log tells why";
+        assert_eq!(
+            lines,
+            [
+                "Connected with Consul 127.0.0.1:8500; Docker unix:///b".to_owned(),
+                format!("No connection with ZooKeeper zk1:2181 of 2 of 3 sessions {end}"),
+                format!("No connection with Docker tcp://a:2376 {end}"),
+            ]
+        );
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::engine::consul::ConsulAccess;
 use crate::engine::cookie::CookieKey;
-use crate::engine::docker_spec::{ContainerAddress, DockerHost};
+use crate::engine::docker_spec::{ContainerAddress, DockerHosts};
 use crate::engine::include::IncludePattern;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::option_line::{LineEnd, OptionLine};
@@ -115,8 +115,8 @@ pub enum SourceConfig {
     },
     /// Containers that say what service they belong to.
     Docker {
-        /// The daemon.
-        host: DockerHost,
+        /// The daemons.
+        hosts: DockerHosts,
         /// The files for TLS; there with each daemon that is reached over the network.
         tls: Option<TlsFiles>,
         /// How containers are reached.

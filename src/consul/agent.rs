@@ -17,6 +17,7 @@ use super::error::ConsulError;
 use super::pool::Pool;
 use super::query::{Consistency, Query};
 use super::turns::Turns;
+use crate::census::{Counted, Kind};
 use crate::directory_watch::bounded_read;
 use crate::engine::consul::{ConsulAccess, ConsulServer, ConsulToken};
 
@@ -37,10 +38,12 @@ pub(super) struct Agent {
     failures: AtomicU64,
     /// What was told last, so that a thousand who meet it tell it once.
     trouble: Mutex<Option<String>>,
+    counted: Counted,
 }
 
 impl Agent {
     pub(super) fn new(access: ConsulAccess) -> Self {
+        let counted = Counted::new(Kind::Consul, &access.servers.to_string().into());
         Self {
             access,
             turns: Turns::default(),
@@ -48,6 +51,7 @@ impl Agent {
             current: AtomicUsize::new(0),
             failures: AtomicU64::new(0),
             trouble: Mutex::default(),
+            counted,
         }
     }
 
@@ -174,6 +178,7 @@ impl Agent {
     /// Tells once what keeps all from being answered.
     pub(super) fn failed(&self, error: &ConsulError) {
         self.failures.fetch_add(1, Ordering::Relaxed);
+        self.counted.is_connected(false);
         let reason = error.to_string();
         let mut told = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         if told.as_ref() != Some(&reason) {
@@ -184,6 +189,7 @@ impl Agent {
 
     /// Tells once that it is over.
     pub(super) fn answered(&self) {
+        self.counted.is_connected(true);
         let told = self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take();
         if told.is_some() {
             info!(consul = %self.access.servers, "Consul answers again");

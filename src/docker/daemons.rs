@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::follow::follow;
 use super::inventory::Containers;
@@ -20,15 +21,16 @@ pub struct Daemons {
 
 #[derive(Debug)]
 struct Follower {
+    since: Instant,
     containers: watch::Receiver<Option<Arc<Containers>>>,
     task: AbortHandle,
 }
 
 /// What runs on one daemon.
 #[derive(Debug)]
-pub struct ContainersWatch {
+pub(super) struct ContainersWatch {
     containers: watch::Receiver<Option<Arc<Containers>>>,
-    _follower: Arc<Follower>,
+    follower: Arc<Follower>,
 }
 
 impl Daemons {
@@ -38,7 +40,7 @@ impl Daemons {
     }
 
     /// Follows the containers of `host`. Must be called within a tokio runtime. With the last watch the following ends.
-    pub fn containers_of(&self, host: &DockerHost) -> ContainersWatch {
+    pub(super) fn containers_of(&self, host: &DockerHost) -> ContainersWatch {
         let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
         followers.retain(|_, follower| follower.strong_count() > 0);
         let follower = followers.get(host).and_then(Weak::upgrade).unwrap_or_else(|| {
@@ -48,7 +50,7 @@ impl Daemons {
         });
         let mut containers = follower.containers.clone();
         containers.mark_changed();
-        ContainersWatch { containers, _follower: follower }
+        ContainersWatch { containers, follower }
     }
 }
 
@@ -56,7 +58,7 @@ impl Follower {
     fn start(host: DockerHost, files: Option<TlsFiles>) -> Self {
         let (out, containers) = watch::channel(None);
         let task = tokio::spawn(async move { follow(&host, files.as_ref(), &out).await });
-        Self { containers, task: task.abort_handle() }
+        Self { since: Instant::now(), containers, task: task.abort_handle() }
     }
 }
 
@@ -67,8 +69,13 @@ impl Drop for Follower {
 }
 
 impl ContainersWatch {
+    /// Since when the daemon is followed, by whomever.
+    pub(super) fn since(&self) -> Instant {
+        self.follower.since
+    }
+
     /// All that run: at first those known, as soon as they are; then after each change. Cancel safe.
-    pub async fn next(&mut self) -> Arc<Containers> {
+    pub(super) async fn next(&mut self) -> Arc<Containers> {
         loop {
             if self.containers.changed().await.is_err() {
                 // The follower lives as long as this.

@@ -14,6 +14,7 @@ use super::client::Client;
 use super::error::DockerError;
 use super::inventory::{Containers, Inventory};
 use super::transport::Transport;
+use crate::census::{Counted, Kind};
 use crate::deadline::until;
 use crate::engine::backoff::Backoff;
 use crate::engine::docker_spec::DockerHost;
@@ -35,19 +36,22 @@ pub(super) type Published = watch::Sender<Option<Arc<Containers>>>;
 
 /// Follows `host` until dropped. Failures and panics publish nothing and are retried with back-off.
 pub(super) async fn follow(host: &DockerHost, files: Option<&TlsFiles>, out: &Published) -> Infallible {
+    let counted = Counted::new(Kind::Docker, &host.to_string().into());
     let mut backoff = Backoff::new(MIN_WAIT, MAX_WAIT);
     let mut inventory = Inventory::default();
     let mut last_reason = String::new();
     loop {
         let since = Instant::now();
-        let reason = match caught("follower of Docker", connect(host, files, &mut inventory, out)).await {
-            Ok(Err(error)) => error.to_string(),
-            Err(panicked) => {
-                // Half changed, maybe.
-                inventory = Inventory::default();
-                panicked.to_string()
-            }
-        };
+        let reason =
+            match caught("follower of Docker", connect(host, files, &mut inventory, &counted, out)).await {
+                Ok(Err(error)) => error.to_string(),
+                Err(panicked) => {
+                    // Half changed, maybe.
+                    inventory = Inventory::default();
+                    panicked.to_string()
+                }
+            };
+        counted.is_connected(false);
         if since.elapsed() > MAX_WAIT {
             backoff.reset();
             last_reason.clear();
@@ -65,6 +69,7 @@ async fn connect(
     host: &DockerHost,
     files: Option<&TlsFiles>,
     inventory: &mut Inventory,
+    counted: &Counted,
     out: &Published,
 ) -> Result<Infallible, DockerError> {
     let client = Client::connect(Transport::to(host, files).ok_or(DockerError::NoTls)?).await?;
@@ -80,6 +85,7 @@ async fn connect(
         }
     };
     info!(docker = %host, containers = listed.len(), "following the containers");
+    counted.is_connected(true);
     inventory.begin_anew(&listed);
     let (mut inspecting, mut listing) = (FuturesUnordered::new(), FuturesUnordered::new());
     let mut next_listing = Instant::now() + LISTING;

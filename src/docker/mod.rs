@@ -6,6 +6,9 @@
 //!                      |  whole snapshots, the latest wins
 //!                      v
 //!                     ContainersWatch, any number of them
+//!                      |  those of several daemons               together.rs
+//!                      v
+//!                     TogetherWatch
 //! ```
 //!
 //! What a container says of itself (labels, a part of its environment, ports) is read by `offers`: which services it is a server
@@ -21,6 +24,7 @@ mod follow;
 mod inventory;
 mod offers;
 mod signal;
+mod together;
 mod transport;
 mod words;
 
@@ -28,8 +32,9 @@ pub use address::address;
 #[cfg(test)]
 pub(crate) use container::tests::container as container_saying;
 pub use container::{Container, ContainerId, Health, Published};
-pub use daemons::{ContainersWatch, Daemons};
+pub use daemons::Daemons;
 pub use error::DockerError;
 pub use inventory::{Containers, Found};
 pub use offers::{Offer, offers};
+pub use together::{Everywhere, TogetherWatch};
 pub use words::{Words, service_name};

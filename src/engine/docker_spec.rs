@@ -30,6 +30,10 @@ pub enum DockerHost {
     },
 }
 
+/// Daemons whose containers are meant together: one at least, in the order in which they are written, none twice.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DockerHosts(Vec<DockerHost>);
+
 /// The text is no [`DockerHost`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is no Docker daemon; write unix:///var/run/docker.sock or tcp://HOST:2376")]
@@ -52,7 +56,7 @@ pub struct NetworkName(String);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DockerSpec {
     /// Where they run.
-    pub host: DockerHost,
+    pub hosts: DockerHosts,
     /// The service that they name.
     pub service: String,
     /// Each has all of these.
@@ -97,6 +101,34 @@ impl DockerHost {
             Self::Unix(_) => Host::Address(IpAddr::from([127, 0, 0, 1])),
             Self::Tcp { host, port: _ } => host.clone(),
         }
+    }
+}
+
+impl DockerHosts {
+    /// None, no daemons at all.
+    pub fn new(hosts: Vec<DockerHost>) -> Option<Self> {
+        let mut known = BTreeSet::new();
+        let hosts: Vec<_> = hosts.into_iter().filter(|host| known.insert(host.clone())).collect();
+        (!hosts.is_empty()).then_some(Self(hosts))
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &DockerHost> {
+        self.0.iter()
+    }
+}
+
+impl Default for DockerHosts {
+    fn default() -> Self {
+        Self(vec![DockerHost::default()])
+    }
+}
+
+/// With commas between them.
+impl fmt::Display for DockerHosts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let texts: Vec<_> = self.iter().map(ToString::to_string).collect();
+        f.write_str(&texts.join(","))
     }
 }
 
@@ -158,6 +190,17 @@ mod tests {
         ] {
             assert!(DockerHost::parse(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn several_daemons_are_told_in_their_order_and_once() {
+        let hosts = |texts: &[&str]| {
+            DockerHosts::new(texts.iter().map(|text| DockerHost::parse(text).unwrap()).collect())
+        };
+        let text = |texts: &[&str]| hosts(texts).unwrap().to_string();
+        assert_eq!(text(&["tcp://b:1", "unix:///a", "tcp://b:1"]), "tcp://b:1,unix:///a");
+        assert_eq!(hosts(&[]), None);
+        assert_eq!(DockerHosts::default().to_string(), "unix:///var/run/docker.sock");
     }
 
     #[test]

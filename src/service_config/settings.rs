@@ -67,14 +67,17 @@ impl SourceSettings {
         }
     }
 
-    /// The files for TLS of a Docker daemon, where this source names any.
-    pub fn docker_tls(&self) -> Option<(DockerHost, TlsFiles)> {
+    /// The files for TLS of each Docker daemon, where this source names any.
+    pub fn docker_tls(&self) -> Vec<(DockerHost, TlsFiles)> {
         match self {
-            Self::Docker { containers, tls } => Some((containers.host.clone(), tls.clone()?)),
-            Self::Zookeeper { .. }
+            Self::Docker { containers, tls: Some(files) } => {
+                containers.hosts.iter().map(|host| (host.clone(), files.clone())).collect()
+            }
+            Self::Docker { containers: _, tls: None }
+            | Self::Zookeeper { .. }
             | Self::ConsulKeys { .. }
             | Self::ConsulCatalog { .. }
-            | Self::File { path: _ } => None,
+            | Self::File { path: _ } => Vec::new(),
         }
     }
 
@@ -125,7 +128,7 @@ impl fmt::Display for SourceSettings {
                 write!(f, "consul {} catalog, tag {}", access.servers, printable(tag))
             }
             Self::File { path } => write!(f, "file {}", printable(&path.to_string_lossy())),
-            Self::Docker { containers, tls: _ } => write!(f, "docker {}", containers.host),
+            Self::Docker { containers, tls: _ } => write!(f, "docker {}", containers.hosts),
         }
     }
 }
@@ -149,9 +152,9 @@ impl TryFrom<&SourceConfig> for SourceSettings {
                 Self::ConsulCatalog { access: access.clone(), tag: tag.clone(), template }
             }
             SourceConfig::File { path } => Self::File { path: path.clone() },
-            SourceConfig::Docker { host, tls, address, frontend } => Self::Docker {
+            SourceConfig::Docker { hosts, tls, address, frontend } => Self::Docker {
                 containers: ContainerSource {
-                    host: host.clone(),
+                    hosts: hosts.clone(),
                     address: address.clone(),
                     frontend: frontend.clone(),
                 },

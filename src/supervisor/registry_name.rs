@@ -12,8 +12,8 @@ const CONSUL: &str = "consul";
 /// The name servers.
 const DNS: &str = "dns";
 
-/// The servers of an ensemble of `ZooKeeper`, a Docker daemon, `consul`, `file` or `dns`; `None` where several sources are asked and the event does not
-/// tell which it is of. `known` is the definition of its service, with where it was found.
+/// The servers of an ensemble of `ZooKeeper`, a Docker daemon (or several, whose containers are one service), `consul`, `file` or
+/// `dns`; `None` where several sources are asked and the event does not tell which it is of. `known` is the definition of its service, with where it was found.
 pub(super) fn registry_of(
     event: &RegistryEvent,
     known: Option<(&ServiceSpec, &str)>,
@@ -38,7 +38,7 @@ fn watched(spec: &ServiceSpec) -> Option<String> {
         WatcherSpec::File { .. } => Some(FILE.to_owned()),
         WatcherSpec::Dns(_) => Some(DNS.to_owned()),
         WatcherSpec::Consul(_) => Some(CONSUL.to_owned()),
-        WatcherSpec::Docker(spec) => Some(spec.host.to_string()),
+        WatcherSpec::Docker(spec) => Some(spec.hosts.to_string()),
         WatcherSpec::Static => None,
     }
 }
@@ -51,13 +51,17 @@ fn listed(origin: &str, sources: &[SourceSettings]) -> Option<String> {
     if origin.starts_with("consul ") {
         return Some(CONSUL.to_owned());
     }
+    // Each container is of one daemon, whatever others its source asks.
+    if let Some((host, _)) = origin.strip_prefix("docker ").and_then(|rest| rest.split_once(" container ")) {
+        return Some(host.to_owned());
+    }
     sources.iter().find(|source| origin.starts_with(&source.to_string())).map(name)
 }
 
 fn name(source: &SourceSettings) -> String {
     match source {
         SourceSettings::Zookeeper { servers, .. } => servers.hosts().to_owned(),
-        SourceSettings::Docker { containers, .. } => containers.host.to_string(),
+        SourceSettings::Docker { containers, .. } => containers.hosts.to_string(),
         SourceSettings::ConsulKeys { .. } | SourceSettings::ConsulCatalog { .. } => CONSUL.to_owned(),
         SourceSettings::File { .. } => FILE.to_owned(),
     }
@@ -67,7 +71,7 @@ fn name(source: &SourceSettings) -> String {
 mod tests {
     use super::*;
     use crate::config::SourceConfig;
-    use crate::engine::docker_spec::{ContainerAddress, DockerHost};
+    use crate::engine::docker_spec::{ContainerAddress, DockerHosts};
 
     #[test]
     fn where_it_is_listed_is_told_by_its_origin_and_a_list_by_the_only_source() {
@@ -79,7 +83,7 @@ mod tests {
         };
         let file = SourceConfig::File { path: "/etc/services".into() };
         let docker = SourceConfig::Docker {
-            host: DockerHost::default(),
+            hosts: DockerHosts::default(),
             tls: None,
             address: ContainerAddress::Published,
             frontend: None,

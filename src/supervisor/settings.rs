@@ -164,7 +164,7 @@ pub fn registries(config: &Config, sources: &[SourceSettings]) -> Registries {
         sources.iter().filter_map(SourceSettings::access),
         HostNames { names: Names::default(), first_wait },
     )
-    .with_daemons(Daemons::new(sources.iter().filter_map(SourceSettings::docker_tls)))
+    .with_daemons(Daemons::new(sources.iter().flat_map(SourceSettings::docker_tls)))
     .knowing(consuls.cloned().collect());
     match values {
         Some(registry) => registries.following(registry, config.value_paths()),

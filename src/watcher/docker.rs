@@ -6,8 +6,8 @@ use super::listed_set::ListedSet;
 use super::server_set::SkippedEntry;
 use super::updates::Updates;
 use super::{WatchError, Watcher};
-use crate::docker::{self, Container, Containers, Daemons, Found, Health, Offer};
-use crate::engine::docker_spec::DockerSpec;
+use crate::docker::{self, Container, Daemons, Everywhere, Found, Health, Offer};
+use crate::engine::docker_spec::{DockerHost, DockerSpec};
 use crate::engine::listed_server::ListedServer;
 use crate::engine::printable::printable;
 use crate::engine::server::Weight;
@@ -29,22 +29,22 @@ impl DockerWatcher {
 impl Watcher for DockerWatcher {
     /// A daemon that is away is told by who follows it, once for all its services.
     async fn watch(&mut self, out: &Updates) -> Result<Infallible, WatchError> {
-        let mut watch = self.daemons.containers_of(&self.spec.host);
+        let mut watch = self.daemons.containers_of_all(&self.spec.hosts);
         loop {
-            let containers = watch.next().await;
-            out.publish(listed(&containers, &self.spec));
+            out.publish(listed(watch.next().await, &self.spec));
         }
     }
 }
 
-fn listed(containers: &Containers, spec: &DockerSpec) -> ListedSet {
+fn listed(everywhere: &Everywhere, spec: &DockerSpec) -> ListedSet {
     let (mut servers, mut skipped) = (Vec::new(), Vec::new());
-    for (id, found) in containers {
+    let all = everywhere.iter().flat_map(|(host, containers)| containers.iter().map(move |one| (host, one)));
+    for (host, (id, found)) in all {
         match found {
             // Whose server it may be can't be known; all should know.
             Found::Unreadable(reason) => skipped.push(SkippedEntry::new(&id.to_string(), reason)),
             Found::Running { stopping, container } => {
-                for read in servers_of(container, *stopping, spec) {
+                for read in servers_of(container, *stopping, host, spec) {
                     match read {
                         Ok(server) => servers.push(server),
                         Err(reason) => {
@@ -59,10 +59,11 @@ fn listed(containers: &Containers, spec: &DockerSpec) -> ListedSet {
     ListedSet::new(servers, skipped)
 }
 
-/// The servers in `container` of the service that `spec` means, or why there is none. One that has not been healthy yet is none.
+/// The servers in `container`, which runs on `host`, of the service that `spec` means, or why there is none. One that has not been healthy yet is none.
 pub(super) fn servers_of(
     container: &Container,
     stopping: bool,
+    host: &DockerHost,
     spec: &DockerSpec,
 ) -> Vec<Result<ListedServer, String>> {
     if !container.may_serve(&spec.service) {
@@ -76,12 +77,13 @@ pub(super) fn servers_of(
     };
     let offers = docker::offers(container, &spec.address).into_iter().filter(meant);
     let ready = offers.filter(|_| container.health != Health::Starting);
-    ready.map(|offer| server(container, stopping, &offer, spec)).collect()
+    ready.map(|offer| server(container, stopping, host, &offer, spec)).collect()
 }
 
 fn server(
     container: &Container,
     stopping: bool,
+    host: &DockerHost,
     offer: &Offer<'_>,
     spec: &DockerSpec,
 ) -> Result<ListedServer, String> {
@@ -89,7 +91,7 @@ fn server(
         return Err("its own health check says that it is unhealthy".to_owned());
     }
     let port = offer.port.clone().or_else(|reason| spec.rules.remote_port.ok_or(reason))?;
-    let (host, port) = docker::address(container, port, &spec.address, &spec.host)?;
+    let (host, port) = docker::address(container, port, &spec.address, host)?;
     let mut server = ListedServer::new(host, port);
     if spec.rules.weight_from_node != Some(false) {
         server.weight = offer.words.label("weight").map(weight).transpose()?;
@@ -112,12 +114,12 @@ mod tests {
 
     use super::*;
     use crate::docker::container_saying;
-    use crate::engine::docker_spec::{ContainerAddress, DockerHost};
+    use crate::engine::docker_spec::{ContainerAddress, DockerHosts};
     use crate::engine::node_rules::{LabelFilter, NodeRules};
 
     fn spec() -> DockerSpec {
         DockerSpec {
-            host: DockerHost::default(),
+            hosts: DockerHosts::default(),
             service: "web".to_owned(),
             tags: BTreeSet::new(),
             address: ContainerAddress::Network(None),
@@ -141,7 +143,7 @@ mod tests {
             }
             Err(reason) => reason,
         };
-        servers_of(container, stopping, spec).into_iter().map(tell).collect()
+        servers_of(container, stopping, &DockerHost::default(), spec).into_iter().map(tell).collect()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{Registries, WatchError, node_format};
 use crate::consul::ConsulError;
 use crate::directory_watch::bounded_read;
 use crate::docker::{ContainerId, Found};
-use crate::engine::docker_spec::DockerSpec;
+use crate::engine::docker_spec::{DockerHost, DockerSpec};
 use crate::engine::listed_server::ListedServer;
 use crate::engine::node_rules::NodeRules;
 use crate::engine::printable::printable;
@@ -109,19 +109,24 @@ async fn in_container(
     registries: &Registries,
     is_meant: impl Fn(&ListedServer) -> bool,
 ) -> Result<Option<Origin>, WatchError> {
-    // The service's watcher follows this daemon: this joins it.
-    let mut watch = registries.daemons.containers_of(&spec.host);
-    let silent = |_elapsed| WatchError::SilentDaemon(spec.host.to_string());
-    let containers = timeout(PATIENCE, watch.next()).await.map_err(silent)?;
-    let place = |(id, found): (&ContainerId, &Found)| match found {
+    // The service's watcher follows these daemons: this joins it.
+    let mut watch = registries.daemons.containers_of_all(&spec.hosts);
+    // Where one of several is away, what the others know is told all the same.
+    let _in_time = timeout(PATIENCE, watch.next()).await.is_ok();
+    let everywhere = watch.known();
+    if everywhere.is_empty() {
+        return Err(WatchError::SilentDaemon(spec.hosts.to_string()));
+    }
+    let place = |host: &DockerHost, id: &ContainerId, found: &Found| match found {
         Found::Running { stopping, container } => {
-            let mut servers = servers_of(container, *stopping, spec).into_iter().flatten();
-            let place = || printable(&format!("docker {} container {} ({id})", spec.host, container.name));
+            let mut servers = servers_of(container, *stopping, host, spec).into_iter().flatten();
+            let place = || printable(&format!("docker {host} container {} ({id})", container.name));
             servers.any(|server| is_meant(&server)).then(place)
         }
         Found::Unreadable(_) => None,
     };
-    Ok(containers.iter().find_map(place).map(Origin::at))
+    let mut all = everywhere.iter().flat_map(|(host, those)| those.iter().map(move |one| (host, one)));
+    Ok(all.find_map(|(host, (id, found))| place(host, id, found)).map(Origin::at))
 }
 
 fn in_file(file: &Path, rules: &NodeRules, is_meant: impl Fn(&ListedServer) -> bool) -> Option<Origin> {

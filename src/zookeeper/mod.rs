@@ -14,7 +14,6 @@
 //! No other module names the `ZooKeeper` crate.
 
 mod access;
-mod census;
 mod children;
 mod connect_string;
 mod ensembles;
@@ -28,7 +27,6 @@ mod session;
 mod tree;
 
 pub use access::{Access, Auth};
-pub use census::{SessionCount, sessions};
 pub use children::{Children, ChildrenWatch, Node};
 pub use connect_string::{ConnectString, ConnectStringError};
 pub use ensembles::Ensembles;

@@ -17,13 +17,13 @@ use tracing::{info, warn};
 use zookeeper_client::{Client, SessionState, TlsOptions};
 
 use super::access::Access;
-use super::census::Counted;
 use super::children::ChildrenWatch;
 use super::error::ZookeeperError;
 use super::handshake;
 use super::load::bounded;
 use super::node_path::NodePath;
 use super::tree::TreeTask;
+use crate::census::{Counted, Kind};
 use crate::engine::backoff::Backoff;
 use crate::panics::caught;
 use crate::tls::{self, Tls};
@@ -80,7 +80,7 @@ impl Session {
         let hosts: Arc<str> = hosts.into();
         let (publish, link) = watch::channel(None);
         let (suspects, suspected) = mpsc::channel(16);
-        let counted = Counted::new(&hosts);
+        let counted = Counted::new(Kind::Zookeeper, &hosts);
         let keeper = Keeper { hosts: Arc::clone(&hosts), access, publish, suspected, counted, epoch: 0 };
         let keeper = tokio::spawn(keeper.run()).abort_handle();
         Self { handle: SessionHandle { hosts, link, suspects }, trees: Mutex::default(), keeper }

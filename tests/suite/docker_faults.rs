@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::support::control::{Client, said};
 use super::support::cutter::Cutter;
 use super::support::deadline::eventually;
 use super::support::docker::Dockerd;
@@ -28,6 +29,16 @@ fn wait_for_servers(setup: &Setup, count: usize) {
             servers if servers == count => Ok(()),
             other => Err(other),
         }
+    });
+}
+
+#[track_caller]
+fn wait_for_registry(setup: &Setup, host: &str, is_so: impl Fn(&Value) -> bool) {
+    eventually(Duration::from_secs(60), &format!("the status tells what {host} is"), || {
+        let status = said(&setup.paths, &["status", "--json"]).json();
+        let daemons = status["registries"].as_array().unwrap();
+        let found = daemons.iter().any(|daemon| daemon["ensemble"] == host && is_so(daemon));
+        if found { Ok(()) } else { Err(status["registries"].clone()) }
     });
 }
 
@@ -91,7 +102,25 @@ fn a_daemon_killed_and_started_again_under_load_costs_no_request() {
         dockerd.kill();
         wait_for_message(&proxymgr, "following the containers failed");
         assert_eq!(in_rotation(&setup.paths).len(), 3);
+        wait_for_registry(&setup, &dockerd.host(), |daemon| {
+            daemon["disconnected"] == 1 && daemon["down_since"].is_string() && daemon["down_s"].is_u64()
+        });
+        let told = said(&setup.paths, &["status"]).stdout;
+        assert!(told.contains(&format!("No connection with Docker {} since 20", dockerd.host())), "{told}");
+        let mut client = Client::connect(&setup.paths);
+        client.line();
+        let metrics = client.ask(r#"{"command": "metrics"}"#).to_string().replace('\\', "");
+        for (metric, more) in [("down_timestamp_seconds", ""), ("sessions", ",state=\"disconnected\"")] {
+            let told = format!(
+                "proxymgr_registry_{metric}{{kind=\"docker\",registry=\"{}\"{more}}} 1",
+                dockerd.host()
+            );
+            assert!(metrics.contains(&told), "{told} in {metrics}");
+        }
         dockerd.come_back();
+        wait_for_registry(&setup, &dockerd.host(), |daemon| {
+            daemon["kind"] == "docker" && daemon["connected"] == 1 && daemon["down_since"].is_null()
+        });
         let name = format!("late-{round}");
         dockerd.run_with(&name, &[("SERVICE_NAME", "web")], &Dockerd::answers_check());
         wait_for_servers(&setup, 4);

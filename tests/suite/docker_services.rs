@@ -1,6 +1,6 @@
 //! Services that containers define: `service_config: {type: docker}`.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -115,6 +115,31 @@ fn a_service_outlives_the_restart_of_its_only_container() {
     wait_for_refusal(dockerd.reached(8080));
     dockerd.wait_for_answers(8081, &["other"]);
     assert_eq!(reloads(&proxymgr).len(), before);
+}
+
+#[test]
+fn one_of_several_daemons_that_is_away_holds_up_the_others_only_for_a_while() {
+    let dockerd = Dockerd::start();
+    let away = "unix:///run/nobody.sock";
+    let source = json!({"type": "docker", "docker_host": [away, dockerd.host()]});
+    let setup = dockerd.setup().section("service_config", source);
+    dockerd.run("web", &[("proxymgr.service", "web"), ("proxymgr.listen_port", "8080")]);
+    let proxymgr = setup.start();
+    wait_for_message(&proxymgr, "following the containers failed");
+    eventually(Duration::from_secs(60), "it is done without", || get(dockerd.reached(8080)));
+    // Once, not for each change or service.
+    let since = Instant::now();
+    dockerd.run("late", &[("proxymgr.service", "web"), ("proxymgr.listen_port", "8080")]);
+    dockerd.wait_for_answers(8080, &["web", "late"]);
+    dockerd.run("new", &[("proxymgr.service", "new"), ("proxymgr.listen_port", "8081")]);
+    dockerd.wait_for_answers(8081, &["new"]);
+    assert!(since.elapsed() < SOON, "{:?}", since.elapsed());
+    let at = format!("web/{}:80", dockerd.address("late", "bridge"));
+    let why = said(&setup.paths, &["why", &at]).stdout;
+    assert!(why.contains(&format!("docker {} container late (", dockerd.host())), "{why}");
+    let status = said(&setup.paths, &["status"]).stdout;
+    assert!(status.contains(&format!("No connection with Docker {away} since ")), "{status}");
+    assert!(status.contains(&format!("Connected with Docker {}", dockerd.host())), "{status}");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::support::control::said;
 use super::support::deadline::eventually;
 use super::support::docker::Dockerd;
+use super::support::load::Load;
 use super::support::requests::SOON;
 use super::support::running::{
     Server, assert_config_says_what_runs, in_rotation, reloads, start, wait_for_message,
@@ -88,7 +89,7 @@ fn a_container_is_reached_in_a_chosen_network_or_by_its_published_port() {
 }
 
 #[test]
-fn a_container_that_is_not_well_leaves_until_it_is() {
+fn a_container_that_is_not_well_leaves_under_load_until_it_is() {
     let dockerd = Dockerd::start();
     let setup = dockerd.setup();
     setup.paths.write_service("web", &definition(&dockerd, &json!({})));
@@ -98,12 +99,16 @@ fn a_container_that_is_not_well_leaves_until_it_is() {
     let proxymgr = start(&setup);
     wait_for_message(&proxymgr, "its own health check says that it is unhealthy");
     dockerd.wait_for_answers(PORT, &["well"]);
-    for _ in 0..2 {
+    let load = Load::to(dockerd.reached(PORT)).short(4).keep_alive(2).rate(200).start();
+    for _ in 0..5 {
         dockerd.execute("checked", &["touch", "/well"]);
         dockerd.wait_for_answers(PORT, &["well", "checked"]);
         dockerd.execute("checked", &["rm", "/well"]);
         dockerd.wait_for_answers(PORT, &["well"]);
     }
+    let report = load.stop();
+    report.assert_no_errors();
+    assert!(report.by_backend["checked"] > 0, "{:?}", report.by_backend);
     assert_eq!(reloads(&proxymgr).len(), 1);
 }
 

@@ -135,7 +135,7 @@ fn service_at(place: &str) -> BTreeSet<String> {
 fn the_keys_of_status_why_and_events_stay_and_are_documented() {
     let (setup, _proxymgr, http) = eventful();
     let status = wait_for_service(&setup.paths, |web| web["last_change"]["kind"] == "runtime");
-    let top = keys("proxymgr haproxy last_reload counts includes values limits services");
+    let top = keys("proxymgr haproxy last_reload counts includes values limits registries services");
     // Of a runtime change no reason for a reload is told; its causes are.
     assert_keys("status", &status, &union([top, listed("", STATUS), service_at("services")]));
     let of = format!("web/{}", local(1));

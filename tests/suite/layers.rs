@@ -26,6 +26,7 @@ const GROUND: &[&str] = &[
     "unix_listener",
     "own_files",
     "deadline",
+    "census",
     "engine",
 ];
 
@@ -44,10 +45,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// The ground itself: each may use what is named here only.
 const GROUND_MAY_USE: &[(&str, &[&str])] = &[
-    ("zookeeper", &["deadline", "tls", "panics", "engine"]),
-    ("docker", &["deadline", "tls", "panics", "engine"]),
+    ("zookeeper", &["deadline", "census", "tls", "panics", "engine"]),
+    ("docker", &["deadline", "census", "tls", "panics", "engine"]),
     ("registry_values", &["zookeeper", "consul", "panics", "engine"]),
-    ("consul", &["tls", "directory_watch", "panics", "engine"]),
+    ("consul", &["census", "tls", "directory_watch", "panics", "engine"]),
     ("tls", &["engine"]),
     ("dns", &["panics", "engine"]),
     ("process", &["panics", "engine"]),
@@ -62,6 +63,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("unix_listener", &[]),
     ("own_files", &[]),
     ("deadline", &[]),
+    ("census", &[]),
     ("engine", &[]),
 ];
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::docker::service_name;
-use crate::engine::docker_spec::{ContainerAddress, DockerHost, DockerSpec, NetworkName};
+use crate::engine::docker_spec::{ContainerAddress, DockerHost, DockerHosts, DockerSpec, NetworkName};
 use crate::engine::node_rules::NodeRules;
 use crate::engine::service::ServiceName;
 use crate::service_config::reader::Reader;
@@ -17,10 +17,7 @@ pub(super) fn read(reader: &mut Reader<'_>, own: &ServiceName, rules: NodeRules)
             reader.error(format!("\"{key}\" plays no part with \"type\": \"docker\": remove it"));
         }
     }
-    let host = match reader.optional_text("docker_host") {
-        Some(text) => reader.checked("docker_host", DockerHost::parse(text)),
-        None => Some(DockerHost::default()),
-    };
+    let hosts = hosts(reader);
     let service = match reader.optional_text("service") {
         Some(text) => reader.checked("service", ServiceName::parse(&service_name(text))),
         None => Some(own.clone()),
@@ -34,8 +31,17 @@ pub(super) fn read(reader: &mut Reader<'_>, own: &ServiceName, rules: NodeRules)
         Some(true) => ContainerAddress::Published,
         Some(false) | None => ContainerAddress::Network(network),
     };
-    let tags: BTreeSet<_> = reader.texts("tags").into_iter().map(|(_, tag)| tag.to_owned()).collect();
-    Some(DockerSpec { host: host?, service: service?.to_string(), tags, address, rules })
+    let tags = ["tags", "tag"].into_iter().flat_map(|key| reader.texts(key));
+    let tags: BTreeSet<_> = tags.map(|(_, tag)| tag.to_owned()).collect();
+    Some(DockerSpec { hosts: hosts?, service: service?.to_string(), tags, address, rules })
+}
+
+fn hosts(reader: &mut Reader<'_>) -> Option<DockerHosts> {
+    let Some(value) = reader.value("docker_host") else { return Some(DockerHosts::default()) };
+    if value.as_array().is_some_and(Vec::is_empty) {
+        reader.error("\"docker_host\" is empty: name a daemon, or leave it out".to_owned());
+    }
+    DockerHosts::new(reader.parsed("docker_host", DockerHost::parse))
 }
 
 #[cfg(test)]
@@ -58,7 +64,7 @@ mod tests {
     fn the_containers_of_the_service_itself_on_this_host_are_meant_by_themselves() {
         let spec = read("").unwrap();
         assert_eq!(
-            (spec.host.to_string().as_str(), spec.service.as_str()),
+            (spec.hosts.to_string().as_str(), spec.service.as_str()),
             ("unix:///var/run/docker.sock", "web")
         );
         assert_eq!((spec.address, spec.tags.len()), (ContainerAddress::Network(None), 0));
@@ -67,16 +73,19 @@ mod tests {
     #[test]
     fn containers_can_be_chosen() {
         let spec = read(
-            r#", "docker_host": "tcp://d.example:2376", "service": "hello/v1", "tags": ["rest", "a"], "network": "front",
+            r#", "docker_host": "tcp://d.example:2376", "service": "hello/v1", "tags": ["rest", "a"], "tag": "b", "network": "front",
                 "filter": {"zone": "a"}, "remote_port": 8080"#,
         );
         let spec = spec.unwrap();
         assert_eq!(
-            (spec.host.to_string().as_str(), spec.service.as_str()),
+            (spec.hosts.to_string().as_str(), spec.service.as_str()),
             ("tcp://d.example:2376", "hello-v1")
         );
         assert_eq!(spec.address, ContainerAddress::Network(NetworkName::parse("front").ok()));
-        assert!(spec.tags.contains("rest") && spec.rules.remote_port.is_some());
+        let tags: Vec<_> = spec.tags.iter().map(String::as_str).collect();
+        assert_eq!((tags.as_slice(), spec.rules.remote_port.is_some()), (&["a", "b", "rest"][..], true));
+        let several = read(r#", "docker_host": ["tcp://a:2376", "unix:///b"]"#).unwrap();
+        assert_eq!(several.hosts.to_string(), "tcp://a:2376,unix:///b");
         assert_eq!(read(r#", "published": true"#).unwrap().address, ContainerAddress::Published);
     }
 
@@ -84,6 +93,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_key() {
         for (keys, reason) in [
             (r#", "docker_host": "docker:2375""#, "\"docker_host\": 'docker:2375' is no Docker daemon"),
+            (r#", "docker_host": []"#, "\"docker_host\" is empty"),
             (r#", "service": "a b""#, "\"service\": the name holds ' '"),
             (r#", "network": "a b""#, "\"network\": 'a b' is no name of a network"),
             (r#", "network": "a", "published": true"#, "\"published\" plays no part beside"),

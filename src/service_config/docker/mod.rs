@@ -15,9 +15,9 @@ use tracing::warn;
 use super::listing::{Entry, Listing, RawDefinition};
 use super::{Listings, publish};
 use crate::deadline::until;
-use crate::docker::{Container, ContainerId, Containers, Daemons, Found, offers};
+use crate::docker::{Container, ContainerId, Daemons, Everywhere, Found, offers};
 use crate::document::Format;
-use crate::engine::docker_spec::{ContainerAddress, DockerHost};
+use crate::engine::docker_spec::{ContainerAddress, DockerHost, DockerHosts};
 use crate::engine::printable::printable;
 use lasting::Lasting;
 use of_container::{Defining, definition};
@@ -25,8 +25,8 @@ use of_container::{Defining, definition};
 /// Where containers run, and what the definitions made of them share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContainerSource {
-    /// The daemon.
-    pub host: DockerHost,
+    /// The daemons.
+    pub hosts: DockerHosts,
     /// How containers are reached.
     pub address: ContainerAddress,
     /// The frontend of routes that name none.
@@ -34,15 +34,15 @@ pub struct ContainerSource {
 }
 
 pub(super) async fn follow(daemons: &Daemons, source: &ContainerSource, out: &Listings) -> Infallible {
-    let mut watch = daemons.containers_of(&source.host);
+    let mut watch = daemons.containers_of_all(&source.hosts);
     let mut services = Lasting::default();
     let mut others = BTreeSet::new();
     loop {
         tokio::select! {
-            containers = watch.next() => {
-                let (listing, disagreeing) = listing(&containers, source);
+            everywhere = watch.next() => {
+                let (listing, disagreeing) = listing(everywhere, source);
                 for other in disagreeing.difference(&others) {
-                    warn!(docker = %source.host, service = other.service, container = other.container,
+                    warn!(docker = %other.host, service = other.service, container = other.container,
                         "the container defines its service otherwise than an older one, whose word counts while it runs");
                 }
                 others = disagreeing;
@@ -57,32 +57,34 @@ pub(super) async fn follow(daemons: &Daemons, source: &ContainerSource, out: &Li
 /// A container whose definition doesn't count.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Disagreeing {
+    host: DockerHost,
     service: String,
     container: String,
 }
 
 /// The definitions by service. Of several the oldest container's counts, so that what runs stays as it is while another comes.
-fn listing(containers: &Containers, source: &ContainerSource) -> (Listing, BTreeSet<Disagreeing>) {
-    let running = containers.iter().filter_map(|(id, found)| match found {
+fn listing(everywhere: &Everywhere, source: &ContainerSource) -> (Listing, BTreeSet<Disagreeing>) {
+    let all = everywhere.iter().flat_map(|(host, containers)| containers.iter().map(move |one| (host, one)));
+    let running = all.filter_map(|(host, (id, found))| match found {
         Found::Running { stopping, container } => {
-            Some((*stopping, &container.created, id, container.as_ref()))
+            Some((*stopping, &container.created, id, host, container.as_ref()))
         }
         Found::Unreadable(_) => None,
     });
     // One that is about to end has no say where another stays.
     let mut by_age: Vec<_> = running.collect();
-    by_age.sort_by_key(|(stopping, created, id, _)| (*stopping, *created, *id));
+    by_age.sort_by_key(|(stopping, created, id, ..)| (*stopping, *created, *id));
     let (mut listing, mut disagreeing) = (BTreeMap::new(), BTreeSet::new());
-    for (_, _, id, container) in by_age {
+    for (_, _, id, host, container) in by_age {
         for offer in offers(container, &source.address) {
             let Some(defining) = definition(&offer, source) else { continue };
-            let entry = entry(defining, origin(source, container, id));
+            let entry = entry(defining, origin(host, container, id));
             match listing.get(&offer.service) {
                 None => drop(listing.insert(offer.service, entry)),
                 Some(first) if says(first) == says(&entry) => {}
                 Some(_) => {
                     let (service, container) = (printable(&offer.service), container.name.clone());
-                    disagreeing.insert(Disagreeing { service, container });
+                    disagreeing.insert(Disagreeing { host: host.clone(), service, container });
                 }
             }
         }
@@ -90,8 +92,8 @@ fn listing(containers: &Containers, source: &ContainerSource) -> (Listing, BTree
     (listing, disagreeing)
 }
 
-fn origin(source: &ContainerSource, container: &Container, id: &ContainerId) -> String {
-    printable(&format!("docker {} container {} ({id})", source.host, container.name))
+fn origin(host: &DockerHost, container: &Container, id: &ContainerId) -> String {
+    printable(&format!("docker {host} container {} ({id})", container.name))
 }
 
 fn entry(defining: Defining, origin: String) -> Entry {

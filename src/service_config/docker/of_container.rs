@@ -64,7 +64,8 @@ pub(super) fn definition(offer: &Offer<'_>, source: &ContainerSource) -> Option<
 fn servers(offer: &Offer<'_>, source: &ContainerSource) -> Map<String, Value> {
     let mut keys = Map::new();
     keys.insert("type".to_owned(), json!("docker"));
-    keys.insert("docker_host".to_owned(), json!(source.host.to_string()));
+    let hosts: Vec<_> = source.hosts.iter().map(ToString::to_string).collect();
+    keys.insert("docker_host".to_owned(), json!(hosts));
     keys.insert("service".to_owned(), json!(offer.service));
     match &source.address {
         ContainerAddress::Published => drop(keys.insert("published".to_owned(), json!(true))),
@@ -106,14 +107,14 @@ mod tests {
     use super::*;
     use crate::docker::{container_saying, offers};
     use crate::document::Format;
-    use crate::engine::docker_spec::{DockerHost, NetworkName};
+    use crate::engine::docker_spec::{DockerHosts, NetworkName};
     use crate::engine::risk::Allowed;
     use crate::engine::service::{ServiceName, WatcherSpec};
     use crate::service_config::{RawDefinition, parse};
 
     fn source() -> ContainerSource {
         ContainerSource {
-            host: DockerHost::default(),
+            hosts: DockerHosts::default(),
             address: ContainerAddress::Network(None),
             frontend: None,
         }
@@ -202,7 +203,7 @@ mod tests {
             ("proxymgr.route.path", "/a"),
         ];
         let [Some(Ok(definition))] = &defined(&words, &source)[..] else { panic!() };
-        let expected = json!({"type": "docker", "docker_host": "unix:///var/run/docker.sock", "service": "web",
+        let expected = json!({"type": "docker", "docker_host": ["unix:///var/run/docker.sock"], "service": "web",
             "network": "front", "route": {"path": "/a", "frontend": "http-in"}});
         assert_eq!(*definition, expected);
     }
@@ -233,7 +234,7 @@ mod tests {
                 let raw = RawDefinition { data, format: Format::Json, origin: String::new() };
                 if let Ok(taken) = parse(&service, &raw, &Allowed::new()) {
                     let WatcherSpec::Docker(spec) = taken.spec.watcher else { panic!("{:?}", taken.spec) };
-                    prop_assert_eq!((spec.host, spec.service), (source.host.clone(), offer.service.clone()));
+                    prop_assert_eq!((spec.hosts, spec.service), (source.hosts.clone(), offer.service.clone()));
                 }
             }
         }

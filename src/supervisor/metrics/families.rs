@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use super::totals::{COMMAND_RESULTS, REGISTRY_EVENTS, Totals};
 use super::{Facts, Files};
 use crate::admin::exposition::{Family, whole};
+use crate::census::SessionCount;
 use crate::engine::reload_reason::ReloadReason;
 use crate::engine::report::{Place, Report, ServiceReport, ServiceState, Stage};
 use crate::haproxy::generations::{Generation, Generations};
-use crate::zookeeper::SessionCount;
 
 const NONE: &[(&str, &str)] = &[];
 /// Parts whose panics are told though there were none.
@@ -148,11 +148,22 @@ fn haproxy(report: &Report, generations: &Generations, totals: &Totals) -> Vec<F
 }
 
 fn registries(totals: &Totals, sessions: &[SessionCount]) -> Vec<Family> {
-    let mut counts = Family::gauge("proxymgr_registry_sessions", "Sessions with ZooKeeper ensembles.");
+    let mut counts = Family::gauge(
+        "proxymgr_registry_sessions",
+        "Sessions with ZooKeeper ensembles and Consul's agents, and Docker daemons that are followed.",
+    );
+    let mut down = Family::gauge(
+        "proxymgr_registry_down_timestamp_seconds",
+        "Since when a session with a registry has not been connected, since 1970; nothing of those that are.",
+    );
     for session in sessions {
-        let of = session.ensemble.as_str();
-        counts.add(&[("registry", of), ("state", "connected")], number(session.connected));
-        counts.add(&[("registry", of), ("state", "disconnected")], number(session.disconnected));
+        let of = [("kind", session.kind.word()), ("registry", &*session.registry)];
+        let in_state = |state| [of.as_slice(), &[("state", state)]].concat();
+        counts.add(&in_state("connected"), number(session.connected));
+        counts.add(&in_state("disconnected"), number(session.disconnected));
+        if let Some(since) = session.down_since {
+            down.add(&of, super::seconds(since));
+        }
     }
     let events = Family::counter("proxymgr_registry_events", "What the registries told.");
     let mut last = Family::gauge(
@@ -162,7 +173,7 @@ fn registries(totals: &Totals, sessions: &[SessionCount]) -> Vec<Family> {
     for (registry, at) in &totals.last_registry_events {
         last.add(&[("registry", registry)], whole(*at) / 1000.0);
     }
-    vec![counts, counted(events, "event", REGISTRY_EVENTS, &totals.registry_events), last]
+    vec![counts, down, counted(events, "event", REGISTRY_EVENTS, &totals.registry_events), last]
 }
 
 /// Of how many servers what is known.

@@ -15,12 +15,12 @@ use tracing::error;
 
 use crate::admin::protocol::{Failure, FailureCode};
 use crate::admin::request::{Answer, Asker};
+use crate::census::sessions;
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::report::{Report, Stage};
 use crate::haproxy::generations::Generations;
 use crate::haproxy::runtime::RuntimeConnection;
 use crate::haproxy::traffic::{BACKENDS, parse_usable};
-use crate::zookeeper::sessions;
 
 pub(super) use totals::Totals;
 

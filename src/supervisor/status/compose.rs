@@ -13,8 +13,8 @@ use super::servers::server_status;
 use crate::admin::history::Change;
 use crate::admin::status::{
     CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, GoneStatus, HaproxyStatus,
-    HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom,
-    ServiceStatus, Status, StatusQuery, TimeStatus, ValuesStatus,
+    HeldStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadState, ReloadStatus, ServerState,
+    ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus, ValuesStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
@@ -48,7 +48,11 @@ pub(super) struct Facts {
 const ROUTES_TOLD: usize = 20;
 
 /// The answer, with what `HAProxy` itself tells.
-pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Status {
+pub(super) fn compose(
+    facts: &Facts,
+    view: Result<&HaproxyView, &String>,
+    registries: Vec<RegistryStatus>,
+) -> Status {
     let services = services(facts, view.ok());
     Status {
         proxymgr: proxymgr(facts),
@@ -58,6 +62,7 @@ pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Sta
         includes: includes(facts),
         values: values(facts),
         limits: facts.report.limits.clone(),
+        registries,
         services: services.into_iter().map(|(_, service)| service).collect(),
     }
 }
@@ -257,7 +262,7 @@ pub(super) fn registry(watcher: &WatcherSpec) -> String {
             let names = spec.backends.iter().map(|backend| backend.name().to_string());
             format!("DNS {}", names.collect::<Vec<_>>().join(", "))
         }
-        WatcherSpec::Docker(spec) => format!("Docker {}, service {}", spec.host, spec.service),
+        WatcherSpec::Docker(spec) => format!("Docker {}, service {}", spec.hosts, spec.service),
         WatcherSpec::Consul(spec) => {
             let at = spec.servers.as_ref().map(|servers| format!(" {servers}")).unwrap_or_default();
             printable(&format!("Consul{at}, service {}", spec.service))

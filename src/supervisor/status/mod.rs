@@ -7,6 +7,7 @@ mod last_reload;
 pub(super) mod live;
 mod notes;
 mod reasons;
+mod registries;
 mod remarks;
 mod servers;
 
@@ -40,6 +41,7 @@ use haproxy_view::look;
 use last_reload::LastReload;
 use live::Look;
 use notes::Notes;
+use registries::registries;
 use remarks::Remarks;
 
 /// Answers that are made, or sent, at a time: one of 50,000 servers takes some 10 MB.
@@ -169,7 +171,8 @@ impl StatusDesk {
             // A semaphore that nobody closes.
             let Ok(turn) = turns.acquire_owned().await else { return };
             let view = look(&socket, &facts).await;
-            match tokio::task::spawn_blocking(move || compose(&facts, view.as_ref())).await {
+            let composing = move || compose(&facts, view.as_ref(), registries());
+            match tokio::task::spawn_blocking(composing).await {
                 Ok(status) => asker.answer(Answer::Status(Arc::new(StatusAnswer { status, turn }))),
                 Err(panicked) => {
                     error!(%panicked, "the status could not be put together; this is a defect of ProxyMgr");

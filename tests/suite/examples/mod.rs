@@ -1,6 +1,7 @@
 //! The set-ups in `config/examples`, each run as it stands there, against real servers. A folder has its module here.
 
 mod consul_rest;
+mod container_host;
 mod dns_srv;
 mod one_process;
 mod zookeeper_nerve;
@@ -66,7 +67,7 @@ fn check(name: &str) -> Said {
 #[test]
 fn each_set_up_is_explained_taken_by_check_and_run_by_a_test() {
     let names = names();
-    assert!(names.contains(&"one-process".to_owned()), "{names:?}");
+    assert!(names.contains(&"container-host".to_owned()), "{names:?}");
     std::thread::scope(|scope| {
         for name in &names {
             scope.spawn(move || is_complete(name));

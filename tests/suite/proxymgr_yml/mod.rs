@@ -8,7 +8,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proxymgr::config::{Config, ConsulListing, LogFormat, LogLevel, SourceConfig};
 use proxymgr::engine::consul::ConsulToken;
-use proxymgr::engine::docker_spec::{ContainerAddress, DockerHost, NetworkName};
+use proxymgr::engine::docker_spec::{ContainerAddress, DockerHosts, NetworkName};
 use proxymgr::engine::outage_rules::OnEmpty;
 use proxymgr::engine::risk::Allowed;
 use proxymgr::engine::service::ServiceName;
@@ -122,14 +122,20 @@ fn the_commented_docker_source_of_the_example_works_too() {
     let lines: Vec<_> = docker.lines().skip(1).take_while(|line| line.starts_with("# ")).collect();
     let source = lines.iter().map(|line| &line[2..]).collect::<Vec<_>>().join("\n");
     let config = load(&source).unwrap();
-    let [SourceConfig::Docker { host, tls: Some(_), address, frontend }] = &config.service_config[..] else {
+    let [SourceConfig::Docker { hosts, tls: Some(_), address, frontend }] = &config.service_config[..] else {
         panic!("{config:?}")
     };
-    assert_eq!(host.to_string(), "tcp://docker.example:2376");
+    assert_eq!(hosts.to_string(), "tcp://docker.example:2376");
     assert_eq!(*address, ContainerAddress::Network(NetworkName::parse("front").ok()));
     assert_eq!(frontend.as_deref(), Some("http-in"));
     for (text, wrong) in [
         ("{type: docker, docker_host: docker}", "docker_host: 'docker' is no Docker daemon"),
+        (
+            "{type: docker, docker_host: ['unix:///a', docker]}",
+            "docker_host[1]: 'docker' is no Docker daemon",
+        ),
+        ("{type: docker, docker_host: []}", "docker_host: is empty"),
+        ("{type: docker, docker_host: ['unix:///a', 'tcp://a:1']}", "tls: is missing"),
         ("{type: docker, docker_host: 'tcp://a:1'}", "tls: is missing"),
         ("{type: docker, tls: {ca: /a}}", "plays no part with a unix socket"),
         ("{type: docker, network: a, published: true}", "plays no part beside network"),
@@ -141,10 +147,10 @@ fn the_commented_docker_source_of_the_example_works_too() {
         assert!(errors.len() == 1 && errors[0].contains(wrong), "{text}: {errors:?}");
     }
     let config = load("service_config: {type: docker, published: true}").unwrap();
-    let [SourceConfig::Docker { host, address, .. }] = &config.service_config[..] else {
+    let [SourceConfig::Docker { hosts, address, .. }] = &config.service_config[..] else {
         panic!("{config:?}")
     };
-    assert_eq!((host, address), (&DockerHost::default(), &ContainerAddress::Published));
+    assert_eq!((hosts, address), (&DockerHosts::default(), &ContainerAddress::Published));
 }
 
 #[test]

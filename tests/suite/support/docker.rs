@@ -56,8 +56,12 @@ impl Dockerd {
 
     /// The same with further options.
     pub fn start_with(options: &[&str]) -> Self {
+        Self::start_in(Netns::new(), options)
+    }
+
+    /// The same in a place that is there already.
+    pub fn start_in(netns: Netns, options: &[&str]) -> Self {
         let directory = tempfile::Builder::new().prefix("proxymgr-docker-").tempdir().unwrap();
-        let netns = Netns::new();
         // A test that is killed leaves nothing behind either.
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "nsenter"])
@@ -190,6 +194,13 @@ impl Dockerd {
     /// A health check that is good once the container answers.
     pub fn answers_check() -> Value {
         json!({"Healthcheck": {"Test": ["CMD", "wget", "-q", "-O", "/dev/null", "http://127.0.0.1/"], "Interval": 1_000_000_000}})
+    }
+
+    /// Makes an image called `name` whose containers answer with `answer`.
+    pub fn image(&self, name: &str, answer: &str) {
+        let id = self.create(answer, &[], &json!({}));
+        self.must("POST", &format!("/commit?container={id}&repo={name}"), b"{}");
+        self.remove(answer);
     }
 
     /// Waits until exactly these containers answer on a port of the place where they run.

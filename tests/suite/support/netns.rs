@@ -3,21 +3,27 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use super::proxymgr::output_of;
 
 /// Goes with the value, and all rules and interfaces with it.
 pub struct Netns {
     name: String,
-    number: u8,
+    network: [u8; 2],
 }
+
+/// How many this process has made.
+static MADE: AtomicU16 = AtomicU16::new(0);
 
 impl Netns {
     pub fn new() -> Self {
-        let id = std::process::id();
-        let number = u8::try_from(id % 250).unwrap();
-        let netns = Self { name: format!("proxymgr-{id}"), number };
-        let (here, there) = (format!("pm{id}a"), format!("pm{id}b"));
+        let (id, made) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        // A documentation network for each (RFC 2544: 198.18.0.0/15 is for tests of networks).
+        let number = (id * 2 + u32::from(made)) % 500;
+        let network = [18 + u8::try_from(number / 250).unwrap(), u8::try_from(number % 250).unwrap()];
+        let netns = Self { name: format!("proxymgr-{id}-{made}"), network };
+        let (here, there) = (format!("pm{id}a{made}"), format!("pm{id}b{made}"));
         run(&["ip", "netns", "add", &netns.name]);
         run(&["ip", "link", "add", &here, "type", "veth", "peer", "name", &there, "netns", &netns.name]);
         run(&["ip", "address", "add", &format!("{}/24", netns.ip(1)), "dev", &here]);
@@ -40,9 +46,9 @@ impl Netns {
         self.ip(3).into()
     }
 
-    /// A documentation network for each (RFC 2544: 198.18.0.0/15 is for tests of networks).
     fn ip(&self, host: u8) -> Ipv4Addr {
-        Ipv4Addr::new(198, 18, self.number, host)
+        let [second, third] = self.network;
+        Ipv4Addr::new(198, second, third, host)
     }
 
     /// What starts a program in it.

@@ -9,15 +9,14 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::compose::Facts;
+use super::super::registries::registries;
 use super::Look;
 use super::seen::ask;
 use super::servers_traffic::servers_traffic;
 use super::shown::{PULSE, Shown};
 use crate::admin::board::Board;
-use crate::admin::live::RegistryStatus;
 use crate::http::live::{Later, Live};
 use crate::panics::supervised;
-use crate::zookeeper::{SessionCount, sessions};
 
 /// From one look at what the loop knows to the next.
 const SPACING: Duration = Duration::from_millis(100);
@@ -123,13 +122,4 @@ impl Keeper {
         self.looks.send(Look(look)).await.ok()?;
         shown.await.ok()
     }
-}
-
-fn registries() -> Vec<RegistryStatus> {
-    let told = |count: SessionCount| RegistryStatus {
-        ensemble: count.ensemble,
-        connected: count.connected,
-        disconnected: count.disconnected,
-    };
-    sessions().into_iter().map(told).collect()
 }
