@@ -1,9 +1,11 @@
 //! Whom Consul's answers are taken from, how old they may be, and who is told the token.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -18,38 +20,51 @@ use super::support::proxymgr_setup::Setup;
 use super::support::requests::{SOON, local, wait_for_backends};
 use super::support::running::{start, wait_for_message};
 
-/// Speaks as an agent would whose answers are `old`, and notes what it is asked. What waits for a change is never answered.
-struct OldAgent {
+/// Speaks as an agent would, and notes what it is asked.
+struct HandMade {
     address: SocketAddr,
-    asked: Arc<Mutex<Vec<String>>>,
+    asked: Arc<Mutex<Vec<(Instant, String)>>>,
 }
 
-impl OldAgent {
-    /// Answers with `stale` where that is allowed, and with `fresh` where its leader is to be asked.
-    fn start(stale: &Backend, fresh: &Backend, old_ms: u64) -> Self {
+/// To the target of a question, counted from 0, the headers and the body of what is answered; what is `None` waits for ever.
+type Answer = dyn Fn(&str, usize) -> Option<(String, String)> + Send + Sync;
+
+impl HandMade {
+    fn start(answer: impl Fn(&str, usize) -> Option<(String, String)> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let instances = |server: &Backend| {
-            json!([{"Node": {}, "Service": {"Address": "127.0.0.1", "Port": server.port()}}]).to_string()
-        };
-        let (stale, fresh, noted) = (instances(stale), instances(fresh), Arc::clone(&asked));
+        let (noted, answer): (_, Arc<Answer>) = (Arc::clone(&asked), Arc::new(answer));
         // Ends with the test's process.
         std::thread::spawn(move || {
             for client in listener.incoming() {
-                let (stale, fresh, noted) = (stale.clone(), fresh.clone(), Arc::clone(&noted));
-                std::thread::spawn(move || serve(client.unwrap(), &stale, &fresh, old_ms, &noted));
+                let (noted, answer) = (Arc::clone(&noted), Arc::clone(&answer));
+                std::thread::spawn(move || serve(client.unwrap(), &*answer, &noted));
             }
         });
         Self { address, asked }
     }
 
+    /// Answers with `stale`, so old, where that is allowed, and with `fresh` where its leader is to be asked.
+    fn behind(stale: &Backend, fresh: &Backend, old_ms: u64) -> Self {
+        let (stale, fresh) = (instances(stale), instances(fresh));
+        Self::start(move |target, _| {
+            let (body, old) = if target.contains("stale") { (&stale, old_ms) } else { (&fresh, 0) };
+            let headers = format!("X-Consul-Index: 7\r\nX-Consul-Lastcontact: {old}\r\n");
+            (!target.contains("index=")).then(|| (headers, body.clone()))
+        })
+    }
+
     fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
+        self.asked.lock().unwrap().iter().map(|(_, question)| question.clone()).collect()
     }
 }
 
-fn serve(mut client: TcpStream, stale: &str, fresh: &str, old_ms: u64, asked: &Mutex<Vec<String>>) {
+fn instances(server: &Backend) -> String {
+    json!([{"Node": {}, "Service": {"Address": "127.0.0.1", "Port": server.port()}}]).to_string()
+}
+
+fn serve(mut client: TcpStream, answer: &Answer, asked: &Mutex<Vec<(Instant, String)>>) {
     let (mut request, mut chunk) = (String::new(), [0; 4096]);
     while let Ok(count @ 1..) = client.read(&mut chunk) {
         request.push_str(std::str::from_utf8(&chunk[..count]).unwrap());
@@ -58,14 +73,14 @@ fn serve(mut client: TcpStream, stale: &str, fresh: &str, old_ms: u64, asked: &M
         }
         let question = std::mem::take(&mut request);
         let target = question.lines().next().unwrap().to_owned();
-        asked.lock().unwrap().push(question);
-        if target.contains("index=") {
-            continue;
-        }
-        let (body, old) = if target.contains("stale") { (stale, old_ms) } else { (fresh, 0) };
+        let number = {
+            let mut asked = asked.lock().unwrap();
+            asked.push((Instant::now(), question));
+            asked.len() - 1
+        };
+        let Some((headers, body)) = answer(&target, number) else { continue };
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nX-Consul-Index: 7\r\nX-Consul-Knownleader: true\r\nX-Consul-Lastcontact: {old}\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+            "HTTP/1.1 200 OK\r\nX-Consul-Knownleader: true\r\n{headers}Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
         client.write_all(answer.as_bytes()).unwrap();
@@ -85,7 +100,7 @@ fn an_answer_that_is_older_than_max_stale_is_asked_of_the_leader() {
         ("10s", 11_000, "fresh", vec!["stale", "consistent"]),
         ("0s", 0, "fresh", vec![""]),
     ] {
-        let agent = OldAgent::start(&stale, &fresh, old_ms);
+        let agent = HandMade::behind(&stale, &fresh, old_ms);
         let [port] = free_ports();
         let setup = Setup::new()
             .section("consul", json!({"servers": agent.address.to_string(), "max_stale": max_stale}));
@@ -101,6 +116,51 @@ fn an_answer_that_is_older_than_max_stale_is_asked_of_the_leader() {
     }
 }
 
+/// How long it takes until so many questions came, from the first to the last of them.
+#[track_caller]
+fn time_of(agent: &HandMade, questions: usize) -> Duration {
+    let asked = eventually(SOON, &format!("{questions} questions"), || {
+        let asked = agent.asked.lock().unwrap().clone();
+        if asked.len() >= questions { Ok(asked) } else { Err(asked.len()) }
+    });
+    asked[questions - 1].0 - asked[0].0
+}
+
+#[test]
+fn an_agent_is_asked_at_a_bounded_rate_whatever_it_answers_and_waits_differ() {
+    let backends = Backends::new();
+    let [one, two] = ["one", "two"].map(|name| backends.start(name));
+    let bodies = [instances(&one), instances(&two)];
+    let follow = |agent: &HandMade| {
+        let [port] = free_ports();
+        let setup = Setup::new();
+        setup.paths.write_service("web", &definition(&agent.address.to_string(), port));
+        start(&setup)
+    };
+    // Each answer comes at once, and is another: ten go at once, then ten a second.
+    let changing = bodies.clone();
+    let agent = HandMade::start(move |_, number| {
+        Some((format!("X-Consul-Index: {}\r\n", number + 1), changing[number % 2].clone()))
+    });
+    let _proxymgr = follow(&agent);
+    assert!(time_of(&agent, 40) >= Duration::from_millis(2900));
+    let waits: BTreeSet<u32> = agent
+        .asked()
+        .iter()
+        .filter_map(|question| question.split_once("wait=")?.1.split_once("ms")?.0.parse().ok())
+        .collect();
+    assert!(waits.len() > 5 && waits.iter().all(|wait| (20_000..=30_000).contains(wait)), "{waits:?}");
+    // Without an index there is nothing to wait on, and so it is with one that never moves though the answer comes at once.
+    let without = bodies[0].clone();
+    let agent = HandMade::start(move |_, _| Some((String::new(), without.clone())));
+    let _proxymgr = follow(&agent);
+    assert!(time_of(&agent, 4) >= Duration::from_millis(2900));
+    let same = bodies[0].clone();
+    let agent = HandMade::start(move |_, _| Some(("X-Consul-Index: 7\r\n".to_owned(), same.clone())));
+    let _proxymgr = follow(&agent);
+    assert!(time_of(&agent, 6) >= Duration::from_millis(1900));
+}
+
 #[test]
 fn a_token_of_the_environment_is_sent_to_its_own_consul_alone_and_shown_nowhere() {
     let (consul, backends) = (ConsulServer::start_with_acl(), Backends::new());
@@ -108,7 +168,7 @@ fn a_token_of_the_environment_is_sent_to_its_own_consul_alone_and_shown_nowhere(
     let [one, two] = ["one", "two"].map(|name| backends.start(name));
     consul.add("web", "one", &one);
     // Whoever writes definitions may name any server.
-    let stranger = OldAgent::start(&two, &two, 0);
+    let stranger = HandMade::behind(&two, &two, 0);
     let section = json!({"servers": consul.address(), "token": "${TEST_CONSUL_TOKEN}"});
     let setup = Setup::new().variable("TEST_CONSUL_TOKEN", MASTER_TOKEN).section("consul", section);
     setup.paths.write_service("web", &json!({"type": "consul", "service": "web", "port": port}));

@@ -110,7 +110,7 @@ fn changes(totals: &Totals) -> Vec<Family> {
             "proxymgr_runtime_commands_duration_seconds",
             "From sending commands, all of one change at once, to HAProxy's last answer.",
         ),
-        Family::counter("proxymgr_refusals", "Definitions and included files that did not go ahead.")
+        Family::counter("proxymgr_refusals", "Definitions, values and included files that did not go ahead.")
             .with(NONE, whole(totals.refusals)),
         Family::counter("proxymgr_held_losses", "Losses of servers that were not believed at first.")
             .with(NONE, whole(totals.held_losses)),
