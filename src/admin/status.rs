@@ -27,6 +27,9 @@ pub struct Status {
     pub counts: Counts,
     /// The included files.
     pub includes: IncludesStatus,
+    /// The frontends of proxymgr.yml.
+    #[serde(default)]
+    pub frontends: FrontendsStatus,
     /// What runs out, or is about to, and what to do.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -139,6 +142,13 @@ pub struct Counts {
     pub servers: usize,
     /// Those that get traffic.
     pub in_rotation: usize,
+}
+
+/// The frontends of proxymgr.yml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontendsStatus {
+    /// Why not all of them listen where they are wanted to.
+    pub problems: Vec<String>,
 }
 
 /// The files of `haproxy.include`.

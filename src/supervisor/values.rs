@@ -130,7 +130,9 @@ impl ValuesDesk {
 
     /// `HAProxy` serves with `base`.
     pub(super) fn serves(&mut self, base: &Base) {
-        if let Some((Candidate { values, .. }, _)) = self.tried.take_if(|(tried, _)| *tried.base == *base)
+        let is_tried =
+            |tried: &Candidate| (&tried.base.global, &tried.base.defaults) == (&base.global, &base.defaults);
+        if let Some((Candidate { values, .. }, _)) = self.tried.take_if(|(tried, _)| is_tried(tried))
             && let Err(error) = remember(&self.config.state_dir, &values)
         {
             warn!(

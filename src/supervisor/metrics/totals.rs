@@ -125,9 +125,12 @@ impl Totals {
                 }
             }
             Notice::Died { .. } => self.deaths += 1,
-            Notice::Obstructed { .. } | Notice::IncludesRefused { .. } => self.refusals += 1,
+            Notice::Obstructed { .. } | Notice::IncludesRefused { .. } | Notice::FrontendOut { .. } => {
+                self.refusals += 1;
+            }
             Notice::LossHeld { .. } | Notice::KeptThoughEmpty { .. } => self.held_losses += 1,
             Notice::Cleared(_)
+            | Notice::FrontendBack(_)
             | Notice::IncludesTaken
             | Notice::Reloaded(_)
             | Notice::ReloadFailed { .. }
