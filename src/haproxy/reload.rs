@@ -128,6 +128,7 @@ impl Actor {
                     self.draining.end_excess().await;
                 }
                 self.drain_strays();
+                self.route_files.keep_only(&config.routes, &self.settings.runtime_dir);
                 self.last_good = Some(config.text.clone());
                 self.keep_last_good(&config.text);
                 Ok(config_error)

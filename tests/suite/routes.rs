@@ -248,6 +248,7 @@ fn frontends_come_and_go_with_proxymgr_yml() {
     write(&with.paths, "web", &path("/"), &[&server.address.to_string()]);
     with.paths.write_file_service("http-in", own, &[server.address.to_string()]);
     let without = with.clone().section("frontends", json!({}));
+    let map = with.paths.runtime_dir.join("routes-http-in.map");
     let proxymgr = start(&without);
     wait_for_message(&proxymgr, "its route names the frontend http-in, which is not in proxymgr.yml");
     wait_for_backends(own, &["web"]);
@@ -256,8 +257,10 @@ fn frontends_come_and_go_with_proxymgr_yml() {
     proxymgr.signal(Signal::SIGHUP);
     wait_for(port, "/", "web");
     wait_for_refusal(local(own));
+    assert!(map.exists());
     fs::write(&with.paths.proxymgr_yml, without.yaml()).unwrap();
     proxymgr.signal(Signal::SIGHUP);
     wait_for_backends(own, &["web"]);
     wait_for_refusal(local(port));
+    assert!(!map.exists(), "nobody needs it any more");
 }
