@@ -19,6 +19,7 @@ use super::load_report::{Client, ErrorKind, LoadError, LoadReport};
 #[derive(Clone, Debug)]
 pub struct Load {
     address: SocketAddr,
+    path: String,
     short: usize,
     keep_alive: usize,
     rate: Option<u32>,
@@ -48,7 +49,19 @@ struct Tally {
 impl Load {
     /// No workers yet, full speed, a time-out of 5 s for the connection and for the answer.
     pub fn to(address: SocketAddr) -> Self {
-        Self { address, short: 0, keep_alive: 0, rate: None, timeout: Duration::from_secs(5) }
+        Self {
+            address,
+            path: "/".to_owned(),
+            short: 0,
+            keep_alive: 0,
+            rate: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
+
+    /// What is asked for, in place of `/`.
+    pub fn path(self, path: &str) -> Self {
+        Self { path: path.to_owned(), ..self }
     }
 
     /// Workers that connect, ask once, read the whole answer and close.
@@ -156,13 +169,14 @@ async fn request(client: Client, load: &Load, kept: &mut Option<Connection>) -> 
         Some(connection) => connection,
         None => connect(load).await?,
     };
-    let question: &[u8] = match client {
-        Client::Short => b"GET / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n",
-        Client::KeepAlive => b"GET / HTTP/1.1\r\nHost: test\r\n\r\n",
+    let ends = match client {
+        Client::Short => "Connection: close\r\n",
+        Client::KeepAlive => "",
     };
+    let question = format!("GET {} HTTP/1.1\r\nHost: test\r\n{ends}\r\n", load.path);
     let exchange = async {
         let Connection { stream, buffer } = &mut connection;
-        stream.write_all(question).await.map_err(|error| ErrorKind::from_io(&error, reused))?;
+        stream.write_all(question.as_bytes()).await.map_err(|error| ErrorKind::from_io(&error, reused))?;
         let answer = read_message(stream, buffer).await;
         answer.map_err(|error| ErrorKind::from_read(error, reused && buffer.is_empty()))
     };

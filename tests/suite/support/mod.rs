@@ -14,6 +14,7 @@ pub mod docker;
 pub mod haproxy;
 pub mod haproxy_words;
 pub mod http;
+pub mod http2;
 pub mod load;
 pub mod load_report;
 pub mod middleman;
