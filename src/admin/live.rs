@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::status::{
-    Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadStatus, ValuesStatus,
+    Counts, FrontendsStatus, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadStatus,
+    ValuesStatus,
 };
 
 /// The version of the stream.
@@ -35,6 +36,8 @@ pub struct Summary {
     pub includes: IncludesStatus,
     #[expect(missing_docs, reason = "as above")]
     pub values: ValuesStatus,
+    #[expect(missing_docs, reason = "as above")]
+    pub frontends: FrontendsStatus,
     #[expect(missing_docs, reason = "as above")]
     pub limits: Vec<String>,
     #[expect(missing_docs, reason = "as above")]

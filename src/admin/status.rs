@@ -30,6 +30,9 @@ pub struct Status {
     /// The values of a registry in lines of proxymgr.yml and in templates.
     #[serde(default)]
     pub values: ValuesStatus,
+    /// The frontends of proxymgr.yml.
+    #[serde(default)]
+    pub frontends: FrontendsStatus,
     /// What runs out, or is about to, and what to do.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -178,6 +181,13 @@ pub enum RegistryKind {
     Consul,
     /// A Docker daemon.
     Docker,
+}
+
+/// The frontends of proxymgr.yml.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontendsStatus {
+    /// Why not all of them listen where they are wanted to.
+    pub problems: Vec<String>,
 }
 
 /// The files of `haproxy.include`.

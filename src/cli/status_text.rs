@@ -92,6 +92,7 @@ fn head(status: &Status) -> Vec<String> {
     lines.push(line);
     lines.extend(registries(&status.registries));
     lines.extend(status.limits.iter().map(|limit| format!("Limit: {}", one_line(limit))));
+    lines.extend(status.frontends.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
     lines
         .extend(status.values.problems.iter().map(|problem| format!("Value refused: {}", one_line(problem))));
@@ -194,8 +195,8 @@ pub(super) fn counted(number: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::admin::status::{
-        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryKind, ServerState, ServersFrom,
-        ValuesStatus,
+        Counts, FrontendsStatus, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryKind, ServerState,
+        ServersFrom, ValuesStatus,
     };
 
     fn service(name: &str, state: &str, problems: &[&str]) -> ServiceStatus {
@@ -252,6 +253,7 @@ mod tests {
             },
             includes: IncludesStatus::default(),
             values: ValuesStatus::default(),
+            frontends: FrontendsStatus::default(),
             limits: Vec::new(),
             registries: Vec::new(),
             services,

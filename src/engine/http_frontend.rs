@@ -25,6 +25,8 @@ pub struct HttpFrontend {
     pub default_service: Option<ServiceName>,
     /// The file that its routes are loaded from.
     pub map: MapFile,
+    /// Whether it is there without its addresses, since they can't be had.
+    pub is_out: bool,
 }
 
 /// The absolute path of a file with routes: one word in haproxy.cfg and on the runtime socket.
@@ -52,15 +54,24 @@ impl MapFile {
 }
 
 impl HttpFrontend {
+    /// Where it listens just now.
+    pub fn binds(&self) -> &[ListenAddress] {
+        if self.is_out { &[] } else { &self.listen }
+    }
+
     /// Its section.
     ///
     /// A request's path is compared as it would be read by a server: `%68ello` is `hello` (RFC 3986, 6.2.2.2), but `%2F` is no
-    /// slash. One with a segment `.` or `..`, which no client sends by itself, is refused: what it leads to is another
-    /// path for each who reads it. With the `map`, `field` counts what stands between slashes from 1, and the first is empty.
+    /// slash. One with a segment `.` or `..`, which no client sends by itself, is refused, also one
+    /// with parameters (`..;x`): what it leads to is another path for each who reads it. With the `map`, `field` counts what stands between slashes from 1, and the first is empty.
     pub(super) fn section(&self, name: &FrontendName) -> String {
         let map = self.map.as_str();
         let mut text = format!("\nfrontend {name} from {ROUTED_DEFAULTS}\n");
-        for address in &self.listen {
+        if self.is_out {
+            // Without an address it would be warned of; the routes are loaded all the same (measured with 2.6 to 3.4).
+            text.push_str("  disabled\n");
+        }
+        for address in self.binds() {
             push_bind(&mut text, address, self.bind_options.as_ref());
         }
         push_lines(&mut text, &self.options);
@@ -69,7 +80,7 @@ impl HttpFrontend {
             "  http-request set-var(txn.proxymgr_host) req.fhdr(host),regsub(:[0-9]*$,),regsub(\\.$,),lower\n\
              \x20 http-request set-var(txn.proxymgr_path) path\n\
              \x20 http-request set-var(txn.proxymgr_path) path,regsub(%2f,%252F,gi),url_dec if {{ path -m sub % }}\n\
-             \x20 http-request deny deny_status 400 if {{ var(txn.proxymgr_path),concat(/) -m sub /./ /../ }}\n\
+             \x20 http-request deny deny_status 400 if {{ var(txn.proxymgr_path),concat(/) -m sub /./ /../ /.; /..; }}\n\
              \x20 http-request set-var(txn.proxymgr_path) str(),concat(,txn.proxymgr_path,/)\n\
              \x20 http-request set-var(txn.proxymgr_route) str(),concat(,txn.proxymgr_host,),concat(,txn.proxymgr_path),map_beg({map})\n\
              \x20 http-request set-var(txn.proxymgr_domain) var(txn.proxymgr_host),field(2,.,0) if !{{ var(txn.proxymgr_route) -m found }}\n\

@@ -9,6 +9,7 @@ use super::changeset::{Changeset, ServerChange, ServiceChange};
 use super::command::{Check, NewServer, RuntimeCommand, ServerAction, Verdict};
 use super::mention::names_of;
 use super::reload_reason::{ReloadReason, ServerReason};
+use super::route::FrontendName;
 use super::route_change::{RouteChange, RouteEdit};
 use super::section::{Base, SectionKind};
 use super::server::{Server, ServerName, Weight};
@@ -125,9 +126,13 @@ impl<'a> Planner<'a> {
         if applied.program != desired.program {
             self.reasons.insert(ReloadReason::Program);
         }
-        if **applied != (Base { program: applied.program.clone(), ..Base::clone(desired) }) {
+        let (program, frontends) = (applied.program.clone(), applied.frontends.clone());
+        if **applied != (Base { program, frontends, ..Base::clone(desired) }) {
             self.reasons.insert(ReloadReason::Base);
         }
+        let names = applied.frontends.keys().chain(desired.frontends.keys());
+        let differs = |name: &&FrontendName| applied.frontends.get(*name) != desired.frontends.get(*name);
+        self.reasons.extend(names.filter(differs).cloned().map(ReloadReason::Frontend));
     }
 
     fn service(&mut self, name: &ServiceName, change: &ServiceChange) {

@@ -207,7 +207,7 @@ impl Claim {
 }
 
 /// Whether both would take the same connections. `[::]` takes those of IPv4 too (ipv6(7), `IPV6_V6ONLY`).
-fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
+pub(super) fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
     match (one, other) {
         (ListenAddress::Tcp(one), ListenAddress::Tcp(other)) => {
             let covers = |all: &SocketAddr, part: &SocketAddr| {

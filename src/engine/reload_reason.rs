@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::capability::CannotAdd;
+use super::route::FrontendName;
 use super::service::ServiceName;
 
 /// One reason; a reload carries all of its own.
@@ -14,6 +15,8 @@ pub enum ReloadReason {
     Crash(String),
     /// `global`, `defaults` or the operators' socket changed.
     Base,
+    /// A frontend of proxymgr.yml is new, changed, gone, or has another try at its addresses.
+    Frontend(FrontendName),
     /// Another `HAProxy` is installed, or named in proxymgr.yml.
     Program,
     /// The included files changed.
@@ -51,10 +54,11 @@ pub enum ServerReason {
 
 impl ReloadReason {
     /// All that [`Self::kind`] gives.
-    pub const KINDS: [&str; 11] = [
+    pub const KINDS: [&str; 12] = [
         "start",
         "crash",
         "base_changed",
+        "frontend_changed",
         "program_changed",
         "include_changed",
         "new_service",
@@ -71,6 +75,7 @@ impl ReloadReason {
             Self::Start => "start",
             Self::Crash(_) => "crash",
             Self::Base => "base_changed",
+            Self::Frontend(_) => "frontend_changed",
             Self::Program => "program_changed",
             Self::Includes => "include_changed",
             Self::NewService(_) => "new_service",
@@ -89,6 +94,7 @@ impl fmt::Display for ReloadReason {
             Self::Start => f.write_str("start"),
             Self::Crash(how) => write!(f, "HAProxy ended ({how})"),
             Self::Base => f.write_str("global or defaults changed"),
+            Self::Frontend(frontend) => write!(f, "frontend {frontend} changed, or is tried again"),
             Self::Program => f.write_str("another HAProxy is installed"),
             Self::Includes => f.write_str("the included files changed"),
             Self::NewService(service) => write!(f, "{service}: new service"),
@@ -131,6 +137,7 @@ mod tests {
             ReloadReason::Start,
             ReloadReason::Crash(String::new()),
             ReloadReason::Base,
+            ReloadReason::Frontend(FrontendName::parse("in").unwrap()),
             ReloadReason::Program,
             ReloadReason::Includes,
             ReloadReason::NewService(name("a")),

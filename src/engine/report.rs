@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::moment::Moment;
 use super::outage_rules::{HeldLoss, Servers};
 use super::policy::Obstacle;
+use super::route::FrontendName;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName, Weight};
 use super::service::ServiceName;
@@ -24,6 +25,8 @@ pub struct Report {
     pub base: Arc<Base>,
     /// All services that are defined, or still run.
     pub services: BTreeMap<ServiceName, ServiceReport>,
+    /// Frontends that can't listen where they are wanted to, each with the reason.
+    pub frontends: BTreeMap<FrontendName, String>,
     /// Why included files do not go ahead.
     pub refused_includes: Vec<String>,
     /// What runs out, or is about to, and what to do.

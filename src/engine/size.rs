@@ -59,7 +59,7 @@ impl Size {
     pub fn of_frontends(base: &Base) -> Self {
         let frontends = base.frontends.values();
         frontends.fold(Self::default(), |size, frontend| {
-            let listen_sockets = count(frontend.listen.len());
+            let listen_sockets = count(frontend.binds().len());
             size + Self { sections: 1, listen_sockets, ..Self::default() }
         })
     }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::http_frontend::HttpFrontend;
 use super::include::Includes;
 use super::listen_address::ListenAddress;
 use super::option_line::OptionLine;
@@ -171,7 +172,7 @@ impl AppliedState {
 
     /// All that is listened on.
     pub fn listens(&self) -> impl Iterator<Item = &ListenAddress> {
-        let frontends = self.base.frontends.values().flat_map(|frontend| &frontend.listen);
+        let frontends = self.base.frontends.values().flat_map(HttpFrontend::binds);
         frontends.chain(self.serving().flat_map(|(_, service)| &service.section.listen))
     }
 

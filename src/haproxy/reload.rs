@@ -128,6 +128,7 @@ impl Actor {
                     self.draining.end_excess().await;
                 }
                 self.drain_strays();
+                self.route_files.keep_only(&config.routes, &self.settings.runtime_dir);
                 self.last_good = Some(config.text.clone());
                 self.keep_last_good(&config.text);
                 Ok(config_error)
@@ -147,7 +148,6 @@ impl Actor {
     fn open_sockets(&mut self, after: &AppliedState) -> Result<Vec<ListenAddress>, ReloadFailure> {
         let open: BTreeSet<_> = self.sockets.addresses().cloned().collect();
         let mut opened = Vec::new();
-        let mut failed: Vec<(ServiceName, String)> = Vec::new();
         let mut open_one = |address: &ListenAddress| {
             if !open.contains(address) {
                 self.sockets.open(address).map_err(|error| with_causes(&error))?;
@@ -155,24 +155,25 @@ impl Actor {
             }
             Ok(())
         };
-        let mut frontends = Ok(());
+        let mut frontends = Vec::new();
         for (name, frontend) in &after.base.frontends {
-            let listens = frontend.listen.iter().try_for_each(&mut open_one);
-            let told = |error: String| ReloadFailure::NotServing(format!("frontend {name}: {error}"));
-            frontends = frontends.and(listens.map_err(told));
+            if let Err(error) = frontend.binds().iter().try_for_each(&mut open_one) {
+                frontends.push((name.clone(), error));
+            }
         }
+        let mut services: Vec<(ServiceName, String)> = Vec::new();
         for (name, service) in after.serving() {
             for address in &service.section.listen {
                 if let Err(error) = open_one(address) {
-                    failed.push((name.clone(), error));
+                    services.push((name.clone(), error));
                 }
             }
         }
-        if failed.is_empty() && frontends.is_ok() {
+        if services.is_empty() && frontends.is_empty() {
             return Ok(opened);
         }
         self.close_sockets_among(&opened);
-        Err(frontends.err().unwrap_or(ReloadFailure::Listen(failed)))
+        Err(ReloadFailure::Listen { services, frontends })
     }
 
     fn close_sockets_among(&mut self, opened: &[ListenAddress]) {

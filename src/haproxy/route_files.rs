@@ -1,10 +1,11 @@
 //! The files of routes: what a new process loads, and what the serving one holds.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
 use crate::engine::error_text::with_causes;
@@ -29,6 +30,23 @@ impl RouteFiles {
             }
         }
         Ok(())
+    }
+
+    /// Removes those from `directory` that aren't `needed` any more: no process reads one after its start.
+    pub(super) fn keep_only(&mut self, needed: &BTreeMap<MapFile, Arc<str>>, directory: &Path) {
+        self.0.retain(|file, _| needed.contains_key(file));
+        let entries = match fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => return debug!(%error, "files of routes that nobody needs may stay"),
+        };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let file = path.to_str().and_then(MapFile::parse);
+            if file.is_some_and(|file| !needed.contains_key(&file))
+                && let Err(error) = fs::remove_file(&path)
+            {
+                debug!(path = %path.display(), %error, "a file of routes that nobody needs stays");
+            }
+        }
     }
 
     /// What they hold now.
@@ -67,7 +85,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = UnixPath::parse(dir.path().to_str().unwrap()).unwrap();
         let file = MapFile::new(&directory, &FrontendName::parse("http-in").unwrap());
-        let read = || std::fs::read_to_string(file.as_str()).unwrap();
+        let read = || fs::read_to_string(file.as_str()).unwrap();
         let mut files = RouteFiles::default();
         files.write(&[(file.clone(), "/a/ web/0\n".into())].into()).unwrap();
         let before = files.current();
@@ -76,11 +94,27 @@ mod tests {
         files.restore(&before);
         assert_eq!(read(), "/a/ web/0\n");
         // Whoever takes it away gets it again.
-        std::fs::remove_file(file.as_str()).unwrap();
+        fs::remove_file(file.as_str()).unwrap();
         files.write(&before).unwrap();
         assert_eq!(read(), "/a/ web/0\n");
         drop(dir);
         assert!(files.write(&before).is_err());
+    }
+
+    #[test]
+    fn files_of_frontends_that_are_gone_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = UnixPath::parse(dir.path().to_str().unwrap()).unwrap();
+        let [stays, goes] =
+            ["in", "out"].map(|name| MapFile::new(&directory, &FrontendName::parse(name).unwrap()));
+        let mut files = RouteFiles::default();
+        files.write(&[(stays.clone(), "".into()), (goes.clone(), "".into())].into()).unwrap();
+        let other = dir.path().join("routes-of mine.map");
+        fs::write(&other, "").unwrap();
+        // One that a predecessor wrote is known by its name alone.
+        RouteFiles::default().keep_only(&[(stays.clone(), "".into())].into(), dir.path());
+        let is_there = |file: &MapFile| Path::new(file.as_str()).exists();
+        assert!(is_there(&stays) && !is_there(&goes) && other.exists());
     }
 
     #[test]

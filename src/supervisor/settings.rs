@@ -75,7 +75,7 @@ fn frontends(config: &Config) -> Result<BTreeMap<FrontendName, HttpFrontend>, St
     let frontend = |(name, frontend): (&FrontendName, &FrontendConfig)| {
         let FrontendConfig { listen, bind_options, options, default_service } = frontend.clone();
         let map = MapFile::new(&directory, name);
-        (name.clone(), HttpFrontend { listen, bind_options, options, default_service, map })
+        (name.clone(), HttpFrontend { listen, bind_options, options, default_service, map, is_out: false })
     };
     Ok(config.frontends.iter().map(frontend).collect())
 }

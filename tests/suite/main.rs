@@ -69,6 +69,7 @@ mod registry_zookeeper;
 mod reloads;
 mod replace_commands;
 mod replacements;
+mod route_requests;
 mod routes;
 mod routes_at_run_time;
 mod several_hosts;

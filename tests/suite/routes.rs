@@ -5,11 +5,11 @@ use std::fs;
 use std::net::TcpListener;
 
 use nix::sys::signal::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::backend::{Backends, Behaviour};
 use super::support::deadline::eventually;
-use super::support::ports::free_port;
+use super::support::ports::{free_port, free_ports};
 use super::support::proxymgr::{command, output_of};
 use super::support::proxymgr_setup::Setup;
 use super::support::requests::{SOON, local, wait_for_backends, wait_for_refusal};
@@ -188,15 +188,56 @@ fn a_client_with_a_cookie_stays_with_its_server() {
 }
 
 #[test]
-fn a_frontend_whose_address_is_taken_is_told_and_tried_again() {
+fn a_frontend_whose_address_is_taken_holds_up_nobody_else() {
+    let ((setup, port), backends) = (setup(None), Backends::new());
+    let (server, [plain, late]) = (backends.start("web"), free_ports());
+    let address = server.address.to_string();
+    write(&setup.paths, "web", &path("/"), &[&address]);
+    setup.paths.write_file_service("plain", plain, std::slice::from_ref(&address));
+    let other = TcpListener::bind(local(port)).unwrap();
+    let proxymgr = start(&setup);
+    wait_for_backends(plain, &["web"]);
+    wait_for_message(&proxymgr, &format!("frontend http-in: port {port}"));
+    // New services and routes go on, with reloads and without.
+    setup.paths.write_file_service("late", late, std::slice::from_ref(&address));
+    wait_for_backends(late, &["web"]);
+    write(&setup.paths, "web", &json!([path("/"), path("/x")]), &[&address]);
+    let reason = format!("frontend http-in: port {port} on 127.0.0.1 is used by another process");
+    let status = told(&setup, &["status"]);
+    assert!(status.contains(&reason), "{status}");
+    let status: Value = serde_json::from_str(&told(&setup, &["status", "--json"])).unwrap();
+    assert!(status["frontends"]["problems"][0].as_str().unwrap().starts_with(&reason), "{status}");
+    let why = told(&setup, &["why", "web"]);
+    assert!(why.contains("its frontend http-in can't listen: port"), "{why}");
+    assert_config_says_what_runs(&setup.paths);
+    drop(other);
+    wait_for(port, "/x", "web");
+    wait_for_message(&proxymgr, "frontend http-in listens");
+    assert!(
+        !told(&setup, &["status"]).contains(&reason)
+            && !told(&setup, &["why", "web"]).contains("can't listen")
+    );
+    assert_config_says_what_runs(&setup.paths);
+}
+
+/// Nobody may lose it.
+#[test]
+fn a_frontend_that_is_to_move_to_a_taken_address_stays_where_it_was() {
     let ((setup, port), backends) = (setup(None), Backends::new());
     let server = backends.start("web");
     write(&setup.paths, "web", &path("/"), &[&server.address.to_string()]);
-    let other = TcpListener::bind(local(port)).unwrap();
-    let proxymgr = setup.start();
-    wait_for_message(&proxymgr, &format!("frontend http-in: port {port}"));
-    drop(other);
+    let proxymgr = start(&setup);
     wait_for(port, "/", "web");
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = other.local_addr().unwrap().port();
+    let moved = setup.clone().section("frontends", json!({"http-in": {"bind": local(taken).to_string()}}));
+    fs::write(&setup.paths.proxymgr_yml, moved.yaml()).unwrap();
+    proxymgr.signal(Signal::SIGHUP);
+    wait_for_message(&proxymgr, "it listens where it did before");
+    wait_for(port, "/", "web");
+    drop(other);
+    wait_for(taken, "/", "web");
+    wait_for_refusal(local(port));
 }
 
 #[test]
@@ -207,6 +248,7 @@ fn frontends_come_and_go_with_proxymgr_yml() {
     write(&with.paths, "web", &path("/"), &[&server.address.to_string()]);
     with.paths.write_file_service("http-in", own, &[server.address.to_string()]);
     let without = with.clone().section("frontends", json!({}));
+    let map = with.paths.runtime_dir.join("routes-http-in.map");
     let proxymgr = start(&without);
     wait_for_message(&proxymgr, "its route names the frontend http-in, which is not in proxymgr.yml");
     wait_for_backends(own, &["web"]);
@@ -215,8 +257,10 @@ fn frontends_come_and_go_with_proxymgr_yml() {
     proxymgr.signal(Signal::SIGHUP);
     wait_for(port, "/", "web");
     wait_for_refusal(local(own));
+    assert!(map.exists());
     fs::write(&with.paths.proxymgr_yml, without.yaml()).unwrap();
     proxymgr.signal(Signal::SIGHUP);
     wait_for_backends(own, &["web"]);
     wait_for_refusal(local(port));
+    assert!(!map.exists(), "nobody needs it any more");
 }

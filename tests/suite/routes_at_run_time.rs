@@ -12,59 +12,113 @@ use super::support::deadline::eventually;
 use super::support::haproxy;
 use super::support::load::Load;
 use super::support::requests::{SOON, local};
-use super::support::routed::{path, setup, wait_for, who, write};
+use super::support::routed::{path, setup, turns, wait_for, write};
 use super::support::running::{assert_config_says_what_runs, log_lines, reloads, start, wait_for_message};
 
-const ROUTES: usize = 1000;
+/// Services, and the routes that each of them gets.
+const SERVICES: usize = 10;
+const ROUTES: usize = 100;
+/// How many it has, one change after the other.
+const STEPS: [usize; 14] = [2, 3, 4, 5, 6, 8, 10, 20, 30, 40, 50, 70, 90, ROUTES];
 
-fn many(range: std::ops::Range<usize>) -> Value {
-    range.map(|number| path(&format!("/route/{number}"))).chain([path("/")]).collect()
+fn routes(count: usize) -> Value {
+    (0..count).map(|number| path(&format!("/route/{number}"))).collect()
+}
+
+/// The first routes of a service, and its own.
+fn of_service(service: usize, count: usize) -> Value {
+    let own = path(&format!("/service-{service}"));
+    (0..count).map(|number| path(&format!("/route/{service}/{number}"))).chain([own]).collect()
 }
 
 #[test]
 fn a_thousand_routes_come_and_go_under_load_without_a_reload_or_an_error() {
     let ((setup, port), backends) = (setup(None), Backends::new());
+    let rest = backends.start("rest");
+    write(&setup.paths, "rest", &path("/"), &[&rest.address.to_string()]);
+    let servers: Vec<_> = (0..SERVICES).map(|number| backends.start(&format!("web-{number}"))).collect();
+    let define = |service: usize, count: usize| {
+        let address = servers[service].address.to_string();
+        write(&setup.paths, &format!("web-{service}"), &of_service(service, count), &[&address]);
+    };
+    (0..SERVICES).for_each(|service| define(service, 1));
+    let proxymgr = start(&setup);
+    (0..SERVICES)
+        .for_each(|service| wait_for(port, &format!("/route/{service}/0"), &format!("web-{service}")));
+
+    let load = |path: &str| Load::to(local(port)).path(path).short(2).keep_alive(2).rate(200).start();
+    let loads =
+        [("/", "rest"), ("/route/3/0/x", "web-3"), ("/route/4/99/x", "")].map(|(path, by)| (load(path), by));
+    let began = Instant::now();
+    for service in 0..SERVICES {
+        let name = format!("web-{service}");
+        for count in STEPS {
+            define(service, count);
+            turns(port, &format!("/route/{service}/{}/x", count - 1), "rest", &name);
+        }
+    }
+    println!(
+        "{} routes added in {} changes in {:?}",
+        SERVICES * (ROUTES - 1),
+        SERVICES * STEPS.len(),
+        began.elapsed()
+    );
+    assert_eq!(map(&setup.paths).lines().count(), SERVICES * (ROUTES + 1) + 1);
+    let began = Instant::now();
+    for service in 0..SERVICES {
+        let name = format!("web-{service}");
+        for count in STEPS.into_iter().rev() {
+            define(service, count - 1);
+            turns(port, &format!("/route/{service}/{}/x", count - 1), &name, "rest");
+        }
+        define(service, 1);
+    }
+    println!("... and removed in {:?}", began.elapsed());
+    for (load, by) in loads {
+        let report = load.stop();
+        println!("{report}");
+        report.assert_no_errors();
+        // The last one's route came and went.
+        let expected = if by.is_empty() { vec!["rest", "web-4"] } else { vec![by] };
+        assert_eq!(report.by_backend.keys().collect::<Vec<_>>(), expected);
+    }
+    assert_eq!(reloads(&proxymgr), ["start"]);
+    eventually(SOON, "the last one is gone, too", || match map(&setup.paths).lines().count() {
+        count if count == SERVICES * 2 + 1 => Ok(()),
+        other => Err(other),
+    });
+    assert_file_says_what_runs(&setup.paths);
+}
+
+#[test]
+fn a_thousand_routes_move_at_once_under_load_and_are_there_after_a_reload_and_a_crash() {
+    let ((setup, port), backends) = (setup(None), Backends::new());
     let servers = ["web", "other"].map(|name| backends.start(name));
     let addresses = servers.each_ref().map(|server| server.address.to_string());
+    let many = SERVICES * ROUTES;
+    let (last, all) = (format!("/route/{}", many - 1), routes(many));
     write(&setup.paths, "web", &path("/"), &[&addresses[0]]);
     write(&setup.paths, "other", &path("/other"), &[&addresses[1]]);
     let proxymgr = start(&setup);
     wait_for(port, "/", "web");
-    let load = Load::to(local(port)).short(4).keep_alive(4).rate(800).start();
-    let route = |number: usize| format!("/route/{number}/x");
-
-    let began = Instant::now();
-    for number in (0..100).chain([ROUTES]) {
-        write(&setup.paths, "web", &many(0..number), &[&addresses[0]]);
-        if let Some(last) = number.checked_sub(1) {
-            wait_for(port, &route(last), "web");
-        }
-    }
-    println!("{ROUTES} routes added in 101 changes in {:?}", began.elapsed());
-    assert_eq!(who(port, "test", &route(0)), "web");
-    // From one to the other.
-    let all: Value = (0..ROUTES).map(|number| path(&format!("/route/{number}"))).collect();
-    write(&setup.paths, "web", &path("/"), &[&addresses[0]]);
-    eventually(SOON, "none is left", || match who(port, "test", "/route/other") {
-        answer if answer == "web" && map(&setup.paths).lines().count() == 2 => Ok(()),
-        other => Err(other),
-    });
+    let load = Load::to(local(port)).short(4).keep_alive(4).rate(400).start();
     write(&setup.paths, "other", &all, &[&addresses[1]]);
-    wait_for(port, &route(ROUTES - 1), "other");
-    wait_for(port, "/other", "web");
+    turns(port, &last, "web", "other");
+    // From one to the other.
+    write(&setup.paths, "other", &path("/other"), &[&addresses[1]]);
+    turns(port, &last, "other", "web");
+    write(&setup.paths, "other", &all, &[&addresses[1]]);
+    turns(port, &last, "web", "other");
     // A whole service, and back.
     setup.paths.remove_service("other");
-    wait_for(port, &route(7), "web");
+    turns(port, &last, "other", "web");
     write(&setup.paths, "other", &all, &[&addresses[1]]);
-    wait_for(port, &route(7), "other");
+    turns(port, &last, "web", "other");
     let report = load.stop();
     println!("{report}");
     report.assert_no_errors();
     assert_eq!(reloads(&proxymgr), ["start"]);
-    eventually(SOON, "the file says what runs", || match (on_disk(&setup.paths), map(&setup.paths)) {
-        (file, runs) if file == runs => Ok(()),
-        other => Err(other),
-    });
+    assert_file_says_what_runs(&setup.paths);
 
     // What was told at run time is there after a reload, and after a crash.
     let definition = json!({
@@ -72,11 +126,19 @@ fn a_thousand_routes_come_and_go_under_load_without_a_reload_or_an_error() {
     });
     setup.paths.write_service("other", &definition);
     eventually(SOON, "a reload", || if reloads(&proxymgr).len() == 2 { Ok(()) } else { Err(()) });
-    wait_for(port, &route(ROUTES - 1), "other");
+    wait_for(port, &last, "other");
     proxymgr.haproxies().last().unwrap().signal(Signal::SIGKILL);
     eventually(SOON, "a restart", || if reloads(&proxymgr).len() == 3 { Ok(()) } else { Err(()) });
-    wait_for(port, &route(ROUTES - 1), "other");
-    assert_eq!(map(&setup.paths).lines().count(), ROUTES + 1);
+    wait_for(port, &last, "other");
+    assert_eq!(map(&setup.paths).lines().count(), many + 1);
+}
+
+#[track_caller]
+fn assert_file_says_what_runs(paths: &super::support::proxymgr_setup::Paths) {
+    eventually(SOON, "the file says what runs", || match (on_disk(paths), map(paths)) {
+        (file, runs) if file == runs => Ok(()),
+        other => Err(other),
+    });
 }
 
 /// What `HAProxy` has, sorted.
@@ -157,7 +219,7 @@ fn a_hundred_new_services_cost_no_reload_where_haproxy_takes_backends_at_run_tim
     for (number, server) in news.iter().enumerate() {
         let name = format!("new-{number}");
         write(&setup.paths, &name, &path(&format!("/new/{number}")), &[&server.address.to_string()]);
-        wait_for(port, &format!("/new/{number}/x"), &name);
+        turns(port, &format!("/new/{number}/x"), "web", &name);
     }
     let founded = reloads(&proxymgr).len() - 1;
     let configured = fs::read_to_string(&setup.paths.haproxy_cfg).unwrap();
@@ -176,7 +238,7 @@ fn a_hundred_new_services_cost_no_reload_where_haproxy_takes_backends_at_run_tim
         setup.paths.remove_service(&format!("new-{number}"));
     }
     for number in 0..100 {
-        wait_for(port, &format!("/new/{number}/x"), "web");
+        turns(port, &format!("/new/{number}/x"), &format!("new-{number}"), "web");
     }
     let takes_backends = takes_backends(&setup);
     if takes_backends {

@@ -115,6 +115,7 @@ impl Reconciler {
             || due(self.reload_due())
             || due(self.quarantine.next_try())
             || due(self.includes.next_try())
+            || due(self.frontends.next_try())
         {
             self.pursue(now, effects);
         } else if due(self.timing.rewrite_at) {
@@ -127,9 +128,8 @@ impl Reconciler {
 
     /// Plans from what runs to what is wanted, and orders what may go out now.
     fn pursue(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        let retries = [self.quarantine.next_try(), self.includes.next_try()];
         let is_as_planned =
-            self.timing.changes.is_empty() && retries.into_iter().flatten().all(|due| due > now);
+            self.timing.changes.is_empty() && self.retries().into_iter().flatten().all(|due| due > now);
         self.timing.changes.clear();
         let was_wanted = std::mem::take(&mut self.timing.reload_wanted);
         if let Some(Planned { reasons, desired }) = self.planned.take().filter(|_| is_as_planned) {
@@ -181,10 +181,14 @@ impl Reconciler {
         if self.doubts.await_comparison() {
             return timing.repair_at().into_iter().chain([timing.compare_at]).min();
         }
-        let retries = [self.quarantine.next_try(), self.includes.next_try()];
         let others = [timing.changes.due(), self.reload_due(), timing.repair_at()];
         let chores = [timing.rewrite_at, timing.sweep_at];
-        others.into_iter().chain(retries).chain(chores).flatten().chain([timing.compare_at]).min()
+        others.into_iter().chain(self.retries()).chain(chores).flatten().chain([timing.compare_at]).min()
+    }
+
+    /// When something that is out is tried again.
+    fn retries(&self) -> [Option<Moment>; 3] {
+        [self.quarantine.next_try(), self.includes.next_try(), self.frontends.next_try()]
     }
 
     pub(super) fn reload_due(&self) -> Option<Moment> {
@@ -197,9 +201,10 @@ impl Reconciler {
             return applied.as_desired();
         }
         self.quarantine.release(|service| self.known.section(service), now);
+        self.release_frontends(now);
+        let base = self.with_stand_ins(self.base());
         let candidates = self.known.candidates();
-        let (mut desired, mut obstacles) =
-            admit(self.base(), &candidates, &self.quarantine, self.last_good());
+        let (mut desired, mut obstacles) = admit(&base, &candidates, &self.quarantine, self.last_good());
         self.put_off_suspects(&obstacles, now);
         desired.includes = self.chosen_includes(&desired, now, effects);
         for (service, by) in self.needed.add_to(&mut desired) {
@@ -260,8 +265,8 @@ impl Reconciler {
             section.map(|section| candidate.section = section).is_some()
         });
         let ran = self.applied.as_ref().map_or_else(|| self.base(), |applied| &applied.base);
-        let base = if self.base_refused { self.base() } else { ran };
-        let (mut desired, _told_elsewhere) = admit(base, &candidates, &self.quarantine, last_good);
+        let base = self.with_stand_ins(if self.base_refused { self.base() } else { ran });
+        let (mut desired, _told_elsewhere) = admit(&base, &candidates, &self.quarantine, last_good);
         let without_the_guilty = || self.includes.chosen(None);
         desired.includes = self.last_good_includes().cloned().unwrap_or_else(without_the_guilty);
         let _told_elsewhere = self.needed.add_to(&mut desired);
@@ -269,7 +274,7 @@ impl Reconciler {
     }
 
     /// `global` and `defaults` as wanted, or as they were good last.
-    fn base(&self) -> &Arc<Base> {
+    pub(super) fn base(&self) -> &Arc<Base> {
         let proved = self.trials.proved().filter(|_| self.base_refused);
         proved.map_or(&self.settings.base, |proved| &proved.base)
     }

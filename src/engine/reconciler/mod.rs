@@ -18,6 +18,7 @@
 
 mod death;
 mod decide;
+mod frontends;
 mod halving;
 mod includes;
 mod known;
@@ -42,6 +43,7 @@ pub use notice::{IncludesMeanwhile, Notice};
 pub use order::{Complaint, Effect, Input, Order, Outcome, ReloadFailure};
 
 use decide::Planned;
+use frontends::LostFrontends;
 use halving::Halving;
 use includes::KnownIncludes;
 use known::KnownServices;
@@ -89,6 +91,7 @@ pub struct Reconciler {
     taken_over: bool,
     known: KnownServices,
     includes: KnownIncludes,
+    frontends: LostFrontends,
     quarantine: Quarantine,
     obstacles: BTreeMap<ServiceName, Obstacle>,
     /// What the serving process holds; after its end, what the last one held.
@@ -167,6 +170,7 @@ impl Reconciler {
             taken_over: false,
             known: KnownServices::default(),
             includes: KnownIncludes::default(),
+            frontends: LostFrontends::default(),
             quarantine: Quarantine::default(),
             obstacles: BTreeMap::new(),
             applied: None,

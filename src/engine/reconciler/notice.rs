@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::engine::limits::Warning;
 use crate::engine::policy::Obstacle;
 use crate::engine::reload_reason::ReloadReason;
+use crate::engine::route::FrontendName;
 use crate::engine::service::ServiceName;
 
 /// The most commands that are told of one order.
@@ -26,6 +27,17 @@ pub enum Notice {
     },
     /// A service's definition goes ahead again.
     Cleared(ServiceName),
+    /// The addresses of a frontend can't be had.
+    FrontendOut {
+        /// The frontend.
+        frontend: FrontendName,
+        /// Why.
+        reason: String,
+        /// Whether it listens where it did before.
+        serves_on: bool,
+    },
+    /// It has them.
+    FrontendBack(FrontendName),
     /// Included files do not go ahead.
     IncludesRefused {
         /// The guilty file.
@@ -130,11 +142,21 @@ pub enum IncludesMeanwhile {
     WithoutTheFile,
 }
 
+impl fmt::Display for IncludesMeanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LastGood => "the last good ones serve on",
+            Self::WithoutTheFile => "this file is left out",
+        })
+    }
+}
+
 impl Notice {
     /// Whether it tells of trouble.
     pub fn is_trouble(&self) -> bool {
         match self {
             Self::Cleared(_)
+            | Self::FrontendBack(_)
             | Self::IncludesTaken
             | Self::ValuesTaken
             | Self::Reloading(_)
@@ -142,6 +164,7 @@ impl Notice {
             | Self::ConfigWritten
             | Self::Applying(_) => false,
             Self::Obstructed { .. }
+            | Self::FrontendOut { .. }
             | Self::IncludesRefused { .. }
             | Self::ValuesRefused(_)
             | Self::ReloadFailed { .. }
@@ -174,11 +197,16 @@ impl fmt::Display for Notice {
                 write!(f, "service {service} is refused, {meanwhile}: {obstacle}")
             }
             Self::Cleared(service) => write!(f, "service {service} goes ahead"),
-            Self::IncludesRefused { file: _, reason, meanwhile } => {
-                let meanwhile = match meanwhile {
-                    IncludesMeanwhile::LastGood => "the last good ones serve on",
-                    IncludesMeanwhile::WithoutTheFile => "this file is left out",
+            Self::FrontendOut { frontend, reason, serves_on } => {
+                let meanwhile = if *serves_on {
+                    "it listens where it did before"
+                } else {
+                    "it is out with its routes, all else goes on"
                 };
+                write!(f, "frontend {frontend}: {reason}; {meanwhile}, and it is tried again every 5 s")
+            }
+            Self::FrontendBack(frontend) => write!(f, "frontend {frontend} listens"),
+            Self::IncludesRefused { file: _, reason, meanwhile } => {
                 write!(f, "the included files are refused, {meanwhile}: {reason}")
             }
             Self::IncludesTaken => f.write_str("all included files go ahead"),

@@ -13,6 +13,7 @@ use crate::engine::mention::mentions;
 use crate::engine::observed::Observed;
 use crate::engine::reload_reason::ReloadReason;
 use crate::engine::render::{Owner, Rendered};
+use crate::engine::route::FrontendName;
 use crate::engine::section::Base;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
@@ -122,8 +123,13 @@ pub enum Outcome {
 /// Why a reload failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadFailure {
-    /// Addresses that can't be bound.
-    Listen(Vec<(ServiceName, String)>),
+    /// Addresses that can't be bound: whose, and why.
+    Listen {
+        /// Of services.
+        services: Vec<(ServiceName, String)>,
+        /// Of frontends of proxymgr.yml.
+        frontends: Vec<(FrontendName, String)>,
+    },
     /// `HAProxy` refuses the configuration.
     Refused(Vec<Complaint>),
     /// The new process ended before it served, and said this of its configuration; or the one that checks it was killed, or

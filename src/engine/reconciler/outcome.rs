@@ -20,6 +20,7 @@ impl Reconciler {
                 let applied = AppliedState::loaded(&desired, self.applied.as_ref());
                 self.trials.begin(&applied, now);
                 let before = self.applied.replace(applied);
+                self.note_frontends(effects);
                 self.try_those_that_waited_for_new_services(before.as_ref());
                 self.refuses_servers.clear();
                 self.blockers.clear();

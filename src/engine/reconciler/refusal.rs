@@ -40,9 +40,12 @@ impl Reconciler {
             self.give_up_halving();
         }
         match failure {
-            ReloadFailure::Listen(refused) => {
-                for (service, reason) in refused {
+            ReloadFailure::Listen { services, frontends } => {
+                for (service, reason) in services {
                     self.refuse(&service, desired, reason, Some(now + RETRY));
+                }
+                for (frontend, reason) in frontends {
+                    self.lose_frontend(frontend, reason, desired, now, effects);
                 }
                 self.timing.reload_without_waiting(now);
             }

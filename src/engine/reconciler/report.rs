@@ -37,6 +37,7 @@ impl Reconciler {
         };
         let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
         let limits = self.limits().iter().map(|warning| warning.text.clone()).collect();
-        Report { stage, reload, base, services, refused_includes: includes, limits }
+        let frontends = self.lost_frontends();
+        Report { frontends, stage, reload, base, services, refused_includes: includes, limits }
     }
 }

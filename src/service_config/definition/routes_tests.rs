@@ -1,8 +1,21 @@
 //! What is taken of `route` and `cookie`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use serde_json::json;
+
 use super::*;
 use crate::document::Format;
-use crate::engine::route::Strip;
+use crate::engine::command::RuntimeCommand;
+use crate::engine::http_frontend::{HttpFrontend, MapFile};
+use crate::engine::render::Renderer;
+use crate::engine::route::{FrontendName, RouteId, Routes, Strip};
+use crate::engine::route_change::{RouteChange, RouteEdit, RouteTarget};
+use crate::engine::section::{Base, Section};
+use crate::engine::service::UnixPath;
+use crate::engine::state::{AppliedState, DesiredService, DesiredState};
 
 fn read(entrance: &str) -> Result<Definition, Refusal> {
     let text = format!(r#"{{"type": "static", "default_servers": ["10.0.0.1:80"], {entrance}}}"#);
@@ -67,4 +80,78 @@ fn a_slip_of_the_pen_in_a_route_is_told() {
     let keys = read(r#""route": {"frontend": "in", "strip_prefx": true}"#).unwrap().unknown_keys;
     let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
     assert_eq!(keys, ["\"route.strip_prefx\" (did you mean \"strip_prefix\"?)"]);
+}
+
+/// What tries to be more than a word of a file of routes, or of a command.
+fn any_text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[a-z]{1,4}",
+        "(/[a-z.]{0,3}){0,4}",
+        "/?([a-z/.*:-]|[ \\n\\r\\t\\\\;#<>\"'%$(){}|,?&\\x00]|<<|%0a){0,8}",
+        ".{0,8}"
+    ]
+}
+
+/// The file and the commands for these routes, as a process has them.
+fn written(routes: &Arc<Routes>, spec: &ServiceSpec) -> (Vec<String>, Vec<String>) {
+    let directory = UnixPath::parse("/run/proxymgr").unwrap();
+    let frontend = |name: &FrontendName| HttpFrontend {
+        listen: Vec::new(),
+        bind_options: None,
+        options: Vec::new(),
+        default_service: None,
+        map: MapFile::new(&directory, name),
+        is_out: false,
+    };
+    let names = routes.keys().map(|route| &route.frontend);
+    let frontends: BTreeMap<_, _> = names.map(|name| (name.clone(), frontend(name))).collect();
+    let base = Base {
+        global: Vec::new(),
+        defaults: Vec::new(),
+        bind_address: [0, 0, 0, 0].into(),
+        operators_socket: None,
+        program: None,
+        frontends,
+        cookie_key: None,
+    };
+    let service = ServiceName::parse("web").unwrap();
+    let section = Arc::new(Section::of(spec, base.bind_address));
+    let services = [(service.clone(), Arc::new(DesiredService::new(section, [])))].into();
+    let command = |(id, strip): (&RouteId, &Strip)| {
+        let map = base.frontends[&id.frontend].map.clone();
+        let edit = RouteEdit::Add(RouteTarget { service: service.clone(), strip: *strip });
+        let change = RouteChange { id: id.clone(), edit, from: None };
+        RuntimeCommand::Route { map, change: Box::new(change) }.to_string()
+    };
+    let commands = routes.iter().map(command).collect();
+    let desired = DesiredState { base: Arc::new(base), services, includes: Arc::default() };
+    let rendered = Renderer::default().render(&AppliedState::loaded(&desired, None));
+    (rendered.routes.values().map(ToString::to_string).collect(), commands)
+}
+
+proptest! {
+    #[test]
+    fn any_route_is_refused_or_is_one_entry_and_one_command(
+        frontend in any_text(), host in proptest::option::of(any_text()), path in proptest::option::of(any_text()), strip: bool,
+    ) {
+        let route = json!({"frontend": frontend, "host": host, "path": path, "strip_prefix": strip});
+        match read(&format!("\"route\": [{route}, {{\"frontend\": \"in\", \"path\": \"/fixed\"}}]")) {
+            Err(refusal) => {
+                let is_clear = |text: &String| text.contains("route") && !text.chars().any(char::is_control);
+                prop_assert!(refusal.errors.iter().all(is_clear), "{:?}", refusal.errors);
+            }
+            Ok(definition) => {
+                let Entrance::Routes(routes) = &definition.spec.entrance else { panic!("{definition:?}") };
+                let (files, commands) = written(routes, &definition.spec);
+                let lines: Vec<_> = files.iter().flat_map(|file| file.split_terminator('\n')).collect();
+                prop_assert_eq!((lines.len(), commands.len()), (routes.len(), routes.len()));
+                let harmless = |c: char| c.is_ascii_alphanumeric() || "-._~+@:=/* ".contains(c);
+                for (text, words) in lines.into_iter().map(|line| (line, 2)).chain(commands.iter().map(|text| (text.as_str(), 5))) {
+                    prop_assert!(text.chars().all(harmless), "{text:?}");
+                    prop_assert_eq!(text.split(' ').filter(|word| !word.is_empty()).count(), words, "{:?}", text);
+                    prop_assert_eq!(text.matches(' ').count(), words - 1, "{:?}", text);
+                }
+            }
+        }
+    }
 }

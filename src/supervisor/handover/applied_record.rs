@@ -295,6 +295,7 @@ mod tests {
             options: vec![line("option forwardfor").unwrap()],
             default_service: ServiceName::parse("web").ok(),
             map: MapFile::parse("/run/routes-http-in.map").unwrap(),
+            is_out: true,
         }
     }
 

@@ -18,6 +18,8 @@ pub(super) struct FrontendRecord {
     options: Vec<String>,
     default_service: Option<String>,
     map: String,
+    #[serde(default)]
+    is_out: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -44,6 +46,7 @@ impl FrontendRecord {
             options: texts(&frontend.options),
             default_service: frontend.default_service.as_ref().map(ToString::to_string),
             map: frontend.map.as_str().to_owned(),
+            is_out: frontend.is_out,
         }
     }
 
@@ -61,6 +64,7 @@ impl FrontendRecord {
             options: lines(&self.options)?,
             default_service: self.default_service.as_ref().map(service).transpose()?,
             map: MapFile::parse(&self.map).ok_or_else(|| unknown("the file of routes", &self.map))?,
+            is_out: self.is_out,
         })
     }
 }

@@ -92,6 +92,7 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         ReloadReason::Start
         | ReloadReason::Crash(_)
         | ReloadReason::Base
+        | ReloadReason::Frontend(_)
         | ReloadReason::Program
         | ReloadReason::Includes
         | ReloadReason::Checks(_)
@@ -112,9 +113,10 @@ pub(super) fn failed_commands(sent: usize, verdicts: &[Verdict]) -> Option<Strin
 
 pub(in crate::supervisor) fn failed_reload(failure: &ReloadFailure) -> String {
     let text = match failure {
-        ReloadFailure::Listen(refused) => {
-            let one = |(service, why): &(ServiceName, String)| format!("{service}: {why}");
-            refused.iter().take(MOST_TOLD).map(one).collect::<Vec<_>>().join(" | ")
+        ReloadFailure::Listen { services, frontends } => {
+            let services = services.iter().map(|(service, why)| format!("{service}: {why}"));
+            let frontends = frontends.iter().map(|(frontend, why)| format!("frontend {frontend}: {why}"));
+            frontends.chain(services).take(MOST_TOLD).collect::<Vec<_>>().join(" | ")
         }
         ReloadFailure::Refused(complaints) => {
             let texts = complaints.iter().take(MOST_TOLD).map(|complaint| complaint.text.as_str());
@@ -142,6 +144,8 @@ pub(super) fn notice_about(notice: &Notice) -> About<'_> {
         | Notice::KeptThoughEmpty { service, .. }
         | Notice::LossHeld { service, .. } => About::Service(service),
         Notice::IncludesRefused { .. }
+        | Notice::FrontendOut { .. }
+        | Notice::FrontendBack(_)
         | Notice::Limit(_)
         | Notice::IncludesTaken
         | Notice::ValuesRefused(_)

@@ -125,11 +125,15 @@ impl Totals {
                 }
             }
             Notice::Died { .. } => self.deaths += 1,
-            Notice::Obstructed { .. } | Notice::IncludesRefused { .. } | Notice::ValuesRefused(_) => {
+            Notice::Obstructed { .. }
+            | Notice::IncludesRefused { .. }
+            | Notice::ValuesRefused(_)
+            | Notice::FrontendOut { .. } => {
                 self.refusals += 1;
             }
             Notice::LossHeld { .. } | Notice::KeptThoughEmpty { .. } => self.held_losses += 1,
             Notice::Cleared(_)
+            | Notice::FrontendBack(_)
             | Notice::IncludesTaken
             | Notice::ValuesTaken
             | Notice::Reloaded(_)

@@ -12,14 +12,15 @@ use super::remarks::{Remark, Remarks};
 use super::servers::server_status;
 use crate::admin::history::Change;
 use crate::admin::status::{
-    CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, GoneStatus, HaproxyStatus,
-    HeldStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadState, ReloadStatus, ServerState,
-    ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus, ValuesStatus,
+    CommandStatus, Counts, DefinitionStatus, FrontendsStatus, GenerationState, GenerationStatus, GoneStatus,
+    HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadState, ReloadStatus,
+    ServerState, ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus, ValuesStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
 use crate::engine::printable::printable;
 use crate::engine::report::{Heard, Report, ServiceReport, ServiceState, Wanted};
+use crate::engine::route::FrontendName;
 use crate::engine::section::Section;
 use crate::engine::server::ServerName;
 use crate::engine::service::{ServiceName, WatcherSpec};
@@ -61,6 +62,7 @@ pub(super) fn compose(
         counts: counts(services.iter().map(Brief::of)),
         includes: includes(facts),
         values: values(facts),
+        frontends: frontends(facts),
         limits: facts.report.limits.clone(),
         registries,
         services: services.into_iter().map(|(_, service)| service).collect(),
@@ -114,6 +116,11 @@ pub(super) fn includes(facts: &Facts) -> IncludesStatus {
 
 pub(super) fn values(facts: &Facts) -> ValuesStatus {
     ValuesStatus { problems: facts.values.iter().cloned().collect() }
+}
+
+pub(super) fn frontends(facts: &Facts) -> FrontendsStatus {
+    let lost = facts.report.frontends.iter();
+    FrontendsStatus { problems: lost.map(|(name, reason)| format!("frontend {name}: {reason}")).collect() }
 }
 
 fn reload(last: &LastReload, now: Moment) -> ReloadStatus {
@@ -213,6 +220,7 @@ pub(super) fn service(
         until: clock.utc(until),
     });
     let mut problems = reasons.remarks();
+    problems.extend(section.into_iter().flat_map(|section| lost_frontends(section, &facts.report)));
     problems.extend(remark.into_iter().flat_map(|remark| remark.harmless().cloned()));
     let is_asked_alone = facts.query.service.is_some();
     let status = ServiceStatus {
@@ -246,6 +254,13 @@ fn reached_at(section: &Section) -> Vec<String> {
     let addresses = section.listen.iter().map(ToString::to_string);
     let told = routes.keys().take(ROUTES_TOLD).map(ToString::to_string);
     addresses.chain(told).chain((more > 0).then(|| format!("and {more} more"))).collect()
+}
+
+/// Those of its frontends that can't listen.
+fn lost_frontends<'a>(section: &'a Section, report: &'a Report) -> impl Iterator<Item = String> + 'a {
+    let is_its = |name: &FrontendName| section.routes.keys().any(|route| route.frontend == *name);
+    let lost = report.frontends.iter().filter(move |(name, _)| is_its(name));
+    lost.map(|(name, reason)| format!("its frontend {name} can't listen: {reason}"))
 }
 
 fn definition(note: &Note, now: Moment) -> DefinitionStatus {

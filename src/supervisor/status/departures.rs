@@ -70,6 +70,7 @@ fn with_other_servers(reason: &ReloadReason) -> Option<&ServiceName> {
         ReloadReason::Start
         | ReloadReason::Crash(_)
         | ReloadReason::Base
+        | ReloadReason::Frontend(_)
         | ReloadReason::Program
         | ReloadReason::Includes
         | ReloadReason::NewService(_)

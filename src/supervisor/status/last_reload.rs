@@ -35,6 +35,8 @@ impl LastReload {
             Notice::Obstructed { .. }
             | Notice::Cleared(_)
             | Notice::IncludesRefused { .. }
+            | Notice::FrontendOut { .. }
+            | Notice::FrontendBack(_)
             | Notice::IncludesTaken
             | Notice::ValuesRefused(_)
             | Notice::ValuesTaken

@@ -168,7 +168,10 @@ impl ValuesDesk {
 
     /// `HAProxy` serves with `base`.
     pub(super) fn serves(&mut self, base: &Base) {
-        if let Some(Tried { values, .. }) = self.tried.take_if(|tried| *tried.base == *base)
+        // A frontend may be out, which is no matter of values.
+        let is_tried =
+            |tried: &Tried| (&tried.base.global, &tried.base.defaults) == (&base.global, &base.defaults);
+        if let Some(Tried { values, .. }) = self.tried.take_if(|tried| is_tried(tried))
             && let Err(error) = remember(&self.config.state_dir, &values)
         {
             warn!(

@@ -1,10 +1,13 @@
 //! What changes of routes cost, and who keeps a route.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use proxymgr::engine::haproxy_version::HaproxyVersion;
-use proxymgr::engine::reconciler::{Held, Input, Settings};
+use proxymgr::engine::include::{IncludedFile, Includes};
+use proxymgr::engine::listen_address::ListenAddress;
+use proxymgr::engine::reconciler::{Held, Input, Notice, Settings};
 use proxymgr::engine::section::Base;
 
 use super::world::{World, frontends, name, route, routed_spec, settings};
@@ -119,4 +122,83 @@ fn what_others_made_of_routes_is_mended_at_the_next_comparison() {
     world.settle(LONG);
     assert_eq!(map(&world), ["/ a/0", "/b/ b/0", "/x/ a/0", "/y/ a/0 a/0"]);
     assert_eq!(world.reloads, 0);
+}
+
+/// `expose-fd listeners` keeps the socket of a frontend that is shut down; a backend has none.
+#[test]
+fn a_routed_service_that_goes_costs_no_reload_though_listeners_are_exposed() {
+    for version in [(2, 6), (3, 4)] {
+        let mut world = running(with_frontend(None, version), &["/"], &["/b/"]);
+        let own = IncludedFile::new(Path::new("/own.cfg"), b"listen own\n  bind :81\n").unwrap();
+        world.tell(Input::Includes(Includes::new(vec![own])));
+        world.settle(LONG);
+        assert!(world.reconciler.applied().unwrap().exposes_listeners());
+        world.reloads = 0;
+        world.tell(Input::Removed(name("b")));
+        world.settle(LONG);
+        assert_eq!((map(&world), world.reloads), (vec!["/ a/0".into()], 0), "{:?}", world.commands);
+        assert!(!world.running.as_ref().unwrap().served().contains_key("b"));
+    }
+}
+
+/// The settings' base with the frontend at this address.
+fn at(settings: &Settings, address: &str) -> Arc<Base> {
+    let mut base = Base::clone(&settings.base);
+    base.frontends.values_mut().for_each(|frontend| {
+        frontend.listen = vec![ListenAddress::parse(address).unwrap()];
+    });
+    Arc::new(base)
+}
+
+fn told(world: &World, what: fn(&Notice) -> bool) -> usize {
+    world.notices.iter().filter(|notice| what(notice)).count()
+}
+
+#[test]
+fn a_frontend_whose_address_is_taken_holds_up_nobody_else_and_is_tried_again() {
+    let mut world = World::new(with_frontend(None, (2, 6)));
+    world.taken = "0.0.0.0:9";
+    define(&mut world, "a", &["/"]);
+    world.servers("a", &["1.1.1.1:1"]);
+    world.define("plain", 80, &[]);
+    world.servers("plain", &["1.1.1.1:1"]);
+    world.tell(Input::Listed);
+    world.settle(Duration::from_secs(1));
+    assert!(world.running.as_ref().unwrap().served().contains_key("plain"));
+    assert!(!world.config.contains(":9\"") && world.config.contains("\nfrontend in "), "{}", world.config);
+    let lost: Vec<_> = world.reconciler.report().frontends.into_values().collect();
+    assert_eq!(lost, ["in use"]);
+    // Another comes, and routes go on: they are there once it listens.
+    world.define("late", 81, &[]);
+    world.servers("late", &["1.1.1.1:1"]);
+    define(&mut world, "a", &["/", "/x/"]);
+    world.settle(LONG);
+    assert_eq!((world.reloads, map(&world)), (2, vec!["/ a/0".into(), "/x/ a/0".into()]));
+    assert!(world.running.as_ref().unwrap().served().contains_key("late"));
+    assert_eq!(told(&world, |notice| matches!(notice, Notice::FrontendOut { .. })), 1);
+    world.taken = "nowhere";
+    world.settle(Duration::from_secs(10));
+    assert!(world.config.contains("-0.0.0.0:9}"), "{}", world.config);
+    assert!(world.reconciler.report().frontends.is_empty());
+    assert_eq!(told(&world, |notice| matches!(notice, Notice::FrontendBack(_))), 1);
+    let before = world.reloads;
+    world.settle(LONG);
+    assert_eq!(world.reloads, before);
+}
+
+#[test]
+fn a_frontend_that_is_to_move_to_a_taken_address_stays_where_it_was() {
+    let settings = with_frontend(None, (2, 6));
+    let mut world = running(settings.clone(), &["/"], &["/b/"]);
+    world.taken = "0.0.0.0:10";
+    world.tell(Input::Base(at(&settings, "0.0.0.0:10")));
+    world.define("late", 81, &[]);
+    world.servers("late", &["1.1.1.1:1"]);
+    world.settle(LONG);
+    assert!(world.config.contains("-0.0.0.0:9}") && world.config.contains("\nlisten late"));
+    assert_eq!((world.reloads, world.reconciler.report().frontends.len()), (1, 1));
+    world.taken = "nowhere";
+    world.settle(Duration::from_secs(10));
+    assert!(world.config.contains("-0.0.0.0:10}") && !world.config.contains("-0.0.0.0:9}"));
+    assert!(world.reconciler.report().frontends.is_empty());
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::host_name::HostName;
+use proxymgr::engine::listen_address::ListenAddress;
 use proxymgr::engine::outage_rules::Percent;
 use proxymgr::engine::policy::Obstacle;
-use proxymgr::engine::reconciler::Input;
+use proxymgr::engine::reconciler::{Input, Notice};
 use proxymgr::engine::section::Base;
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
@@ -26,6 +27,9 @@ const FOUND_SOMETHING: [u64; 5] = [565, 822, 969, 1046, 3330];
 /// Some are wanted by two services.
 const ROUTES: [&[&str]; 5] =
     [&["/"], &["/a/"], &["/a/", "/b/"], &["x.example/a/", "/b/"], &["x.example/a/", "/c/"]];
+
+/// Where frontends listen, and what another process has of it.
+const ADDRESSES: [&str; 3] = ["0.0.0.0:9", "0.0.0.0:10", "nowhere"];
 
 /// xorshift64*: repeatable anywhere.
 struct Dice(u64);
@@ -125,6 +129,20 @@ fn random_server(dice: &mut Dice) -> Server {
     server
 }
 
+/// What all share, changed by a registry's values or a new proxymgr.yml.
+fn random_base(dice: &mut Dice, like: &Base) -> Arc<Base> {
+    let mut base = Base { frontends: frontends(dice.strikes(2).then_some("s1")), ..Base::clone(like) };
+    base.defaults = if dice.strikes(2) { Vec::new() } else { spec(1, &["balance leastconn"]).listen_options };
+    if dice.strikes(2) {
+        let other = ListenAddress::parse(ADDRESSES[1]).unwrap();
+        base.frontends.values_mut().for_each(|frontend| frontend.listen = vec![other.clone()]);
+    }
+    if dice.strikes(5) {
+        base.frontends.clear();
+    }
+    Arc::new(base)
+}
+
 fn simulate(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut registry = Registry::default();
@@ -136,6 +154,9 @@ fn simulate(seed: u64) {
     if dice.strikes(2) {
         settings.capability.version = HaproxyVersion::new(3, 4, 0);
     }
+    // Every fourth history; those that found something before there was this stay what they were.
+    let mut bases = (seed % 4 == 3).then(|| Dice(seed.wrapping_mul(0xD6E8_FEB8_6659_FD93) | 1));
+    let mut base = settings.base.clone();
     let mut world = World::new(settings);
     for step in 0..300 {
         if step == 20 {
@@ -144,6 +165,13 @@ fn simulate(seed: u64) {
             world.settle(Duration::from_secs(30));
         }
         random_event(&mut dice, &mut registry, &mut world, step);
+        if let Some(dice) = bases.as_mut().filter(|_| step < 200)
+            && dice.strikes(12)
+        {
+            base = random_base(dice, &base);
+            world.taken = ADDRESSES[usize::try_from(dice.below(3)).unwrap()];
+            world.tell(Input::Base(base.clone()));
+        }
         match dice.below(6) {
             0 => world.settle_with(Duration::from_millis(dice.below(30)), &mut dice),
             1 => world.settle_with(Duration::from_millis(dice.below(3_000)), &mut dice),
@@ -152,9 +180,11 @@ fn simulate(seed: u64) {
             _ => {}
         }
     }
+    world.taken = "nowhere";
     world.settle(Duration::from_secs(600));
     world.settle_between_tries();
     check(&registry, &world);
+    check_base(&base, &world);
     // Each definition that was given up has been tried by itself.
     world.settle(Duration::from_secs(6 * 60 * 60));
     world.settle_between_tries();
@@ -207,6 +237,14 @@ fn single(
     let mut maps = maps.clone();
     maps.values_mut().flat_map(BTreeMap::values_mut).for_each(Vec::dedup);
     maps
+}
+
+/// What all share is as it is wanted, unless it was suspected of a death; all frontends have their addresses.
+fn check_base(wanted: &Arc<Base>, world: &World) {
+    let suspects = |notice: &Notice| matches!(notice, Notice::BackToLastGood { without, .. } if without.iter().any(|part| part == "global and defaults"));
+    let suspected = world.notices.iter().any(suspects);
+    assert!(suspected || world.reconciler.applied().unwrap().base == *wanted);
+    assert!(suspected || world.reconciler.report().frontends.is_empty());
 }
 
 /// The end: no faults since a while.

@@ -26,7 +26,7 @@ use proxymgr::engine::server::{Server, ServerName, Weight};
 use proxymgr::engine::server_id::ServerId;
 use proxymgr::engine::service::{Entrance, ServiceName, ServiceSpec, WatcherSpec};
 
-use proxymgr::engine::state::Checks;
+use proxymgr::engine::state::{AppliedState, Checks};
 
 use super::checker::complaint;
 use super::model::Model;
@@ -76,6 +76,8 @@ pub struct World {
     pub hanging_line: &'static str,
     /// The line that kills a process [`LIVES`] after it began to serve.
     pub deadly_line: &'static str,
+    /// An address that another process has.
+    pub taken: &'static str,
     dies_at: Option<Moment>,
     pub deaths: usize,
     /// Commands that the process has yet to carry out, though nobody waits for its reply any more.
@@ -122,6 +124,7 @@ pub fn frontends(default_service: Option<&str>) -> BTreeMap<FrontendName, HttpFr
         options: Vec::new(),
         default_service: default_service.map(name),
         map: MapFile::parse("/run/routes-in.map").unwrap(),
+        is_out: false,
     };
     [(FrontendName::parse("in").unwrap(), frontend)].into()
 }
@@ -174,6 +177,7 @@ impl World {
             unstartable_line: "unstartable option",
             hanging_line: "hanging option",
             deadly_line: "deadly option",
+            taken: "nowhere",
             dies_at: None,
             deaths: 0,
             late: Vec::new(),
@@ -272,7 +276,7 @@ impl World {
                 for command in &first {
                     self.execute(&command.to_string(), luck);
                 }
-                self.reload(&config, after.services.keys().next(), luck)
+                self.reload(&config, &after, luck)
             }
             Order::Apply { config, commands, .. } => {
                 let config_error = (config.is_some() && luck.strikes(20)).then(|| "disk full".to_owned());
@@ -324,19 +328,17 @@ impl World {
         self.running.as_mut().map_or_else(String::new, |running| running.execute(command, connections_last))
     }
 
-    fn reload(
-        &mut self,
-        rendered: &Rendered,
-        service: Option<&ServiceName>,
-        luck: &mut impl Luck,
-    ) -> Outcome {
+    fn reload(&mut self, rendered: &Rendered, after: &AppliedState, luck: &mut impl Luck) -> Outcome {
         let config = &*rendered.text;
         self.now = self.now + Duration::from_millis(80);
         if luck.strikes(START_FAILS) {
             return Outcome::ReloadFailed(ReloadFailure::NotServing("exited with 1".into()));
         }
-        if let (Some(service), true) = (service, luck.strikes(10)) {
-            return Outcome::ReloadFailed(ReloadFailure::Listen(vec![(service.clone(), "in use".into())]));
+        let refused = refused_addresses(after, self.taken, luck);
+        if let ReloadFailure::Listen { services, frontends } = &refused
+            && !(services.is_empty() && frontends.is_empty())
+        {
+            return Outcome::ReloadFailed(refused);
         }
         self.checks += 1;
         if config.lines().any(|line| line.trim() == self.silent_line) {
@@ -393,6 +395,18 @@ impl World {
             self.tell(Input::Died { how: "killed".into() });
         }
     }
+}
+
+/// Who doesn't get an address.
+fn refused_addresses(after: &AppliedState, taken: &str, luck: &mut impl Luck) -> ReloadFailure {
+    let why = || "in use".to_owned();
+    let unlucky = after.services.keys().next().filter(|_| luck.strikes(10));
+    let services = unlucky.map(|service| (service.clone(), why())).into_iter().collect();
+    let has_lost =
+        |frontend: &HttpFrontend| frontend.binds().iter().any(|address| address.to_string() == taken);
+    let frontends = after.base.frontends.iter().filter(|(_, frontend)| has_lost(frontend));
+    let frontends = frontends.map(|(name, _)| (name.clone(), why())).collect();
+    ReloadFailure::Listen { services, frontends }
 }
 
 fn observe(model: &Model, routes: &[MapFile]) -> Observed {

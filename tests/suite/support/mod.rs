@@ -15,6 +15,7 @@ pub mod example;
 pub mod haproxy;
 pub mod haproxy_words;
 pub mod http;
+pub mod http2;
 pub mod load;
 pub mod load_report;
 pub mod middleman;

@@ -88,3 +88,16 @@ pub fn wait_for_all(port: u16, path: &str, names: &[&str]) {
         if answers == wanted { Ok(()) } else { Err(answers) }
     });
 }
+
+/// Waits until `path` is answered by `to`; until then `from` answers, and nobody else.
+#[track_caller]
+pub fn turns(port: u16, path: &str, from: &str, to: &str) {
+    eventually(SOON, &format!("{path} is answered by {to}"), || {
+        let answer = who(port, "test", path);
+        if answer == to {
+            return Ok(());
+        }
+        assert_eq!(answer, from, "{path}, on its way to {to}");
+        Err(answer)
+    });
+}

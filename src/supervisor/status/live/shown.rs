@@ -128,6 +128,7 @@ impl Shown {
             counts: compose::counts(self.services.values().copied()),
             includes: compose::includes(facts),
             values: compose::values(facts),
+            frontends: compose::frontends(facts),
             limits: facts.report.limits.clone(),
             registries,
         };
