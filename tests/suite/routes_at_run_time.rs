@@ -12,7 +12,7 @@ use super::support::deadline::eventually;
 use super::support::haproxy;
 use super::support::load::Load;
 use super::support::requests::{SOON, local};
-use super::support::routed::{path, setup, turns, wait_for, write};
+use super::support::routed::{path, setup, turns, wait_for, who, write};
 use super::support::running::{assert_config_says_what_runs, log_lines, reloads, start, wait_for_message};
 
 /// Services, and the routes that each of them gets.
@@ -167,12 +167,18 @@ fn a_route_that_others_spoilt_is_mended() {
     let proxymgr = start(&setup);
     wait_for(port, "/a", "web");
     let file = setup.paths.runtime_dir.join("routes-http-in.map");
-    for command in
-        ["del map FILE /a/", "set map FILE /b/ nobody/0", "del map FILE /c/", "add map FILE /d/ web/0"]
-    {
-        haproxy::ask(&setup.paths.stats_socket, &command.replace("FILE", file.to_str().unwrap())).unwrap();
-    }
-    wait_for(port, "/a", "404");
+    // ProxyMgr looks once what a new HAProxy has, and mends what is spoilt before that.
+    eventually(SOON, "the routes are spoilt", || {
+        for command in
+            ["del map FILE /a/", "set map FILE /b/ nobody/0", "del map FILE /c/", "add map FILE /d/ web/0"]
+        {
+            haproxy::ask(&setup.paths.stats_socket, &command.replace("FILE", file.to_str().unwrap())).unwrap();
+        }
+        match who(port, "test", "/a") {
+            answer if answer == "404" => Ok(()),
+            other => Err(other),
+        }
+    });
     // It can't be done, so HAProxy is asked what it has: otherwise that is each minute.
     let stripped = json!({"frontend": "http-in", "path": "/c", "strip_prefix": true});
     write(&setup.paths, "web", &json!([path("/a"), path("/b"), stripped]), &[&address]);
