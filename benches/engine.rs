@@ -257,7 +257,12 @@ impl Size {
             let servers = self.servers_of(service, 0);
             (service_name(service), Arc::new(DesiredService::new(section, servers)))
         });
-        DesiredState { services: services.collect(), base: base.clone(), includes: Arc::default() }
+        DesiredState {
+            services: services.collect(),
+            base: base.clone(),
+            includes: Arc::default(),
+            template: None,
+        }
     }
 
     /// The same, made anew as after each change, with another server in the middle.

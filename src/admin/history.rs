@@ -115,6 +115,8 @@ pub enum CauseEvent {
     Undrained,
     /// Included files changed.
     Includes,
+    /// The template changed.
+    Template,
 }
 
 impl CauseEvent {
@@ -129,6 +131,7 @@ impl CauseEvent {
             Self::Drained => "drained",
             Self::Undrained => "undrained",
             Self::Includes => "includes",
+            Self::Template => "template",
         }
     }
 }

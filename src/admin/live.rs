@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::status::{Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ReloadStatus};
+use super::status::{Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ReloadStatus, TemplateStatus};
 
 /// The version of the stream.
 pub const VERSION: u32 = 1;
@@ -31,6 +31,8 @@ pub struct Summary {
     pub counts: Counts,
     #[expect(missing_docs, reason = "as above")]
     pub includes: IncludesStatus,
+    #[expect(missing_docs, reason = "as above")]
+    pub template: TemplateStatus,
     #[expect(missing_docs, reason = "as above")]
     pub limits: Vec<String>,
     /// The sessions with each ensemble of `ZooKeeper`.

@@ -27,6 +27,9 @@ pub struct Status {
     pub counts: Counts,
     /// The included files.
     pub includes: IncludesStatus,
+    /// The template.
+    #[serde(default)]
+    pub template: TemplateStatus,
     /// What runs out, or is about to, and what to do.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -139,6 +142,13 @@ pub struct Counts {
     pub servers: usize,
     /// Those that get traffic.
     pub in_rotation: usize,
+}
+
+/// The file of `haproxy.template`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateStatus {
+    /// Why it does not go ahead.
+    pub problems: Vec<String>,
 }
 
 /// The files of `haproxy.include`.

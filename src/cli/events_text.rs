@@ -112,6 +112,7 @@ fn cause_text(cause: &Cause) -> String {
         CauseEvent::Drained => of("an operator drains"),
         CauseEvent::Undrained => of("an operator undrains"),
         CauseEvent::Includes => "the included files changed".to_owned(),
+        CauseEvent::Template => "the template changed".to_owned(),
     }
 }
 

@@ -90,7 +90,8 @@ fn head(status: &Status) -> Vec<String> {
     let _ = write!(line, "; {} of {servers} in rotation", counts.in_rotation);
     lines.push(line);
     lines.extend(status.limits.iter().map(|limit| format!("Limit: {}", one_line(limit))));
-    lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
+    let problems = status.template.problems.iter().chain(&status.includes.problems);
+    lines.extend(problems.map(|problem| format!("    {}", one_line(problem))));
     lines
 }
 
@@ -171,7 +172,7 @@ pub(super) fn counted(number: u64, what: &str) -> String {
 mod tests {
     use super::*;
     use crate::admin::status::{
-        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ServerState, ServersFrom,
+        Counts, HaproxyStatus, IncludesStatus, ProxymgrStatus, ServerState, ServersFrom, TemplateStatus,
     };
 
     fn service(name: &str, state: &str, problems: &[&str]) -> ServiceStatus {
@@ -227,6 +228,7 @@ mod tests {
                 in_rotation: 2,
             },
             includes: IncludesStatus::default(),
+            template: TemplateStatus::default(),
             limits: Vec::new(),
             services,
         }

@@ -26,6 +26,8 @@ pub struct Report {
     pub services: BTreeMap<ServiceName, ServiceReport>,
     /// Why included files do not go ahead.
     pub refused_includes: Vec<String>,
+    /// Why the template does not go ahead.
+    pub refused_template: Option<String>,
     /// What runs out, or is about to, and what to do.
     pub limits: Vec<String>,
 }

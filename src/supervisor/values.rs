@@ -116,7 +116,7 @@ impl ValuesDesk {
                     let candidate = Candidate { values, base: Arc::new(base) };
                     let (config, base, reaper) =
                         (self.config.clone(), candidate.base.clone(), self.reaper.clone());
-                    let asking = tokio::spawn(async move { check_base(&config, base, &reaper).await });
+                    let asking = tokio::spawn(async move { check_base(&config, base, None, &reaper).await });
                     self.asked = Some((candidate, asking));
                 }
                 Err(error) => {
@@ -157,6 +157,17 @@ impl Supervisor {
         self.take_note(&event);
         let waits = event == RegistryEvent::Listed && self.values.holds_listed();
         if waits { None } else { registry_input(event) }
+    }
+
+    fn take_note(&mut self, event: &RegistryEvent) {
+        let now = self.clock.now();
+        self.recorder.note(event);
+        let registry = self.status_desk.registry_of(event, &self.sources);
+        self.totals.note_event(event, registry.as_deref());
+        let origin = self.status_desk.origin_of(event);
+        self.historian.note_event(event, origin.as_deref(), now);
+        self.status_desk.note_event(event, now);
+        self.live.changed();
     }
 }
 
@@ -235,7 +246,7 @@ pub(super) async fn checked_base(
     base: Arc<Base>,
     reaper: &Reaper,
 ) -> Result<Arc<Base>, StartError> {
-    let Err(refused) = check_base(config, Arc::clone(&base), reaper).await else { return Ok(base) };
+    let Err(refused) = check_base(config, Arc::clone(&base), None, reaper).await else { return Ok(base) };
     let by_default =
         |lines: &[ValueLine]| lines.iter().map(|line| line.by_default().clone()).collect::<Vec<_>>();
     let (global, defaults) = (by_default(&config.haproxy.global), by_default(&config.haproxy.defaults));
@@ -247,6 +258,6 @@ pub(super) async fn checked_base(
         error = with_causes(&refused),
         "the values that served last are not good any more; the defaults stand in"
     );
-    check_base(config, Arc::clone(&plain), reaper).await?;
+    check_base(config, Arc::clone(&plain), None, reaper).await?;
     Ok(plain)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::template::TemplateMeanwhile;
 use crate::engine::limits::Warning;
 use crate::engine::policy::Obstacle;
 use crate::engine::reload_reason::ReloadReason;
@@ -37,6 +38,15 @@ pub enum Notice {
     },
     /// All included files go ahead again.
     IncludesTaken,
+    /// The template does not go ahead.
+    TemplateRefused {
+        /// Why.
+        reason: String,
+        /// What there is in its place.
+        meanwhile: TemplateMeanwhile,
+    },
+    /// The template goes ahead again.
+    TemplateTaken,
     /// A reload begins.
     Reloading(BTreeSet<ReloadReason>),
     /// The new process serves.
@@ -132,12 +142,14 @@ impl Notice {
         match self {
             Self::Cleared(_)
             | Self::IncludesTaken
+            | Self::TemplateTaken
             | Self::Reloading(_)
             | Self::Reloaded(_)
             | Self::ConfigWritten
             | Self::Applying(_) => false,
             Self::Obstructed { .. }
             | Self::IncludesRefused { .. }
+            | Self::TemplateRefused { .. }
             | Self::ReloadFailed { .. }
             | Self::Unexpected { .. }
             | Self::ConfigUnwritten(_)
@@ -176,6 +188,14 @@ impl fmt::Display for Notice {
                 write!(f, "the included files are refused, {meanwhile}: {reason}")
             }
             Self::IncludesTaken => f.write_str("all included files go ahead"),
+            Self::TemplateRefused { reason, meanwhile } => {
+                let meanwhile = match meanwhile {
+                    TemplateMeanwhile::LastGood => "the last good one stays",
+                    TemplateMeanwhile::NoOther => "and there is no other: haproxy.cfg stays as it is",
+                };
+                write!(f, "the template is refused, {meanwhile}: {reason}")
+            }
+            Self::TemplateTaken => f.write_str("the template goes ahead"),
             Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
             Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
             Self::ReloadFailed { why, serves_on: true } => {

@@ -37,6 +37,7 @@ impl Reconciler {
         };
         let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
         let limits = self.limits().iter().map(|warning| warning.text.clone()).collect();
-        Report { stage, reload, base, services, refused_includes: includes, limits }
+        let refused_template = self.template.told().map(str::to_owned);
+        Report { stage, reload, base, services, refused_includes: includes, refused_template, limits }
     }
 }

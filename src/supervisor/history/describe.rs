@@ -94,6 +94,8 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::Base
         | ReloadReason::Program
         | ReloadReason::Includes
+        | ReloadReason::Template
+        | ReloadReason::TemplateOutput
         | ReloadReason::Checks(_)
         | ReloadReason::Repair(_) => None,
     }
@@ -144,6 +146,8 @@ pub(super) fn notice_about(notice: &Notice) -> About<'_> {
         Notice::IncludesRefused { .. }
         | Notice::Limit(_)
         | Notice::IncludesTaken
+        | Notice::TemplateRefused { .. }
+        | Notice::TemplateTaken
         | Notice::ConfigUnwritten(_)
         | Notice::ConfigWritten
         | Notice::Differs(_)

@@ -125,10 +125,13 @@ impl Totals {
                 }
             }
             Notice::Died { .. } => self.deaths += 1,
-            Notice::Obstructed { .. } | Notice::IncludesRefused { .. } => self.refusals += 1,
+            Notice::Obstructed { .. } | Notice::IncludesRefused { .. } | Notice::TemplateRefused { .. } => {
+                self.refusals += 1;
+            }
             Notice::LossHeld { .. } | Notice::KeptThoughEmpty { .. } => self.held_losses += 1,
             Notice::Cleared(_)
             | Notice::IncludesTaken
+            | Notice::TemplateTaken
             | Notice::Reloaded(_)
             | Notice::ReloadFailed { .. }
             | Notice::Unexpected { .. }

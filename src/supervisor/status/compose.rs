@@ -14,7 +14,7 @@ use crate::admin::history::Change;
 use crate::admin::status::{
     CommandStatus, Counts, DefinitionStatus, GenerationState, GenerationStatus, GoneStatus, HaproxyStatus,
     HeldStatus, IncludesStatus, ProxymgrStatus, ReloadState, ReloadStatus, ServerState, ServersFrom,
-    ServiceStatus, Status, StatusQuery, TimeStatus,
+    ServiceStatus, Status, StatusQuery, TemplateStatus, TimeStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
@@ -54,6 +54,7 @@ pub(super) fn compose(facts: &Facts, view: Result<&HaproxyView, &String>) -> Sta
         last_reload: last_reload(facts),
         counts: counts(services.iter().map(Brief::of)),
         includes: includes(facts),
+        template: template(facts),
         limits: facts.report.limits.clone(),
         services: services.into_iter().map(|(_, service)| service).collect(),
     }
@@ -102,6 +103,10 @@ pub(super) fn last_reload(facts: &Facts) -> Option<ReloadStatus> {
 
 pub(super) fn includes(facts: &Facts) -> IncludesStatus {
     IncludesStatus { problems: facts.report.refused_includes.clone() }
+}
+
+pub(super) fn template(facts: &Facts) -> TemplateStatus {
+    TemplateStatus { problems: facts.report.refused_template.iter().cloned().collect() }
 }
 
 fn reload(last: &LastReload, now: Moment) -> ReloadStatus {

@@ -72,6 +72,8 @@ fn with_other_servers(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::Base
         | ReloadReason::Program
         | ReloadReason::Includes
+        | ReloadReason::Template
+        | ReloadReason::TemplateOutput
         | ReloadReason::NewService(_)
         | ReloadReason::ServiceGone(_)
         | ReloadReason::NeededServiceGone(_)

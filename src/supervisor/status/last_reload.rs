@@ -36,6 +36,8 @@ impl LastReload {
             | Notice::Cleared(_)
             | Notice::IncludesRefused { .. }
             | Notice::IncludesTaken
+            | Notice::TemplateRefused { .. }
+            | Notice::TemplateTaken
             | Notice::Unexpected { .. }
             | Notice::Applying(_)
             | Notice::ConfigUnwritten(_)

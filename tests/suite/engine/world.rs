@@ -76,7 +76,7 @@ pub struct World {
     pub hanging_line: &'static str,
     /// The line that kills a process [`LIVES`] after it began to serve.
     pub deadly_line: &'static str,
-    dies_at: Option<Moment>,
+    pub dies_at: Option<Moment>,
     pub deaths: usize,
     /// Commands that the process has yet to carry out, though nobody waits for its reply any more.
     late: Vec<String>,

@@ -126,6 +126,7 @@ impl Shown {
             last_reload: compose::last_reload(facts),
             counts: compose::counts(self.services.values().copied()),
             includes: compose::includes(facts),
+            template: compose::template(facts),
             limits: facts.report.limits.clone(),
             registries,
         };
