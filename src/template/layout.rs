@@ -12,9 +12,9 @@ use crate::engine::template::{Layout, Model};
 
 /// Steps of the template's program, for all that is no service or server...
 const STEPS: u64 = 1_000_000;
-/// ...and for each of these. The built-in layout takes about 70 and 8.
-const STEPS_PER_SERVICE: u64 = 1_000;
-const STEPS_PER_SERVER: u64 = 100;
+/// ...and for each of these. One that loops over all lines takes some 100, and 10; over all values of servers, 50 for each.
+const STEPS_PER_SERVICE: u64 = 2_000;
+const STEPS_PER_SERVER: u64 = 500;
 /// So many times as long as in the built-in layout may a text be...
 const TIMES_BUILT_IN: usize = 10;
 /// ...and so many bytes longer.

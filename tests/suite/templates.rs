@@ -324,6 +324,7 @@ fn check_and_render_show_the_template_and_what_is_wrong_with_it() {
     let output = said(paths, &["check"]);
     assert_eq!(output.code, 78, "{output:?}");
     assert!(output.stdout.contains("haproxy.template: line "), "{output:?}");
+    assert!(output.stdout.ends_with("refuses what the template writes\n"), "{output:?}");
     let line = line_with(&said(paths, &["render"]).stdout, "no-such-word");
     assert!(output.stdout.contains(&format!("line {line} of its output (proxymgr render)")), "{output:?}");
 }

@@ -34,14 +34,23 @@ pub(in crate::engine) struct Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shape {
     outside: u64,
-    services: BTreeMap<ServiceName, u64>,
+    services: BTreeMap<ServiceName, SectionShape>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SectionShape {
+    lines: u64,
+    /// It is just as in the built-in layout, and so as one that comes at run time.
+    is_built_in: bool,
 }
 
 impl Shape {
-    /// Whether a process that was started with `loaded` holds this. Services may be gone from it.
+    /// Whether a process that was started with `loaded` holds this. Services may be gone from it, and have come at run time.
     pub fn is_held_by(&self, loaded: &Self) -> bool {
-        self.outside == loaded.outside
-            && self.services.iter().all(|(name, own)| loaded.services.get(name) == Some(own))
+        let is_held = |(name, own): (&ServiceName, &SectionShape)| {
+            loaded.services.get(name).map_or(own.is_built_in, |loaded| loaded == own)
+        };
+        self.outside == loaded.outside && self.services.iter().all(is_held)
     }
 }
 
@@ -56,9 +65,8 @@ pub(in crate::engine) fn read(text: &str, model: &Model) -> Result<Output, Strin
     }
     reading.missing()?;
     let services = reading.sections.iter().filter(|(_, section)| section.is_service);
-    let hash = |(name, section): (&&str, &Section<'_>)| {
-        Some((ServiceName::parse(name).ok()?, section.hasher.finish()))
-    };
+    let hash =
+        |(name, section): (&&str, &Section<'_>)| Some((ServiceName::parse(name).ok()?, section.shape()));
     let shape = Shape { outside: reading.outside.finish(), services: services.filter_map(hash).collect() };
     Ok(Output { parts: reading.parts, shape, own_size: reading.own_size })
 }
@@ -77,6 +85,11 @@ struct Section<'a> {
     ready: HashSet<&'a str>,
     server_lines: HashSet<&'a str>,
     hasher: DefaultHasher,
+    /// Its lines in the built-in layout.
+    built_in_lines: usize,
+    /// How many of these were seen, and how many others.
+    ready_lines: usize,
+    own_lines: usize,
 }
 
 struct Reading<'a> {
@@ -97,6 +110,11 @@ struct Reading<'a> {
 
 fn trimmed(lines: &str) -> impl Iterator<Item = &str> + Clone {
     lines.lines().map(str::trim)
+}
+
+/// Whether `HAProxy` takes a trimmed line for more than a comment.
+fn is_read(line: &str) -> bool {
+    !line.is_empty() && !line.starts_with('#')
 }
 
 /// `server NAME ADDRESS id ID`: what tells a server from others.
@@ -129,7 +147,15 @@ impl<'a> Section<'a> {
             ready: HashSet::new(),
             server_lines: HashSet::new(),
             hasher: DefaultHasher::new(),
+            built_in_lines: 0,
+            ready_lines: 0,
+            own_lines: 0,
         }
+    }
+
+    fn shape(&self) -> SectionShape {
+        let is_built_in = self.own_lines == 0 && self.ready_lines == self.built_in_lines;
+        SectionShape { lines: self.hasher.finish(), is_built_in }
     }
 }
 
@@ -154,6 +180,7 @@ impl<'a> Reading<'a> {
                 lacks_frontend: service.section.kind == SectionKind::Listen
                     && !service.section.listen.is_empty(),
                 ready: trimmed(section.as_str()).collect(),
+                built_in_lines: trimmed(section.as_str()).filter(|line| is_read(line)).count(),
                 servers: servers.clone().filter_map(|line| Some((Identity::of(line)?, false))).collect(),
                 server_lines: servers.collect(),
                 ..Section::new(&service.section.listen)
@@ -195,7 +222,7 @@ impl<'a> Reading<'a> {
         }
         let line = line.trim();
         let mut words = line.split_ascii_whitespace();
-        let Some(first) = words.next().filter(|first| !first.starts_with('#')) else { return Ok(()) };
+        let Some(first) = words.next().filter(|_| is_read(line)) else { return Ok(()) };
         let second = words.next().unwrap_or_default();
         if SECTION_KEYWORDS.contains(&first) {
             self.open(first, second);
@@ -224,7 +251,9 @@ impl<'a> Reading<'a> {
         if !section.server_lines.contains(line) {
             line.hash(&mut section.hasher);
         }
-        let owner = if !section.ready.contains(line) {
+        let is_ready = section.ready.contains(line);
+        *(if is_ready { &mut section.ready_lines } else { &mut section.own_lines }) += 1;
+        let owner = if !is_ready {
             Part::Template
         } else if section.is_service {
             match ServiceName::parse(name) {
