@@ -31,6 +31,7 @@ use proxymgr::engine::server::Server;
 use proxymgr::engine::service::{Entrance, ServiceName, ServiceSpec, WatcherSpec};
 use proxymgr::engine::state::{AppliedState, DesiredService, DesiredState};
 use proxymgr::service_config::{Format, RawDefinition, parse};
+use proxymgr::template::parse as parse_template;
 
 const CAPABILITY: Capability = Capability { version: HaproxyVersion::new(2, 6, 12), runtime_updates: true };
 /// Of its service, the server that changes.
@@ -57,6 +58,7 @@ fn main() {
     planning(&mut criterion, "1000 services x 50 servers", LARGE);
     planning(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
     rendering(&mut criterion);
+    templating(&mut criterion);
     reconciling(&mut criterion, "1000 services x 5 servers", COMMON);
     reconciling(&mut criterion, "1000 services x 50 servers", LARGE);
     reconciling(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
@@ -99,6 +101,37 @@ fn rendering(criterion: &mut Criterion) {
             BatchSize::LargeInput,
         );
     });
+    group.finish();
+}
+
+/// What a template takes in place of the built-in layout. One that writes each server by its values, and looks at each twice, is
+/// about as much as templates do.
+fn templating(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("Renderer::by_template(), 1000 services x 5 servers");
+    let layout = include_str!("../config/haproxy.cfg.j2");
+    let by_values = layout.replace(
+        "{{ service.server_lines -}}\n",
+        "{% set up = service.servers | rejectattr('weight', 'eq', 0) | list %}\n\
+         {% for server in service.servers %}\n\
+         \x20 server {{ server.name }} {{ server.address }} id {{ server.id }} {{ service.server_options | join(' ') }} \
+         weight {{ server.weight }}{% if server.backup or up | length < 2 %} backup{% endif %}\n\n\
+         {% endfor %}\n",
+    );
+    for (name, layout) in [("the built-in layout", layout), ("servers by their values", &by_values)] {
+        let mut desired = COMMON.desired();
+        desired.template = Some(parse_template("/haproxy.cfg.j2", layout).expect("a good template"));
+        let applied = AppliedState::loaded(&desired, None);
+        let wanted = COMMON.with_one_replaced(&desired);
+        let after = AppliedState::loaded(&wanted, Some(&applied));
+        group.bench_function(name, |bencher| {
+            let mut renderer = Renderer::default();
+            let mut states = [&after, &applied].into_iter().cycle();
+            bencher.iter(|| {
+                let state = states.next().expect("an endless cycle");
+                renderer.by_template(state).expect("it holds all that is needed")
+            });
+        });
+    }
     group.finish();
 }
 
@@ -257,7 +290,12 @@ impl Size {
             let servers = self.servers_of(service, 0);
             (service_name(service), Arc::new(DesiredService::new(section, servers)))
         });
-        DesiredState { services: services.collect(), base: base.clone(), includes: Arc::default() }
+        DesiredState {
+            services: services.collect(),
+            base: base.clone(),
+            includes: Arc::default(),
+            template: None,
+        }
     }
 
     /// The same, made anew as after each change, with another server in the middle.

@@ -11,8 +11,8 @@
 //!
 //! Left may use right: `main`, `cli` -> `supervisor` -> `http` -> `admin`; `supervisor` -> `service_manager`, `haproxy`,
 //! `watcher`, `service_config`; all of them -> `registry_values`, `zookeeper`, `consul`, `docker`, `tls`, `dns`, `process`,
-//! `directory_watch`, `include_files`, `document`, `server_entry`, `config`, `logging`, `systemd`, `panics`, `unix_listener`,
-//! `own_files`, `deadline`, `census` -> `engine` -> `std`.
+//! `directory_watch`, `include_files`, `template`, `document`, `server_entry`, `config`, `logging`, `systemd`, `panics`,
+//! `unix_listener`, `own_files`, `deadline`, `census` -> `engine` -> `std`.
 //! `haproxy` and `watcher` don't know each other. `tests/suite/layers.rs` reads the `use` lines and fails on a wrong arrow.
 
 pub mod admin;
@@ -39,6 +39,7 @@ pub mod service_config;
 pub mod service_manager;
 pub mod supervisor;
 pub mod systemd;
+pub mod template;
 pub mod tls;
 pub mod unix_listener;
 pub mod watcher;

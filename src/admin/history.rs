@@ -117,6 +117,8 @@ pub enum CauseEvent {
     Includes,
     /// Values of a registry in lines of proxymgr.yml changed.
     Values,
+    /// The template changed.
+    Template,
 }
 
 impl CauseEvent {
@@ -132,6 +134,7 @@ impl CauseEvent {
             Self::Undrained => "undrained",
             Self::Includes => "includes",
             Self::Values => "values",
+            Self::Template => "template",
         }
     }
 }

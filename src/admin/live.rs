@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::status::{
     Counts, FrontendsStatus, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadStatus,
-    ValuesStatus,
+    TemplateStatus, ValuesStatus,
 };
 
 /// The version of the stream.
@@ -38,6 +38,8 @@ pub struct Summary {
     pub values: ValuesStatus,
     #[expect(missing_docs, reason = "as above")]
     pub frontends: FrontendsStatus,
+    #[expect(missing_docs, reason = "as above")]
+    pub template: TemplateStatus,
     #[expect(missing_docs, reason = "as above")]
     pub limits: Vec<String>,
     #[expect(missing_docs, reason = "as above")]

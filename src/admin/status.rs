@@ -33,6 +33,9 @@ pub struct Status {
     /// The frontends of proxymgr.yml.
     #[serde(default)]
     pub frontends: FrontendsStatus,
+    /// The template.
+    #[serde(default)]
+    pub template: TemplateStatus,
     /// What runs out, or is about to, and what to do.
     #[serde(default)]
     pub limits: Vec<String>,
@@ -187,6 +190,13 @@ pub enum RegistryKind {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FrontendsStatus {
     /// Why not all of them listen where they are wanted to.
+    pub problems: Vec<String>,
+}
+
+/// The file of `haproxy.template`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TemplateStatus {
+    /// Why it does not go ahead.
     pub problems: Vec<String>,
 }
 

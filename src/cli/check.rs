@@ -131,6 +131,12 @@ fn not_started(args: &CheckArgs, error: &StartError) -> Report {
             key: (*key).to_owned(),
             message: problem.clone(),
         }),
+        StartError::Template(problem) => report.config.errors.push(ConfigErrorReport {
+            line: None,
+            column: None,
+            key: "haproxy.template".to_owned(),
+            message: problem.clone(),
+        }),
         StartError::Haproxy(_)
         | StartError::TooOld(_)
         | StartError::BaseRefused(_)

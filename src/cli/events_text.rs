@@ -113,6 +113,7 @@ fn cause_text(cause: &Cause) -> String {
         CauseEvent::Undrained => of("an operator undrains"),
         CauseEvent::Includes => "the included files changed".to_owned(),
         CauseEvent::Values => of("values changed:"),
+        CauseEvent::Template => "the template changed".to_owned(),
     }
 }
 

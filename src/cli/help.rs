@@ -118,7 +118,7 @@ With --json one object a line, whose keys stay as they are; first holds at most 
   services   {total, first: [name]}; none when it concerns all
   servers    {added, removed, changed}: how many, without a reload
   causes     {total, first: [{event, service, origin}]}; event: \"defined\", \"removed\", \"servers\", \"loss_lasted\", \"confirmed\", \
-\"drained\", \"undrained\", \"includes\", \"values\"
+\"drained\", \"undrained\", \"includes\", \"values\", \"template\"
   reasons    {total, first: [text]} of a reload
   commands   {total, first: [text]}, those before a reload too
   waited_ms  from the first cause to the order; null without any

@@ -88,6 +88,9 @@ fn summary(report: &Report) -> String {
     let verdict = match report.haproxy.accepted {
         Some(true) if refused + refused_includes > 0 => format!("HAProxy {version} takes the rest"),
         Some(true) => format!("HAProxy {version} takes the result"),
+        Some(false) if report.haproxy.messages.iter().any(|text| text.starts_with("haproxy.template")) => {
+            format!("HAProxy {version} refuses what the template writes")
+        }
         Some(false) => format!("HAProxy {version} refuses the sections global or defaults"),
         None => "HAProxy gave no verdict".to_owned(),
     };

@@ -67,7 +67,7 @@ pub(super) fn load(path: &Path, text: Option<&str>) -> Result<Config, Exit> {
 
 pub(super) fn exit_of_start(error: &StartError) -> Exit {
     match error {
-        StartError::Value { .. } | StartError::BaseRefused(_) => Exit::BadConfig,
+        StartError::Value { .. } | StartError::BaseRefused(_) | StartError::Template(_) => Exit::BadConfig,
         StartError::Haproxy(_) | StartError::TooOld(_) => Exit::HaproxyUnavailable,
         StartError::Directory { .. }
         | StartError::Running(_)

@@ -92,8 +92,8 @@ fn head(status: &Status) -> Vec<String> {
     lines.push(line);
     lines.extend(registries(&status.registries));
     lines.extend(status.limits.iter().map(|limit| format!("Limit: {}", one_line(limit))));
-    lines.extend(status.frontends.problems.iter().map(|problem| format!("    {}", one_line(problem))));
-    lines.extend(status.includes.problems.iter().map(|problem| format!("    {}", one_line(problem))));
+    let problems = [&status.frontends.problems, &status.template.problems, &status.includes.problems];
+    lines.extend(problems.into_iter().flatten().map(|problem| format!("    {}", one_line(problem))));
     lines
         .extend(status.values.problems.iter().map(|problem| format!("Value refused: {}", one_line(problem))));
     lines
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
     use crate::admin::status::{
         Counts, FrontendsStatus, HaproxyStatus, IncludesStatus, ProxymgrStatus, RegistryKind, ServerState,
-        ServersFrom, ValuesStatus,
+        ServersFrom, TemplateStatus, ValuesStatus,
     };
 
     fn service(name: &str, state: &str, problems: &[&str]) -> ServiceStatus {
@@ -254,6 +254,7 @@ mod tests {
             includes: IncludesStatus::default(),
             values: ValuesStatus::default(),
             frontends: FrontendsStatus::default(),
+            template: TemplateStatus::default(),
             limits: Vec::new(),
             registries: Vec::new(),
             services,

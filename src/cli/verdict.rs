@@ -70,6 +70,11 @@ impl Verdict {
                 text = format!("{file}{line}: {says}{text}");
                 self.includes.entry(file).or_default()
             }
+            Some(Owner::Template { line }) => {
+                let line = line.map_or_else(String::new, |line| format!("line {line} of "));
+                text = format!("haproxy.template: {line}its output (proxymgr render): {text}");
+                &mut self.shared
+            }
             None => &mut self.shared,
         };
         let texts = match level {

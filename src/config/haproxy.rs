@@ -47,6 +47,7 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_di
             include = section.get("include");
             reader.read_list(include.clone(), include_pattern).unwrap_or_default()
         },
+        template: reader.read(section.get("template"), value::absolute_path),
         bind_address: reader
             .read(section.get("bind_address"), value::bind_address)
             .unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
@@ -55,7 +56,6 @@ pub(super) fn read(reader: &mut Reader<'_>, value: Option<Value<'_>>, runtime_di
             CookieKey::parse(text).map_err(|error| error.to_string())
         }),
     };
-    section.refuse_later(&["template"]);
     if let Some(include) = include
         && config.include.iter().any(|pattern| holds(pattern, &config.config_path))
     {

@@ -66,6 +66,8 @@ pub struct HaproxyConfig {
     pub defaults: Vec<ValueLine>,
     /// Files with sections of the user's own, in this order.
     pub include: Vec<IncludePattern>,
+    /// The template of haproxy.cfg, absolute; `None` for the built-in layout.
+    pub template: Option<PathBuf>,
     /// The address of services that name none.
     pub bind_address: IpAddr,
     /// Whether changes may go through the stats socket; if not, every change is a reload.

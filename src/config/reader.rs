@@ -26,7 +26,6 @@ pub(super) struct Section<'t> {
     position: Option<Position>,
     pairs: &'t [Pair],
     known: Vec<&'static str>,
-    later: Vec<&'static str>,
     keys_are_hidden: bool,
     /// Its keys are the user's names.
     any_key: bool,
@@ -73,7 +72,6 @@ impl<'e> Reader<'e> {
             position: None,
             pairs: &[],
             known: Vec::new(),
-            later: Vec::new(),
             keys_are_hidden: false,
             any_key: false,
         };
@@ -96,8 +94,6 @@ impl<'e> Reader<'e> {
             let key = pair.key.as_str();
             let message = if let Some(earlier) = earlier {
                 format!("stands here twice; it was first set in line {}", earlier.position.line)
-            } else if section.later.contains(&key) {
-                "is not supported yet by this version; remove it".to_owned()
             } else if key == "<<" {
                 "merge keys are not read; write the keys out".to_owned()
             } else if section.any_key || section.known.contains(&key) {
@@ -264,11 +260,6 @@ impl<'t> Section<'t> {
     /// Whether nothing stands in it.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
-    }
-
-    /// Names keys of later versions.
-    pub fn refuse_later(&mut self, keys: &[&'static str]) {
-        self.later.extend_from_slice(keys);
     }
 
     /// Keeps unknown keys out of the messages: they may be credentials that were written in the wrong place.

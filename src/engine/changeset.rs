@@ -19,6 +19,8 @@ pub struct Changeset {
     pub base: bool,
     /// The included files differ.
     pub includes: bool,
+    /// The template differs.
+    pub template: bool,
     /// Routes that differ.
     pub routes: Vec<RouteChange>,
     /// Services that differ.
@@ -73,12 +75,13 @@ impl Changeset {
         services.extend(gone.map(|(name, _)| (name.clone(), ServiceChange::Gone)));
         let includes = applied.includes != desired.includes;
         let routes = route_changes(applied, desired);
-        Self { base: applied.base != desired.base, includes, routes, services }
+        let template = applied.template != desired.template;
+        Self { base: applied.base != desired.base, includes, template, routes, services }
     }
 
     /// Whether nothing differs.
     pub fn is_empty(&self) -> bool {
-        !self.base && !self.includes && self.routes.is_empty() && self.services.is_empty()
+        !self.base && !self.includes && !self.template && self.routes.is_empty() && self.services.is_empty()
     }
 }
 

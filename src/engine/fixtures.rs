@@ -64,5 +64,5 @@ pub(super) fn desired(services: &[(&str, u16, &str, &[&str])]) -> DesiredState {
             (name(service), Arc::new(DesiredService::new(section, servers)))
         })
         .collect();
-    DesiredState { base, services, includes: Arc::default() }
+    DesiredState { base, services, includes: Arc::default(), template: None }
 }

@@ -7,6 +7,7 @@ use super::listen_address::ListenAddress;
 use super::option_line::{LineEnd, OptionLine};
 use super::render::{push_bind, push_lines};
 use super::route::{FrontendName, RouteKey, RoutePath};
+use super::section_text::SectionText;
 use super::service::{ServiceName, UnixPath};
 
 /// The `defaults` section of frontends and of services that are reached by routes.
@@ -62,19 +63,26 @@ impl HttpFrontend {
     /// Its section.
     ///
     /// A request's path is compared as it would be read by a server: `%68ello` is `hello` (RFC 3986, 6.2.2.2), but `%2F` is no
-    /// slash. One with a segment `.` or `..`, which no client sends by itself, is refused, also one
-    /// with parameters (`..;x`): what it leads to is another path for each who reads it. With the `map`, `field` counts what stands between slashes from 1, and the first is empty.
-    pub(super) fn section(&self, name: &FrontendName) -> String {
+    /// slash. One with a segment `.` or `..`, which no client sends by itself, is refused, also one with parameters (`..;x`): what
+    /// it leads to is another path for each who reads it. With the `map`, `field` counts what stands between slashes from 1, and
+    /// the first is empty.
+    pub(super) fn section(&self, name: &FrontendName) -> SectionText {
+        let binds = |text: &mut String| {
+            if self.is_out {
+                // Without an address it would be warned of; the routes are loaded all the same (measured with 2.6 to 3.4).
+                text.push_str("  disabled\n");
+            }
+            for address in self.binds() {
+                push_bind(text, address, self.bind_options.as_ref());
+            }
+        };
+        let options = |text: &mut String| push_lines(text, &self.options);
+        let head = format!("frontend {name} from {ROUTED_DEFAULTS}");
+        SectionText::write(&head, binds, options, |text| self.push_routing(text), |_no_servers| {})
+    }
+
+    fn push_routing(&self, text: &mut String) {
         let map = self.map.as_str();
-        let mut text = format!("\nfrontend {name} from {ROUTED_DEFAULTS}\n");
-        if self.is_out {
-            // Without an address it would be warned of; the routes are loaded all the same (measured with 2.6 to 3.4).
-            text.push_str("  disabled\n");
-        }
-        for address in self.binds() {
-            push_bind(&mut text, address, self.bind_options.as_ref());
-        }
-        push_lines(&mut text, &self.options);
         let _ = write!(
             text,
             "  http-request set-var(txn.proxymgr_host) req.fhdr(host),regsub(:[0-9]*$,),regsub(\\.$,),lower\n\
@@ -100,6 +108,5 @@ impl HttpFrontend {
             );
         }
         text.push_str("  use_backend %[var(txn.proxymgr_route),field(1,/)]\n");
-        text
     }
 }

@@ -27,7 +27,8 @@ pub(crate) fn assert_touches_its_own_section_only(
     if NEIGHBOURS.contains(&own.as_str()) {
         return;
     }
-    let mut desired = DesiredState { base: base(), services: [].into(), includes: Arc::default() };
+    let mut desired =
+        DesiredState { base: base(), services: [].into(), includes: Arc::default(), template: None };
     for (port, neighbour) in (1..).zip(NEIGHBOURS) {
         let section = Section::of(&spec(port), desired.base.bind_address);
         let service = DesiredService::new(Arc::new(section), [server("10.9.9.9:9")]);
@@ -89,7 +90,8 @@ pub(crate) fn assert_servers_touch_their_own_section_only(servers: Vec<Server>) 
 
 /// Asserts that a file without services holds the two sections of proxymgr.yml, however its lines read.
 pub(crate) fn assert_two_sections(base: &Arc<super::section::Base>) {
-    let desired = DesiredState { base: base.clone(), services: [].into(), includes: Arc::default() };
+    let desired =
+        DesiredState { base: base.clone(), services: [].into(), includes: Arc::default(), template: None };
     let rendered = render(&desired);
     let headers: Vec<_> = sections(&rendered.text).into_iter().map(|(header, _)| header).collect();
     assert_eq!(headers, ["global", "defaults"]);

@@ -54,6 +54,9 @@ pub fn plan(
     if changes.includes {
         planner.reasons.insert(ReloadReason::Includes);
     }
+    if changes.template {
+        planner.reasons.insert(ReloadReason::Template);
+    }
     for (name, change) in &changes.services {
         planner.service(name, change);
     }

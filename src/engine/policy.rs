@@ -172,6 +172,7 @@ pub fn admit<'a>(
         base: base.clone(),
         services: admission.services,
         includes: Arc::new(Includes::default()),
+        template: None,
     };
     (desired, obstacles)
 }

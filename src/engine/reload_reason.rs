@@ -21,6 +21,10 @@ pub enum ReloadReason {
     Program,
     /// The included files changed.
     Includes,
+    /// The template changed.
+    Template,
+    /// The template writes more than other servers, which no command tells the process.
+    TemplateOutput,
     /// A service is new.
     NewService(ServiceName),
     /// A service's port, addresses or options changed.
@@ -54,13 +58,14 @@ pub enum ServerReason {
 
 impl ReloadReason {
     /// All that [`Self::kind`] gives.
-    pub const KINDS: [&str; 12] = [
+    pub const KINDS: [&str; 13] = [
         "start",
         "crash",
         "base_changed",
         "frontend_changed",
         "program_changed",
         "include_changed",
+        "template_changed",
         "new_service",
         "service_changed",
         "service_gone",
@@ -78,6 +83,7 @@ impl ReloadReason {
             Self::Frontend(_) => "frontend_changed",
             Self::Program => "program_changed",
             Self::Includes => "include_changed",
+            Self::Template | Self::TemplateOutput => "template_changed",
             Self::NewService(_) => "new_service",
             Self::ServiceChanged(_) => "service_changed",
             Self::ServiceGone(_) | Self::NeededServiceGone(_) | Self::HeldServiceGone(_) => "service_gone",
@@ -97,6 +103,8 @@ impl fmt::Display for ReloadReason {
             Self::Frontend(frontend) => write!(f, "frontend {frontend} changed, or is tried again"),
             Self::Program => f.write_str("another HAProxy is installed"),
             Self::Includes => f.write_str("the included files changed"),
+            Self::Template => f.write_str("the template changed"),
+            Self::TemplateOutput => f.write_str("the template writes other lines than those of servers"),
             Self::NewService(service) => write!(f, "{service}: new service"),
             Self::ServiceChanged(service) => write!(f, "{service}: port, address or options changed"),
             Self::ServiceGone(service) => write!(f, "{service}: service gone, runtime updates are off"),
@@ -140,6 +148,7 @@ mod tests {
             ReloadReason::Frontend(FrontendName::parse("in").unwrap()),
             ReloadReason::Program,
             ReloadReason::Includes,
+            ReloadReason::Template,
             ReloadReason::NewService(name("a")),
             ReloadReason::ServiceChanged(name("a")),
             ReloadReason::ServiceGone(name("a")),

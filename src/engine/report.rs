@@ -29,6 +29,8 @@ pub struct Report {
     pub frontends: BTreeMap<FrontendName, String>,
     /// Why included files do not go ahead.
     pub refused_includes: Vec<String>,
+    /// Why the template does not go ahead.
+    pub refused_template: Option<String>,
     /// What runs out, or is about to, and what to do.
     pub limits: Vec<String>,
 }

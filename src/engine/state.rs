@@ -14,6 +14,7 @@ use super::server::{Server, ServerName, Weight};
 use super::server_id::{ServerId, take_id};
 use super::server_options::ServerOptions;
 use super::service::ServiceName;
+use super::template::Template;
 
 /// All services with their servers, as wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct DesiredState {
     pub services: BTreeMap<ServiceName, Arc<DesiredService>>,
     /// Hand-written sections.
     pub includes: Arc<Includes>,
+    /// How haproxy.cfg is laid out; `None` for the built-in layout.
+    pub template: Option<Template>,
 }
 
 /// One service as wanted.
@@ -59,6 +62,8 @@ pub struct AppliedState {
     pub services: BTreeMap<ServiceName, Arc<AppliedService>>,
     /// Hand-written sections.
     pub includes: Arc<Includes>,
+    /// How haproxy.cfg is laid out; `None` for the built-in layout.
+    pub template: Option<Template>,
     /// Who gets what no route is found for, by frontend.
     pub fallbacks: BTreeMap<FrontendName, ServiceName>,
     /// Routes that are there and lead elsewhere than they should.
@@ -152,6 +157,7 @@ impl AppliedState {
             base: desired.base.clone(),
             services: services.collect(),
             includes: desired.includes.clone(),
+            template: desired.template.clone(),
             fallbacks: desired.fallbacks(),
             strays: BTreeSet::new(),
         }
@@ -162,7 +168,12 @@ impl AppliedState {
     pub fn exposes_listeners(&self) -> bool {
         let exposes =
             |line: &OptionLine| line.as_str().split_ascii_whitespace().any(|word| word == "expose-fd");
-        !self.includes.is_empty() || self.base.global.iter().any(exposes)
+        self.has_own_listeners() || self.base.global.iter().any(exposes)
+    }
+
+    /// Whether sections that are no service's may listen: `HAProxy` opens their addresses itself.
+    pub fn has_own_listeners(&self) -> bool {
+        !self.includes.is_empty() || self.template.as_ref().is_some_and(Template::has_listeners)
     }
 
     /// The services that take connections, or may do so.
@@ -180,6 +191,7 @@ impl AppliedState {
     pub fn serves(&self, desired: &DesiredState) -> bool {
         self.base == desired.base
             && self.includes == desired.includes
+            && self.template == desired.template
             && self.fallbacks == desired.fallbacks()
             && self.strays.is_empty()
             && self.serving().count() == desired.services.len()
@@ -197,6 +209,7 @@ impl AppliedState {
             base: self.base.clone(),
             services: services.collect(),
             includes: self.includes.clone(),
+            template: self.template.clone(),
         }
     }
 

@@ -85,7 +85,7 @@ impl Actor {
         let server_state = server_state.path();
         // One that is dead or hangs can't hand over: then the addresses are bound anew.
         let has_own_listeners =
-            before.is_some_and(|before| !before.includes.is_empty()) && !after.includes.is_empty();
+            before.is_some_and(AppliedState::has_own_listeners) && after.has_own_listeners();
         let old = self.serving.as_ref().filter(|_| old_answers && has_own_listeners);
         let listeners_of = old.map(|old| old.control_path().to_owned());
         let previous = self.last_good.clone();

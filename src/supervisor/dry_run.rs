@@ -23,6 +23,7 @@ use crate::engine::server::{Server, ServerName};
 use crate::engine::service::{ServiceName, WatcherSpec};
 use crate::include_files::Follower;
 use crate::service_manager::{self, Memory, RegistryEvent};
+use crate::template;
 use crate::watcher::{ServerSet, SkippedEntry};
 
 /// A wait that is shorter is not worth a word.
@@ -105,6 +106,10 @@ impl DryRun {
             // Nothing follows from it before the registries answered.
             drop(reconciler.handle(Input::Includes(files), clock.now()));
         }
+        if let Some(file) = &config.haproxy.template {
+            let template = template::read(file).map_err(|error| StartError::Template(error.to_string()))?;
+            drop(reconciler.handle(Input::Template(Some(template)), clock.now()));
+        }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
         let registries = tokio::spawn(service_manager::run(
             sources,
@@ -133,6 +138,9 @@ impl DryRun {
                 () = clock.sleep_until(collecting.reconciler.deadline()) => Input::Tick,
             };
             let proposal = proposal(collecting.reconciler.handle(input, clock.now()));
+            if let Some(reason) = proposal.refused_template {
+                return Err(StartError::Template(reason));
+            }
             if let Some(config) = proposal.config {
                 break (config, proposal.refused_includes);
             }
@@ -243,6 +251,7 @@ impl Collecting {
 struct Proposal {
     config: Option<Rendered>,
     refused_includes: Vec<(String, String)>,
+    refused_template: Option<String>,
     /// It waits for something to change by itself.
     given_up: bool,
 }
@@ -254,6 +263,9 @@ fn proposal(effects: Vec<Effect>) -> Proposal {
             Effect::Order(Order::Reload { config, .. }) => proposal.config = Some(config),
             Effect::Notice(Notice::IncludesRefused { file, reason, meanwhile: _ }) => {
                 proposal.refused_includes.push((file, reason));
+            }
+            Effect::Notice(Notice::TemplateRefused { reason, meanwhile: _ }) => {
+                proposal.refused_template = Some(reason);
             }
             Effect::Notice(Notice::ReloadFailed { .. }) => proposal.given_up = true,
             Effect::Order(Order::Apply { .. } | Order::Compare { .. })

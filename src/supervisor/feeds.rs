@@ -16,6 +16,7 @@ use crate::include_files::Follower;
 use crate::panics::caught;
 use crate::service_config::SourceSettings;
 use crate::service_manager::{self, RegistryEvent};
+use crate::template::{TemplateFollower, Told};
 use crate::watcher::Registries;
 
 /// The tasks that follow all that is outside; they end with the value.
@@ -23,6 +24,7 @@ pub(super) struct Feeds {
     /// Closed when the task behind it has panicked.
     pub(super) registry: mpsc::Receiver<RegistryEvent>,
     pub(super) includes: mpsc::Receiver<Includes>,
+    pub(super) template: mpsc::Receiver<Told>,
     /// What is shared with those tasks, while there are any.
     pub(super) registries: Option<Registries>,
     tasks: Vec<AbortHandle>,
@@ -33,6 +35,8 @@ pub(super) struct Begun {
     pub(super) feeds: Feeds,
     /// What is there of the included files.
     pub(super) includes: Option<Includes>,
+    /// What the template is.
+    pub(super) template: Input,
     /// How services were reached in an earlier run.
     pub(super) holders: BTreeMap<ServiceName, Held>,
 }
@@ -43,6 +47,7 @@ impl Feeds {
         Self {
             registry: mpsc::channel(1).1,
             includes: mpsc::channel(1).1,
+            template: mpsc::channel(1).1,
             registries: None,
             tasks: Vec::new(),
         }
@@ -64,12 +69,17 @@ impl Feeds {
         let mut follower = Follower::new(config.haproxy.include.clone(), config.haproxy.config_path.clone());
         let first = follower.look();
         let (out, includes) = mpsc::channel(1);
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(caught("registries", following)).abort_handle(),
             tokio::spawn(follower.follow(out)).abort_handle(),
         ];
-        let feeds = Self { registry, includes, registries: Some(registries), tasks };
-        Begun { feeds, includes: first, holders }
+        let (out, template) = mpsc::channel(1);
+        let mut follower = config.haproxy.template.clone().map(TemplateFollower::new);
+        let told = follower.as_mut().and_then(TemplateFollower::look);
+        tasks.extend(follower.map(|follower| tokio::spawn(follower.follow(out)).abort_handle()));
+        let feeds = Self { registry, includes, template, registries: Some(registries), tasks };
+        let template = told.map_or(Input::Template(None), template_input);
+        Begun { feeds, includes: first, template, holders }
     }
 }
 
@@ -78,6 +88,14 @@ impl Drop for Feeds {
         for task in &self.tasks {
             task.abort();
         }
+    }
+}
+
+/// What the reconciler is told of the template's file.
+pub(super) fn template_input(told: Told) -> Input {
+    match told {
+        Ok(template) => Input::Template(Some(template)),
+        Err(reason) => Input::TemplateUnusable(reason),
     }
 }
 

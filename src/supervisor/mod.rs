@@ -25,6 +25,7 @@ mod snapshot;
 mod start;
 mod status;
 mod telling;
+mod template;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -45,12 +46,11 @@ use crate::haproxy::actor::{Event, Handle};
 use crate::haproxy::handover::HandedOver;
 use crate::panics::{Restarts, caught};
 use crate::service_config::SourceSettings;
-use crate::service_manager::RegistryEvent;
 use crate::systemd::{self, State, Watchdog};
 
 use clock::Clock;
 use end::end_haproxy;
-use feeds::{Begun, Feeds};
+use feeds::{Begun, Feeds, template_input};
 use handover::after_crash::CrashRecord;
 use handover::exec::Received;
 use history::Historian;
@@ -66,6 +66,7 @@ use signals::Signals;
 use start::{Started, start};
 use status::StatusDesk;
 use status::live::LiveDesk;
+use template::TemplateKeeper;
 use values::ValuesDesk;
 
 /// Events of the registries that wait; a full queue only slows the registries down.
@@ -111,6 +112,7 @@ struct Supervisor {
     crash_record: CrashRecord,
     replacement: Replacement,
     values: ValuesDesk,
+    templates: TemplateKeeper,
     watchdog: Watchdog,
     /// What systemd was told last.
     status: String,
@@ -172,6 +174,7 @@ impl Supervisor {
             crash_record: CrashRecord::new(&config.runtime_dir),
             values: ValuesDesk::new(config.clone(), reaper.clone()),
             replacement: Replacement::new(program, config_file, haproxy_settings, reaper),
+            templates: TemplateKeeper::default(),
             watchdog: Watchdog::from_environment(),
             status: String::new(),
             _locked: locked,
@@ -214,13 +217,14 @@ impl Supervisor {
         self.reconciler.begin_anew(self.ordered, self.clock.now());
         self.status_desk.begin_anew();
         self.historian.begin_anew();
-        let Begun { feeds, includes, holders } = Feeds::start(&self.config, self.sources.clone());
+        let Begun { feeds, includes, template, holders } = Feeds::start(&self.config, self.sources.clone());
         self.reconciler.remember_holders(holders);
         self.values.follow(feeds.registries.as_ref().and_then(|registries| registries.values.clone()));
         self.feeds = feeds;
         if let Some(includes) = includes {
             self.handle(Input::Includes(includes)).await;
         }
+        self.handle(template).await;
         self.serve(signals).await
     }
 
@@ -256,6 +260,10 @@ impl Supervisor {
                 Some(files) = self.feeds.includes.recv() => {
                     self.historian.note_cause(None, CauseEvent::Includes, None, self.clock.now());
                     Some(Input::Includes(files))
+                }
+                Some(told) = self.feeds.template.recv() => {
+                    self.historian.note_cause(None, CauseEvent::Template, None, self.clock.now());
+                    Some(template_input(told))
                 }
                 asked = self.commands.recv() => match asked {
                     Some(asked) => self.carry_out(asked).await,
@@ -301,17 +309,6 @@ impl Supervisor {
     async fn record_what_runs(&mut self) {
         let generations = self.haproxy.generations.borrow().clone();
         self.crash_record.write(&generations, self.reconciler.applied()).await;
-    }
-
-    fn take_note(&mut self, event: &RegistryEvent) {
-        let now = self.clock.now();
-        self.recorder.note(event);
-        let registry = self.status_desk.registry_of(event, &self.sources);
-        self.totals.note_event(event, registry.as_deref());
-        let origin = self.status_desk.origin_of(event);
-        self.historian.note_event(event, origin.as_deref(), now);
-        self.status_desk.note_event(event, now);
-        self.live.changed();
     }
 
     async fn handle(&mut self, input: Input) {
@@ -363,6 +360,7 @@ impl Supervisor {
         if is_outcome {
             if let Some(applied) = self.reconciler.applied() {
                 self.values.serves(&applied.base);
+                self.templates.serves(applied.template.as_ref(), &self.config.state_dir);
             }
             self.crash_record.changed();
             self.tell_status();

@@ -24,6 +24,7 @@ use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::render::Renderer;
 use crate::engine::section::Base;
 use crate::engine::state::{AppliedState, DesiredState};
+use crate::engine::template::Template;
 use crate::haproxy::check::{CheckError, discover_version};
 use crate::haproxy::check_text::check_text;
 use crate::haproxy::control_socket::remove_stale_control_sockets;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// `HAProxy` refuses a configuration without any service.
     #[error("haproxy.global, haproxy.defaults or frontends: HAProxy refuses them: {0}")]
     BaseRefused(String),
+    /// A template that can't be used.
+    #[error("haproxy.template: {0}")]
+    Template(String),
     /// A directory that can't be made.
     #[error("{key}: '{}' can't be made; create it for this user, or name another", path.display())]
     Directory {
@@ -119,22 +123,33 @@ pub struct Prepared {
 #[derive(Debug)]
 pub struct Locked(#[expect(dead_code, reason = "held, not used")] Flock<File>);
 
-/// Asks `HAProxy` about the `global` and `defaults` sections alone: what is wrong there is no service's fault.
+/// Asks `HAProxy` about the `global` and `defaults` sections alone, by `template` if there is one: what is wrong there is no
+/// service's fault.
 ///
 /// # Errors
 /// When it refuses them, or can't be asked.
-pub async fn check_base(config: &Config, base: Arc<Base>, reaper: &Reaper) -> Result<(), StartError> {
-    let nothing = DesiredState { base, services: BTreeMap::new(), includes: Arc::default() };
-    let rendered = Renderer::default().render(&AppliedState::loaded(&nothing, None));
+pub async fn check_base(
+    config: &Config,
+    base: Arc<Base>,
+    template: Option<Template>,
+    reaper: &Reaper,
+) -> Result<(), StartError> {
+    let by_template = template.is_some();
+    let nothing = DesiredState { base, services: BTreeMap::new(), includes: Arc::default(), template };
+    let rendered = Renderer::default().by_template(&AppliedState::loaded(&nothing, None));
+    let rendered = rendered.map_err(|error| StartError::Template(error.to_string()))?;
     let sockets = ListenSockets::new(None);
     let report = check_text(reaper, &config.haproxy.path, &rendered.text_for_check(), &sockets).await;
     let report = report.map_err(StartError::Haproxy)?;
     if report.accepted {
         return Ok(());
     }
-    Err(StartError::BaseRefused(
-        report.alerts().map(|alert| alert.text.clone()).collect::<Vec<_>>().join(" | "),
-    ))
+    let alerts = report.alerts().map(|alert| alert.text.clone()).collect::<Vec<_>>().join(" | ");
+    Err(if by_template {
+        StartError::Template(format!("HAProxy refuses its output, even without any service: {alerts}"))
+    } else {
+        StartError::BaseRefused(alerts)
+    })
 }
 
 /// Makes the directories that sockets and state go into.

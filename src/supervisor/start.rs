@@ -20,6 +20,7 @@ use super::prepare::{
 };
 use super::settings::{haproxy_settings, http, reconciler_settings, sources};
 use super::signals::Signals;
+use super::template::checked_template;
 use super::values::checked_base;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
@@ -100,10 +101,17 @@ pub(super) async fn start_with(
             checked = checked_base(config, settings.base.clone(), &reaper) => settings.base = checked?,
             () = signals.end_is_asked() => return Ok(asked_too_early()),
         }
+        let recalled = tokio::select! {
+            checked = checked_template(config, &settings.base, &reaper) => checked?,
+            () = signals.end_is_asked() => return Ok(asked_too_early()),
+        };
         let haproxy = Actor::start(haproxy_settings.clone(), reaper.clone(), handed)
             .map_err(StartError::OperatorsSocket)?;
         let clock = Clock(Instant::now());
-        let reconciler = Reconciler::new(settings, clock.now());
+        let mut reconciler = Reconciler::new(settings, clock.now());
+        if let Some(recalled) = recalled {
+            reconciler.recall_template(recalled);
+        }
         (haproxy, (clock, reconciler))
     };
     let locked = Some(locked);

@@ -5,6 +5,7 @@ use tracing::{info, warn};
 use super::Supervisor;
 use crate::engine::reconciler::Notice;
 use crate::engine::state::AppliedState;
+use crate::service_manager::RegistryEvent;
 use crate::systemd;
 
 impl Supervisor {
@@ -19,6 +20,18 @@ impl Supervisor {
         self.status_desk.note_notice(notice, now);
         self.historian.note_notice(notice, now);
         self.totals.note_notice(notice);
+    }
+
+    /// Keeps what a registry says wherever it is told of.
+    pub(super) fn take_note(&mut self, event: &RegistryEvent) {
+        let now = self.clock.now();
+        self.recorder.note(event);
+        let registry = self.status_desk.registry_of(event, &self.sources);
+        self.totals.note_event(event, registry.as_deref());
+        let origin = self.status_desk.origin_of(event);
+        self.historian.note_event(event, origin.as_deref(), now);
+        self.status_desk.note_event(event, now);
+        self.live.changed();
     }
 
     /// Tells systemd what is served, once it is something else.

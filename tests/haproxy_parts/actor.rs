@@ -136,6 +136,7 @@ impl Bench {
             base: Arc::new(base),
             services: [(ServiceName::parse("web").unwrap(), Arc::new(service))].into(),
             includes: Arc::default(),
+            template: None,
         };
         let after = AppliedState::loaded(&desired, self.applied.as_ref());
         let order = Order::Reload {

@@ -63,7 +63,12 @@ fn base(timeouts: bool) -> Arc<Base> {
 }
 
 fn render(services: &Services, timeouts: bool) -> Rendered {
-    let desired = DesiredState { base: base(timeouts), services: services.clone(), includes: Arc::default() };
+    let desired = DesiredState {
+        base: base(timeouts),
+        services: services.clone(),
+        includes: Arc::default(),
+        template: None,
+    };
     Renderer::default().render(&AppliedState::loaded(&desired, None))
 }
 

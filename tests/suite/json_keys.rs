@@ -27,6 +27,7 @@ counts services serving refused waiting held servers in_rotation
 includes problems
 values problems
 frontends problems
+template problems
 ";
 const SERVICES: &str = "
 . name state serves listen definition servers_from servers_changed last_command last_change gone held problems skipped servers_total servers_in_rotation servers
@@ -136,8 +137,9 @@ fn service_at(place: &str) -> BTreeSet<String> {
 fn the_keys_of_status_why_and_events_stay_and_are_documented() {
     let (setup, _proxymgr, http) = eventful();
     let status = wait_for_service(&setup.paths, |web| web["last_change"]["kind"] == "runtime");
-    let top =
-        keys("proxymgr haproxy last_reload counts includes values frontends limits registries services");
+    let top = keys(
+        "proxymgr haproxy last_reload counts includes values frontends template limits registries services",
+    );
     // Of a runtime change no reason for a reload is told; its causes are.
     assert_keys("status", &status, &union([top, listed("", STATUS), service_at("services")]));
     let of = format!("web/{}", local(1));
@@ -191,7 +193,8 @@ fn the_keys_of_the_stream_stay_and_are_documented() {
     let first = |kind: &str| &heard.iter().find(|(event, _)| event == kind).unwrap().1;
     assert_eq!(heard[0].0, "hello");
     assert_keys("hello", first("hello"), &keys("version release now"));
-    let top = keys("proxymgr haproxy last_reload counts includes values frontends limits registries");
+    let top =
+        keys("proxymgr haproxy last_reload counts includes values frontends template limits registries");
     assert_keys("summary", first("summary"), &union([top, listed("", STATUS)]));
     let mut service = listed("", SERVICES);
     // Those are told where a service is asked for alone.

@@ -17,6 +17,7 @@ const GROUND: &[&str] = &[
     "process",
     "directory_watch",
     "include_files",
+    "template",
     "document",
     "server_entry",
     "config",
@@ -54,6 +55,7 @@ const GROUND_MAY_USE: &[(&str, &[&str])] = &[
     ("process", &["panics", "engine"]),
     ("directory_watch", &["engine"]),
     ("include_files", &["directory_watch", "panics", "engine"]),
+    ("template", &["directory_watch", "panics", "engine"]),
     ("document", &[]),
     ("server_entry", &["engine"]),
     ("config", &["engine"]),
@@ -101,6 +103,7 @@ const CRATES_AT_HOME: &[(&str, &[&str])] = &[
     ("hyper_util", &["http", "consul", "docker"]),
     ("http_body_util", &["consul"]),
     ("bollard", &["docker"]),
+    ("minijinja", &["template"]),
 ];
 
 const MAX_LINES: usize = 400;

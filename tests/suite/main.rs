@@ -81,6 +81,7 @@ mod static_balance;
 mod status;
 mod support;
 mod systemd;
+mod templates;
 mod terminal;
 mod upgrade;
 mod versions;

@@ -172,7 +172,8 @@ fn a_route_that_others_spoilt_is_mended() {
         for command in
             ["del map FILE /a/", "set map FILE /b/ nobody/0", "del map FILE /c/", "add map FILE /d/ web/0"]
         {
-            haproxy::ask(&setup.paths.stats_socket, &command.replace("FILE", file.to_str().unwrap())).unwrap();
+            haproxy::ask(&setup.paths.stats_socket, &command.replace("FILE", file.to_str().unwrap()))
+                .unwrap();
         }
         match who(port, "test", "/a") {
             answer if answer == "404" => Ok(()),

@@ -34,6 +34,11 @@ impl Reconciler {
             match part {
                 Part::Base => self.base_refused = true,
                 Part::Includes => self.includes.refuse_whole(&loaded.includes, until),
+                Part::Template => {
+                    if let Some(template) = &loaded.template {
+                        self.template.refuse(template, until);
+                    }
+                }
                 Part::Service(service) => {
                     if let Some(section) = loaded.sections.get(service) {
                         let minutes = wait.as_secs() / 60;

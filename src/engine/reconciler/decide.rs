@@ -42,8 +42,8 @@ impl Reconciler {
                         Start::AsBefore if self.applied.is_some() => self.desired_as_before(now),
                         Start::AsBefore | Start::AsWanted => self.desired(now, effects),
                     };
-                    self.order_reload(BTreeSet::from([reason]), Vec::new(), desired, now, effects);
-                    self.last_start = start;
+                    let reasons = BTreeSet::from([reason]);
+                    self.order_reload(reasons, Vec::new(), desired, (start, now), effects);
                 }
             }
             Phase::Running => self.look(now, effects),
@@ -57,8 +57,10 @@ impl Reconciler {
             self.recall(effects);
             self.timing.servers_changed(now);
             if let Some(applied) = self.applied.clone() {
-                let runs = self.renderer.render(&applied);
+                let runs = self.renderer.by_template(&applied);
+                let runs = runs.unwrap_or_else(|_told_at_a_reload| self.renderer.render(&applied));
                 self.note_limits(&runs, &applied.base, effects);
+                self.loaded_shape = runs.shape;
                 // What it was started with is not known any more.
                 self.loaded_size = self.size;
             }
@@ -99,11 +101,11 @@ impl Reconciler {
         if due(self.timing.repair_at()) {
             let reasons = BTreeSet::from([ReloadReason::Repair("commands did not mend what runs".into())]);
             let desired = self.desired(now, effects);
-            self.order_reload(reasons, Vec::new(), desired, now, effects);
+            self.order_reload(reasons, Vec::new(), desired, (Start::AsWanted, now), effects);
         } else if self.halving.wants_control() {
             let reasons = BTreeSet::from([ReloadReason::Repair("whether HAProxy starts as before".into())]);
             let desired = self.desired(now, effects);
-            self.order_reload(reasons, Vec::new(), desired, now, effects);
+            self.order_reload(reasons, Vec::new(), desired, (Start::AsWanted, now), effects);
         } else if self.timing.compare_at <= now {
             self.under_way = Some(UnderWay::Compare);
             let frontends = self.applied.iter().flat_map(|applied| applied.base.frontends.values());
@@ -116,13 +118,14 @@ impl Reconciler {
             || due(self.quarantine.next_try())
             || due(self.includes.next_try())
             || due(self.frontends.next_try())
+            || due(self.template.next_try())
         {
             self.pursue(now, effects);
         } else if due(self.timing.rewrite_at) {
             self.timing.rewrite_at = None;
-            self.order_apply(Vec::new(), true, effects);
+            self.order_apply(Vec::new(), true, now, effects);
         } else if due(self.timing.sweep_at) {
-            self.sweep(effects);
+            self.sweep(now, effects);
         }
     }
 
@@ -143,10 +146,11 @@ impl Reconciler {
             replay(&plan, applied, &desired).serves(&desired),
             "{plan:?} does not lead to {desired:?}"
         );
-        match self.with_room_for_checks(plan) {
+        let plan = self.with_room_for_checks(plan);
+        match self.with_what_the_template_writes(plan) {
             Plan::Unchanged => {}
             Plan::Runtime(commands) => {
-                self.order_apply(commands, true, effects);
+                self.order_apply(commands, true, now, effects);
             }
             Plan::Reload { reasons, meanwhile } => {
                 if !was_wanted {
@@ -168,11 +172,11 @@ impl Reconciler {
     ) {
         self.timing.reload_wanted = true;
         if self.reload_due().is_some_and(|due| due <= now) {
-            self.order_reload(reasons, meanwhile, desired, now, effects);
+            self.order_reload(reasons, meanwhile, desired, (Start::AsWanted, now), effects);
         } else if meanwhile.is_empty() {
             self.planned = Some(Planned { reasons, desired });
         } else {
-            self.order_apply(meanwhile, true, effects);
+            self.order_apply(meanwhile, true, now, effects);
         }
     }
 
@@ -187,8 +191,9 @@ impl Reconciler {
     }
 
     /// When something that is out is tried again.
-    fn retries(&self) -> [Option<Moment>; 3] {
-        [self.quarantine.next_try(), self.includes.next_try(), self.frontends.next_try()]
+    fn retries(&self) -> [Option<Moment>; 4] {
+        let (includes, template) = (self.includes.next_try(), self.template.next_try());
+        [self.quarantine.next_try(), includes, self.frontends.next_try(), template]
     }
 
     pub(super) fn reload_due(&self) -> Option<Moment> {
@@ -207,6 +212,7 @@ impl Reconciler {
         let (mut desired, mut obstacles) = admit(&base, &candidates, &self.quarantine, self.last_good());
         self.put_off_suspects(&obstacles, now);
         desired.includes = self.chosen_includes(&desired, now, effects);
+        desired.template = self.chosen_template(now, effects);
         for (service, by) in self.needed.add_to(&mut desired) {
             obstacles.insert(service, Obstacle::StillNeeded { by: by.to_string() });
         }
@@ -269,6 +275,7 @@ impl Reconciler {
         let (mut desired, _told_elsewhere) = admit(&base, &candidates, &self.quarantine, last_good);
         let without_the_guilty = || self.includes.chosen(None);
         desired.includes = self.last_good_includes().cloned().unwrap_or_else(without_the_guilty);
+        desired.template = self.template_as_before();
         let _told_elsewhere = self.needed.add_to(&mut desired);
         desired
     }
@@ -315,18 +322,21 @@ impl Reconciler {
         }
     }
 
-    fn order_reload(
+    pub(super) fn order_reload(
         &mut self,
         reasons: BTreeSet<ReloadReason>,
         meanwhile: Vec<RuntimeCommand>,
         desired: DesiredState,
-        now: Moment,
+        (start, now): (Start, Moment),
         effects: &mut Vec<Effect>,
     ) {
         self.timing.reload_ordered(now);
-        self.last_start = Start::AsWanted;
+        self.last_start = start;
         let after = AppliedState::loaded(&desired, self.applied.as_ref());
-        let config = self.renderer.render(&after);
+        let config = match self.renderer.by_template(&after) {
+            Ok(config) => config,
+            Err(error) => return self.take_template_failure(reasons, &error, &desired, now, effects),
+        };
         self.note_limits(&config, &after.base, effects);
         let maxconn = self.limits.maxconn;
         // What such a server was told last may still come, and is no operator's doing.
@@ -342,6 +352,7 @@ impl Reconciler {
         &mut self,
         commands: Vec<RuntimeCommand>,
         writes_config: bool,
+        now: Moment,
         effects: &mut Vec<Effect>,
     ) {
         let Some(applied) = &self.applied else { return };
@@ -357,14 +368,22 @@ impl Reconciler {
             | RuntimeCommand::Route { .. } => None,
         });
         let closes = closes.collect();
-        let config = writes_config.then(|| self.renderer.render(&after));
+        let config = writes_config.then(|| self.renderer.by_template(&after)).transpose();
+        let is_news = writes_config;
+        let (config, writes_config) = match config {
+            Ok(config) => (config, writes_config),
+            Err(error) => {
+                self.note_config(Some(error.to_string()), now, effects);
+                (None, false)
+            }
+        };
         if let Some(config) = &config {
             self.note_limits(config, &after.base, effects);
-        }
-        if writes_config {
             self.timing.rewrite_at = None;
+        } else if commands.is_empty() {
+            return;
         }
-        if !commands.is_empty() && writes_config {
+        if !commands.is_empty() && is_news {
             let texts = commands.iter().map(ToString::to_string).collect();
             effects.push(Effect::Notice(Notice::Applying(texts)));
         }

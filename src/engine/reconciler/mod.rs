@@ -16,6 +16,7 @@
 //! One order is under way at a time; meanwhile only what is wanted moves. Each input is followed by a look at everything
 //! that is due, so an order's end starts the next.
 
+mod answers;
 mod death;
 mod decide;
 mod frontends;
@@ -31,6 +32,7 @@ mod refusal;
 mod report;
 mod room;
 mod sweep;
+mod template;
 mod timing;
 mod trials;
 
@@ -41,6 +43,7 @@ use std::time::Duration;
 pub use known::{Held, Unconfirmed};
 pub use notice::{IncludesMeanwhile, Notice};
 pub use order::{Complaint, Effect, Input, Order, Outcome, ReloadFailure};
+pub use template::TemplateMeanwhile;
 
 use decide::Planned;
 use frontends::LostFrontends;
@@ -48,6 +51,7 @@ use halving::Halving;
 use includes::KnownIncludes;
 use known::KnownServices;
 use needed::Needed;
+use template::KnownTemplate;
 use timing::Timing;
 use trials::Trials;
 
@@ -64,6 +68,7 @@ use super::server::Server;
 use super::service::{ServiceName, ServiceSpec};
 use super::size::Size;
 use super::state::{AppliedState, DesiredState};
+use super::template::Shape;
 
 /// What the user configured.
 #[derive(Clone, Debug)]
@@ -92,6 +97,7 @@ pub struct Reconciler {
     known: KnownServices,
     includes: KnownIncludes,
     frontends: LostFrontends,
+    template: KnownTemplate,
     quarantine: Quarantine,
     obstacles: BTreeMap<ServiceName, Obstacle>,
     /// What the serving process holds; after its end, what the last one held.
@@ -106,6 +112,8 @@ pub struct Reconciler {
     size: Size,
     /// How much the serving process was started with.
     loaded_size: Size,
+    /// What its template wrote, if it has one.
+    loaded_shape: Option<Arc<Shape>>,
     planned: Option<Planned>,
     under_way: Option<UnderWay>,
     /// Why the configuration on disk doesn't say what runs.
@@ -171,6 +179,7 @@ impl Reconciler {
             known: KnownServices::default(),
             includes: KnownIncludes::default(),
             frontends: LostFrontends::default(),
+            template: KnownTemplate::new(None),
             quarantine: Quarantine::default(),
             obstacles: BTreeMap::new(),
             applied: None,
@@ -179,6 +188,7 @@ impl Reconciler {
             limits: Limits::default(),
             size: Size::default(),
             loaded_size: Size::default(),
+            loaded_shape: None,
             planned: None,
             under_way: None,
             config_unwritten: None,
@@ -202,6 +212,7 @@ impl Reconciler {
         taking_over.phase = Phase::Running;
         taking_over.taken_over = true;
         taking_over.trials = Trials::trusting(&applied);
+        taking_over.template = KnownTemplate::new(applied.template.clone());
         taking_over.applied = Some(applied);
         taking_over
     }
@@ -217,8 +228,10 @@ impl Reconciler {
         let mut anew = Self::new(self.settings.clone(), now);
         let under_way = self.under_way.take();
         anew.known.inherit_drains(&mut self.known);
+        anew.template = self.template.anew(self.applied.as_ref());
         if let Some(applied) = self.applied.take() {
             anew.phase = self.phase;
+            anew.loaded_shape = self.loaded_shape.take();
             anew.taken_over = true;
             anew.applied = Some(applied);
             anew.doubts = std::mem::take(&mut self.doubts);
@@ -268,6 +281,8 @@ impl Reconciler {
                     self.timing.topology_changed(now);
                 }
             }
+            Input::Template(template) => self.take_template(template, now),
+            Input::TemplateUnusable(reason) => self.take_unusable_template(reason, &mut effects),
             Input::Base(base) => {
                 if self.settings.base != base {
                     self.settings.base = base;
@@ -354,42 +369,6 @@ impl Reconciler {
         }
         if !servers.is_empty() {
             self.known.remember(service, servers);
-        }
-    }
-
-    fn take_servers(
-        &mut self,
-        service: &ServiceName,
-        servers: Vec<Server>,
-        now: Moment,
-        effects: &mut Vec<Effect>,
-    ) {
-        let answer = self.known.take_servers(service, servers, self.settings.outage, now);
-        self.note_change(answer.change, now);
-        let service = service.clone();
-        effects.extend(answer.doubt.map(|doubt| match doubt {
-            known::Doubt::KeptThoughEmpty { servers } => {
-                Effect::Notice(Notice::KeptThoughEmpty { service, servers })
-            }
-            known::Doubt::Held { missing, hold } => {
-                Effect::Notice(Notice::LossHeld { service, missing, hold })
-            }
-        }));
-    }
-
-    fn note_change(&mut self, change: known::Change, now: Moment) {
-        match change {
-            known::Change::First => self.timing.topology_changed(now),
-            known::Change::Servers => self.timing.servers_changed(now),
-            known::Change::Nothing => {}
-        }
-    }
-
-    /// Believes the losses that lasted.
-    fn take_lasting_losses(&mut self, now: Moment, effects: &mut Vec<Effect>) {
-        for (service, missing) in self.known.take_lasting_losses(now) {
-            self.timing.servers_changed(now);
-            effects.push(Effect::Notice(Notice::LossTaken { service, missing }));
         }
     }
 }

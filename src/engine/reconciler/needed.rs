@@ -10,6 +10,7 @@ use crate::engine::render::{Owner, Rendered};
 use crate::engine::section::{Section, SectionKind};
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedService, DesiredService, DesiredState};
+use crate::engine::template::Template;
 
 /// What is kept.
 #[derive(Debug, Default)]
@@ -31,6 +32,7 @@ struct Kept {
 enum Reference {
     Section(Arc<Section>),
     Includes(Arc<Includes>),
+    Template(Template),
 }
 
 impl Reference {
@@ -40,6 +42,7 @@ impl Reference {
                 state.services.get(service).map(|service| Self::Section(service.section.clone()))
             }
             Owner::Include { .. } => Some(Self::Includes(state.includes.clone())),
+            Owner::Template { .. } => state.template.clone().map(Self::Template),
         }
     }
 }

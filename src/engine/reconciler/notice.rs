@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
+use super::template::TemplateMeanwhile;
 use crate::engine::limits::Warning;
 use crate::engine::policy::Obstacle;
 use crate::engine::reload_reason::ReloadReason;
@@ -53,6 +54,15 @@ pub enum Notice {
     ValuesRefused(String),
     /// All values of the registry go ahead again.
     ValuesTaken,
+    /// The template does not go ahead.
+    TemplateRefused {
+        /// Why.
+        reason: String,
+        /// What there is in its place.
+        meanwhile: TemplateMeanwhile,
+    },
+    /// The template goes ahead again.
+    TemplateTaken,
     /// A reload begins.
     Reloading(BTreeSet<ReloadReason>),
     /// The new process serves.
@@ -159,6 +169,7 @@ impl Notice {
             | Self::FrontendBack(_)
             | Self::IncludesTaken
             | Self::ValuesTaken
+            | Self::TemplateTaken
             | Self::Reloading(_)
             | Self::Reloaded(_)
             | Self::ConfigWritten
@@ -167,6 +178,7 @@ impl Notice {
             | Self::FrontendOut { .. }
             | Self::IncludesRefused { .. }
             | Self::ValuesRefused(_)
+            | Self::TemplateRefused { .. }
             | Self::ReloadFailed { .. }
             | Self::Unexpected { .. }
             | Self::ConfigUnwritten(_)
@@ -214,6 +226,10 @@ impl fmt::Display for Notice {
                 write!(f, "a value of the registry is refused, the last good one stays: {why}")
             }
             Self::ValuesTaken => f.write_str("all values of the registry go ahead"),
+            Self::TemplateRefused { reason, meanwhile } => {
+                write!(f, "the template is refused, {meanwhile}: {reason}")
+            }
+            Self::TemplateTaken => f.write_str("the template goes ahead"),
             Self::Reloading(reasons) => write!(f, "reloading HAProxy: {}", join(reasons)),
             Self::Reloaded(took) => write!(f, "HAProxy serves, {} ms after the order", took.as_millis()),
             Self::ReloadFailed { why, serves_on: true } => {
@@ -247,13 +263,11 @@ impl fmt::Display for Notice {
                 f,
                 "HAProxy takes no configuration with {services} new definitions; they are tried in parts: {why}"
             ),
-            Self::Died { how, restart_in } => {
-                write!(
-                    f,
-                    "HAProxy ended by itself ({how}); starting it again in {} ms",
-                    restart_in.as_millis()
-                )
-            }
+            Self::Died { how, restart_in } => write!(
+                f,
+                "HAProxy ended by itself ({how}); starting it again in {} ms",
+                restart_in.as_millis()
+            ),
             Self::BackToLastGood { how, without } => write!(
                 f,
                 "HAProxy keeps ending by itself ({how}) since these changed: {}; back to the last good configuration without what is new of them",
@@ -268,12 +282,10 @@ impl fmt::Display for Notice {
                 "service {service}: {missing} servers are missing in its registry; they stay for {} s, and leave if the loss lasts (max_shrink, shrink_hold)",
                 hold.as_secs()
             ),
-            Self::LossTaken { service, missing } => {
-                write!(
-                    f,
-                    "service {service}: the loss of {missing} servers has lasted for shrink_hold; they leave"
-                )
-            }
+            Self::LossTaken { service, missing } => write!(
+                f,
+                "service {service}: the loss of {missing} servers has lasted for shrink_hold; they leave"
+            ),
             Self::StartsFromMemory(services) => write!(
                 f,
                 "starting with the servers of an earlier run, since there was no answer in time: {}",

@@ -18,6 +18,7 @@ use crate::engine::section::Base;
 use crate::engine::server::Server;
 use crate::engine::service::{ServiceName, ServiceSpec};
 use crate::engine::state::AppliedState;
+use crate::engine::template::Template;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -39,6 +40,10 @@ pub enum Input {
     Base(Arc<Base>),
     /// The included files read so now, or were touched.
     Includes(Includes),
+    /// The template reads so now, or was touched; `None` for the built-in layout.
+    Template(Option<Template>),
+    /// The template can't be used, and why.
+    TemplateUnusable(String),
     /// The order under way is done.
     Done(Outcome),
     /// The serving process ended by itself.

@@ -13,6 +13,7 @@ impl Reconciler {
         match (self.under_way.take(), outcome) {
             (Some(UnderWay::Reload { desired, config, .. }), Outcome::Reloaded { took, config_error }) => {
                 self.loaded_size = config.size;
+                self.loaded_shape = config.shape;
                 if self.applied.is_none() {
                     effects.push(Effect::Ready);
                 }
@@ -76,7 +77,7 @@ impl Reconciler {
     }
 
     /// The configuration was written, or not: then it is tried again.
-    fn note_config(&mut self, error: Option<String>, now: Moment, effects: &mut Vec<Effect>) {
+    pub(super) fn note_config(&mut self, error: Option<String>, now: Moment, effects: &mut Vec<Effect>) {
         if error.is_some() {
             self.timing.rewrite_at = Some(now + RETRY);
         }

@@ -18,6 +18,7 @@ use crate::engine::moment::Moment;
 use crate::engine::render::{Owner, Rendered};
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedState, DesiredState};
+use crate::engine::template::Template;
 
 /// How many of `HAProxy`'s complaints are told.
 const MOST_TOLD: usize = 5;
@@ -82,14 +83,21 @@ impl Reconciler {
         effects: &mut Vec<Effect>,
     ) {
         let guilty = self.guilty(&refusal.complaints, config, desired);
-        if self.keep_what_is_needed(&refusal.complaints, config, desired) {
+        // Before anything serves, every service that a new template leads astray would be accused.
+        let is_the_new_templates = self.phase != Phase::Running
+            && self.has_new_template(desired)
+            && self.refuse_template(desired, &refusal.why, now, effects);
+        if is_the_new_templates || self.keep_what_is_needed(&refusal.complaints, config, desired) {
             self.timing.reload_without_waiting(now);
         } else if guilty.keys().any(|owner| self.may_be_refused(owner, desired)) {
             // Those that it refers to may be among those that wait, and who is only mentioned may be innocent.
             let mentioned = guilty.keys().any(|owner| !self.may_be_refused(owner, desired));
             let uncertain = refusal.passes || mentioned || self.halving.is_under_way();
             self.refuse_all(guilty, uncertain, desired, now, effects);
-        } else if self.are_known_blockers(&guilty) || !self.halve(desired, &refusal.why, now, effects) {
+        } else if self.are_known_blockers(&guilty)
+            || is_the_templates(&guilty)
+            || !self.halve(desired, &refusal.why, now, effects)
+        {
             self.take_blockers(&guilty, &refusal.why, desired, now, effects);
         }
     }
@@ -119,6 +127,10 @@ impl Reconciler {
                     self.refuse_includes(&set, &file, &at_line(&file, line, &reason), now, effects);
                     set = Arc::new(set.without(&file));
                 }
+                Owner::Template { line } => {
+                    let reason = in_its_output(desired, line, &reason);
+                    self.refuse_template(desired, &reason, now, effects);
+                }
             }
         }
         self.timing.reload_without_waiting(now);
@@ -142,6 +154,10 @@ impl Reconciler {
             self.timing.reload_without_waiting(now);
             return;
         }
+        if self.has_new_template(desired) && self.refuse_template(desired, why, now, effects) {
+            self.timing.reload_without_waiting(now);
+            return;
+        }
         let mut left_out = false;
         let mut warned = String::new();
         for (owner, reason) in guilty {
@@ -150,6 +166,8 @@ impl Reconciler {
                 Owner::Service(_) => BLOCKS_AT_MOST.saturating_sub(now - since),
                 // They hold no service up, and come back soon: they are tried again more often.
                 Owner::Include { .. } => Duration::ZERO,
+                // Nothing serves without it.
+                Owner::Template { .. } => continue,
             };
             if left.is_zero() {
                 self.leave_out(owner, reason, desired, now, effects);
@@ -186,10 +204,11 @@ impl Reconciler {
                 let reason = at_line(file, *line, reason);
                 self.refuse_includes(&desired.includes, file, &reason, now, effects);
             }
+            Owner::Template { .. } => {}
         }
     }
 
-    fn reload_failed(&mut self, why: String, now: Moment, effects: &mut Vec<Effect>) {
+    pub(super) fn reload_failed(&mut self, why: String, now: Moment, effects: &mut Vec<Effect>) {
         let serves_on = self.phase == Phase::Running;
         effects.push(Effect::Notice(Notice::ReloadFailed { why, serves_on }));
         if serves_on {
@@ -250,6 +269,7 @@ impl Reconciler {
                 self.phase != Phase::Running || self.is_new_definition(service, desired)
             }
             Owner::Include { .. } => self.phase != Phase::Running || !self.runs_as_it_is(owner, desired),
+            Owner::Template { .. } => self.has_new_template(desired),
         }
     }
 
@@ -262,6 +282,7 @@ impl Reconciler {
                 wanted.is_some() && wanted == applied.services.get(service).map(|service| &service.section)
             }
             Owner::Include { .. } => desired.includes == applied.includes,
+            Owner::Template { .. } => desired.template == applied.template,
         }
     }
 
@@ -325,6 +346,18 @@ struct Refusal {
 fn at_line(file: &str, line: Option<usize>, reason: &str) -> String {
     let line = line.map_or_else(String::new, |line| format!(":{line}"));
     format!("{file}{line}: {reason}")
+}
+
+/// Whether no service is named, but the template.
+fn is_the_templates(guilty: &BTreeMap<Owner, String>) -> bool {
+    let is_template = |owner: &Owner| matches!(owner, Owner::Template { .. });
+    !guilty.is_empty() && guilty.keys().all(is_template)
+}
+
+fn in_its_output(desired: &DesiredState, line: Option<usize>, reason: &str) -> String {
+    let path = desired.template.as_ref().map_or("", Template::path);
+    let line = line.map_or_else(String::new, |line| format!("line {line} of "));
+    format!("{path}: {line}its output (proxymgr render): {reason}")
 }
 
 fn in_short(complaints: &[Complaint]) -> String {

@@ -38,6 +38,8 @@ impl Reconciler {
         let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
         let limits = self.limits().iter().map(|warning| warning.text.clone()).collect();
         let frontends = self.lost_frontends();
-        Report { frontends, stage, reload, base, services, refused_includes: includes, limits }
+        let refused_template = self.template.told().map(str::to_owned);
+        let refused_includes = includes;
+        Report { stage, reload, base, services, frontends, refused_includes, refused_template, limits }
     }
 }

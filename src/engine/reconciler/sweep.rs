@@ -9,7 +9,7 @@ impl Reconciler {
     /// Tries to.
     ///
     /// Where no servers can be added they stay until the next reload: one that comes back would need a reload of its own.
-    pub(super) fn sweep(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn sweep(&mut self, now: Moment, effects: &mut Vec<Effect>) {
         self.timing.sweep_at = None;
         let Some(applied) = &self.applied else { return };
         let capability = self.settings.capability;
@@ -28,7 +28,7 @@ impl Reconciler {
             }));
         }
         if !commands.is_empty() {
-            self.order_apply(commands, false, effects);
+            self.order_apply(commands, false, now, effects);
         }
     }
 

@@ -15,6 +15,7 @@ use crate::engine::moment::Moment;
 use crate::engine::section::{Base, Section};
 use crate::engine::service::ServiceName;
 use crate::engine::state::AppliedState;
+use crate::engine::template::Template;
 
 /// What has served for this long without a death has proved itself.
 const PROVED_AFTER: Duration = Duration::from_secs(60);
@@ -36,6 +37,8 @@ pub(super) enum Part {
     Base,
     /// The included files.
     Includes,
+    /// The template.
+    Template,
     /// A service's section, without its servers.
     Service(ServiceName),
 }
@@ -45,6 +48,7 @@ impl fmt::Display for Part {
         match self {
             Self::Base => f.write_str("global and defaults"),
             Self::Includes => f.write_str("the included files"),
+            Self::Template => f.write_str("the template"),
             Self::Service(service) => write!(f, "service {service}"),
         }
     }
@@ -55,6 +59,7 @@ impl fmt::Display for Part {
 pub(super) struct Topology {
     pub(super) base: Arc<Base>,
     pub(super) includes: Arc<Includes>,
+    pub(super) template: Option<Template>,
     pub(super) sections: BTreeMap<ServiceName, Arc<Section>>,
 }
 
@@ -80,18 +85,24 @@ pub(super) struct Trials {
 impl Topology {
     fn of(applied: &AppliedState) -> Self {
         let sections = applied.serving().map(|(name, service)| (name.clone(), service.section.clone()));
-        Self { base: applied.base.clone(), includes: applied.includes.clone(), sections: sections.collect() }
+        Self {
+            base: applied.base.clone(),
+            includes: applied.includes.clone(),
+            template: applied.template.clone(),
+            sections: sections.collect(),
+        }
     }
 
     fn parts(&self) -> impl Iterator<Item = Part> {
         let services = self.sections.keys().cloned().map(Part::Service);
-        [Part::Base, Part::Includes].into_iter().chain(services)
+        [Part::Base, Part::Includes, Part::Template].into_iter().chain(services)
     }
 
     fn agrees_on(&self, part: &Part, other: &Self) -> bool {
         match part {
             Part::Base => self.base == other.base,
             Part::Includes => self.includes == other.includes,
+            Part::Template => self.template == other.template,
             Part::Service(service) => match (self.sections.get(service), other.sections.get(service)) {
                 // Routes come and go without a new process, as servers do.
                 (Some(one), Some(other)) => one.reads_as(other),
@@ -104,6 +115,7 @@ impl Topology {
         match part {
             Part::Base => self.base = from.base.clone(),
             Part::Includes => self.includes = from.includes.clone(),
+            Part::Template => self.template.clone_from(&from.template),
             Part::Service(service) => {
                 if let Some(section) = from.sections.get(service) {
                     self.sections.insert(service.clone(), section.clone());
@@ -200,6 +212,7 @@ impl Trials {
             let topology = self.proved.get_or_insert_with(|| Topology {
                 base: loaded.base.clone(),
                 includes: loaded.includes.clone(),
+                template: loaded.template.clone(),
                 sections: BTreeMap::new(),
             });
             topology.take(&part, loaded);

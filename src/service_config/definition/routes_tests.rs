@@ -124,7 +124,7 @@ fn written(routes: &Arc<Routes>, spec: &ServiceSpec) -> (Vec<String>, Vec<String
         RuntimeCommand::Route { map, change: Box::new(change) }.to_string()
     };
     let commands = routes.iter().map(command).collect();
-    let desired = DesiredState { base: Arc::new(base), services, includes: Arc::default() };
+    let desired = DesiredState { base: Arc::new(base), services, includes: Arc::default(), template: None };
     let rendered = Renderer::default().render(&AppliedState::loaded(&desired, None));
     (rendered.routes.values().map(ToString::to_string).collect(), commands)
 }

@@ -18,6 +18,7 @@ use crate::engine::server_id::ServerId;
 use crate::engine::server_options::NodeWords;
 use crate::engine::service::ServiceName;
 use crate::engine::state::{AppliedServer, AppliedService, AppliedState, Checks, Frontend, Standing};
+use crate::template::parse;
 
 /// A value that this version can't take; the text names it.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +37,16 @@ pub(super) struct AppliedRecord {
     base: BaseRecord,
     services: BTreeMap<String, ServiceRecord>,
     #[serde(default)]
-    includes: Vec<IncludeRecord>,
+    includes: Vec<TextRecord>,
     /// Who gets what no route is found for.
     #[serde(default)]
     fallbacks: BTreeMap<String, String>,
+    #[serde(default)]
+    template: Option<TextRecord>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct IncludeRecord {
+struct TextRecord {
     path: String,
     text: String,
 }
@@ -118,14 +121,17 @@ impl AppliedRecord {
         };
         let services =
             applied.services.iter().map(|(name, service)| (name.to_string(), ServiceRecord::of(service)));
-        let include = |file: &IncludedFile| IncludeRecord {
-            path: file.path().to_owned(),
-            text: file.text().to_owned(),
-        };
+        let include =
+            |file: &IncludedFile| TextRecord { path: file.path().to_owned(), text: file.text().to_owned() };
         let includes = applied.includes.files().iter().map(include).collect();
         let fallbacks = applied.fallbacks.iter();
         let fallbacks = fallbacks.map(|(name, service)| (name.to_string(), service.to_string())).collect();
-        Self { base, services: services.collect(), includes, fallbacks }
+        let template = applied.template.as_ref();
+        let template = template.map(|template| TextRecord {
+            path: template.path().to_owned(),
+            text: template.source().to_owned(),
+        });
+        Self { base, services: services.collect(), includes, fallbacks, template }
     }
 
     pub(super) fn state(&self) -> Result<AppliedState, UnknownValue> {
@@ -155,10 +161,14 @@ impl AppliedRecord {
             let service = ServiceName::parse(service).map_err(|_| unknown("the service", service))?;
             Ok((frontend_name(frontend)?, service))
         });
+        let template = self.template.as_ref().map(|template| {
+            parse(&template.path, &template.text).map_err(|_| unknown("the template", &template.path))
+        });
         Ok(AppliedState {
             base: Arc::new(base),
             services: services.collect::<Result<_, _>>()?,
             includes,
+            template: template.transpose()?,
             fallbacks: fallbacks.collect::<Result<_, UnknownValue>>()?,
             strays: BTreeSet::new(),
         })
@@ -334,8 +344,11 @@ mod tests {
         let services = [(ServiceName::parse("web").unwrap(), Arc::new(service))].into();
         let file = IncludedFile::new(Path::new("/etc/a.cfg"), b"listen own\n  bind :81\n").unwrap();
         let includes = Arc::new(Includes::new(vec![file]));
-        let mut applied =
-            AppliedState::loaded(&DesiredState { base: Arc::new(base), services, includes }, None);
+        let template = parse("/t.j2", "global\n").unwrap();
+        let mut applied = AppliedState::loaded(
+            &DesiredState { base: Arc::new(base), services, includes, template: Some(template) },
+            None,
+        );
         let service = applied.services.values_mut().next().map(Arc::make_mut).unwrap();
         service.frontend = Frontend::ShutDown;
         let server = service.servers.values_mut().next().unwrap();

@@ -16,6 +16,7 @@ use crate::process::reaper::Reaper;
 use crate::process::spawn::{ChildSignal, SpawnError};
 use crate::supervisor::prepare::{StartError, find_haproxy, make_directories};
 use crate::supervisor::settings::{haproxy_settings, http, reconciler_settings, sources};
+use crate::supervisor::template::checked_template;
 use crate::supervisor::values::checked_base;
 
 /// The command that a program is asked by; it is no user's.
@@ -124,7 +125,8 @@ pub async fn accept(config: &Config, question: &Question) -> Result<(), AcceptEr
     }
     sources(config)?;
     http(config)?;
-    checked_base(config, settings.base, &found.reaper).await?;
+    let base = checked_base(config, settings.base, &found.reaper).await?;
+    checked_template(config, &base, &found.reaper).await?;
     Ok(())
 }
 

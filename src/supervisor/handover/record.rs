@@ -166,7 +166,8 @@ impl Record {
         applied: Option<&AppliedState>,
     ) -> HandedOver {
         // The file on disk says what runs, so its text follows from it.
-        let config: Option<Arc<str>> = applied.map(|applied| Renderer::default().render(applied).text);
+        let config = applied.and_then(|applied| Renderer::default().by_template(applied).ok());
+        let config: Option<Arc<str>> = config.map(|config| config.text);
         let there = |processes: &[ProcessRecord], files: &mut Files| -> Vec<_> {
             let there = processes.iter().filter(|process| process.is_there());
             there.map(|process| process.handed(files)).collect()

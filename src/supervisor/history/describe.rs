@@ -95,6 +95,8 @@ pub(super) fn service_of_reason(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::Frontend(_)
         | ReloadReason::Program
         | ReloadReason::Includes
+        | ReloadReason::Template
+        | ReloadReason::TemplateOutput
         | ReloadReason::Checks(_)
         | ReloadReason::Repair(_) => None,
     }
@@ -150,6 +152,8 @@ pub(super) fn notice_about(notice: &Notice) -> About<'_> {
         | Notice::IncludesTaken
         | Notice::ValuesRefused(_)
         | Notice::ValuesTaken
+        | Notice::TemplateRefused { .. }
+        | Notice::TemplateTaken
         | Notice::ConfigUnwritten(_)
         | Notice::ConfigWritten
         | Notice::Differs(_)

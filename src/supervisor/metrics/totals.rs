@@ -128,6 +128,7 @@ impl Totals {
             Notice::Obstructed { .. }
             | Notice::IncludesRefused { .. }
             | Notice::ValuesRefused(_)
+            | Notice::TemplateRefused { .. }
             | Notice::FrontendOut { .. } => {
                 self.refusals += 1;
             }
@@ -136,6 +137,7 @@ impl Totals {
             | Notice::FrontendBack(_)
             | Notice::IncludesTaken
             | Notice::ValuesTaken
+            | Notice::TemplateTaken
             | Notice::Reloaded(_)
             | Notice::ReloadFailed { .. }
             | Notice::Unexpected { .. }

@@ -14,7 +14,7 @@ use crate::admin::history::Change;
 use crate::admin::status::{
     CommandStatus, Counts, DefinitionStatus, FrontendsStatus, GenerationState, GenerationStatus, GoneStatus,
     HaproxyStatus, HeldStatus, IncludesStatus, ProxymgrStatus, RegistryStatus, ReloadState, ReloadStatus,
-    ServerState, ServersFrom, ServiceStatus, Status, StatusQuery, TimeStatus, ValuesStatus,
+    ServerState, ServersFrom, ServiceStatus, Status, StatusQuery, TemplateStatus, TimeStatus, ValuesStatus,
 };
 use crate::engine::haproxy_version::HaproxyVersion;
 use crate::engine::moment::Moment;
@@ -63,6 +63,7 @@ pub(super) fn compose(
         includes: includes(facts),
         values: values(facts),
         frontends: frontends(facts),
+        template: template(facts),
         limits: facts.report.limits.clone(),
         registries,
         services: services.into_iter().map(|(_, service)| service).collect(),
@@ -121,6 +122,10 @@ pub(super) fn values(facts: &Facts) -> ValuesStatus {
 pub(super) fn frontends(facts: &Facts) -> FrontendsStatus {
     let lost = facts.report.frontends.iter();
     FrontendsStatus { problems: lost.map(|(name, reason)| format!("frontend {name}: {reason}")).collect() }
+}
+
+pub(super) fn template(facts: &Facts) -> TemplateStatus {
+    TemplateStatus { problems: facts.report.refused_template.iter().cloned().collect() }
 }
 
 fn reload(last: &LastReload, now: Moment) -> ReloadStatus {

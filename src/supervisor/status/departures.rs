@@ -73,6 +73,8 @@ fn with_other_servers(reason: &ReloadReason) -> Option<&ServiceName> {
         | ReloadReason::Frontend(_)
         | ReloadReason::Program
         | ReloadReason::Includes
+        | ReloadReason::Template
+        | ReloadReason::TemplateOutput
         | ReloadReason::NewService(_)
         | ReloadReason::ServiceGone(_)
         | ReloadReason::NeededServiceGone(_)

@@ -40,6 +40,8 @@ impl LastReload {
             | Notice::IncludesTaken
             | Notice::ValuesRefused(_)
             | Notice::ValuesTaken
+            | Notice::TemplateRefused { .. }
+            | Notice::TemplateTaken
             | Notice::Unexpected { .. }
             | Notice::Applying(_)
             | Notice::ConfigUnwritten(_)

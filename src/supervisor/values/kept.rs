@@ -62,7 +62,7 @@ pub(in crate::supervisor) async fn checked_base(
     base: Arc<Base>,
     reaper: &Reaper,
 ) -> Result<Arc<Base>, StartError> {
-    let Err(refused) = check_base(config, Arc::clone(&base), reaper).await else { return Ok(base) };
+    let Err(refused) = check_base(config, Arc::clone(&base), None, reaper).await else { return Ok(base) };
     let by_default =
         |lines: &[ValueLine]| lines.iter().map(|line| line.by_default().clone()).collect::<Vec<_>>();
     let (global, defaults) = (by_default(&config.haproxy.global), by_default(&config.haproxy.defaults));
@@ -74,6 +74,6 @@ pub(in crate::supervisor) async fn checked_base(
         error = with_causes(&refused),
         "the values that served last are not good any more; the defaults stand in"
     );
-    check_base(config, Arc::clone(&plain), reaper).await?;
+    check_base(config, Arc::clone(&plain), None, reaper).await?;
     Ok(plain)
 }

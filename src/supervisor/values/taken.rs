@@ -36,7 +36,7 @@ pub(in crate::supervisor) async fn taken(
         let base = filled(config, values, like).map_err(|error| error.to_string())?;
         let base = Arc::new(base);
         if *base != *like {
-            check_base(config, Arc::clone(&base), reaper).await.map_err(reason)?;
+            check_base(config, Arc::clone(&base), None, reaper).await.map_err(reason)?;
         }
         Ok::<_, String>(base)
     };

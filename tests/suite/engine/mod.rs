@@ -14,4 +14,5 @@ mod routes;
 mod scenarios;
 mod simulation;
 mod taking_over;
+mod templates;
 mod world;

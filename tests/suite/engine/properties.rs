@@ -106,13 +106,13 @@ fn any_desired() -> impl Strategy<Value = DesiredState> {
                 cookie_key: None,
             };
             let services = services.into_iter().map(|(service, desired)| (name(&service), desired)).collect();
-            DesiredState { base: Arc::new(base), services, includes: Arc::default() }
+            DesiredState { base: Arc::new(base), services, includes: Arc::default(), template: None }
         },
     )
 }
 
 /// A state on the way: some servers leave or wait for their checks, some frontends are shut down.
-fn any_applied() -> impl Strategy<Value = AppliedState> {
+pub fn any_applied() -> impl Strategy<Value = AppliedState> {
     (any_desired(), proptest::collection::vec(0u8..12, 64)).prop_map(|(desired, dice)| {
         let mut dice = dice.into_iter().cycle();
         let mut applied = AppliedState::loaded(&desired, None);

@@ -9,6 +9,7 @@ use proxymgr::engine::include::{IncludedFile, Includes};
 use proxymgr::engine::listen_address::ListenAddress;
 use proxymgr::engine::reconciler::{Held, Input, Notice, Settings};
 use proxymgr::engine::section::Base;
+use proxymgr::template::parse;
 
 use super::world::{World, frontends, name, route, routed_spec, settings};
 
@@ -54,6 +55,28 @@ fn a_route_that_goes_to_another_service_is_one_command() {
     assert_eq!(world.commands, ["set map /run/routes-in.map /x/ b/0"]);
     assert_eq!((map(&world), world.reloads), (vec!["/ a/0".into(), "/b/ b/0".into(), "/x/ b/0".into()], 0));
     assert!(world.reconciler.obstacles().is_empty());
+}
+
+/// Where a template writes it as the built-in layout does; a line more in each section is a reload.
+#[test]
+fn a_new_service_comes_at_run_time_under_a_template_that_leaves_its_section_as_it_is() {
+    let layout = include_str!("../../../config/haproxy.cfg.j2");
+    let head = "{{ service.section_line }}\n";
+    let with_a_line = layout.replace(head, &format!("{head}  timeout queue 1s\n"));
+    for (layout, reloads) in [(layout, 0), (&with_a_line, 1)] {
+        let mut world = running(with_frontend(None, (3, 4)), &["/"], &["/b/"]);
+        world.tell(Input::Template(Some(parse("/t.j2", layout).unwrap())));
+        world.settle(LONG);
+        world.reloads = 0;
+        define(&mut world, "new", &["/new/"]);
+        world.servers("new", &["3.3.3.3:3"]);
+        world.settle(LONG);
+        assert_eq!(map(&world), ["/ a/0", "/b/ b/0", "/new/ new/0"]);
+        assert_eq!(world.reloads, reloads);
+        world.servers("new", &["3.3.3.3:3", "4.4.4.4:4"]);
+        world.settle(LONG);
+        assert_eq!(world.reloads, reloads);
+    }
 }
 
 #[test]

@@ -78,7 +78,7 @@ pub struct World {
     pub deadly_line: &'static str,
     /// An address that another process has.
     pub taken: &'static str,
-    dies_at: Option<Moment>,
+    pub dies_at: Option<Moment>,
     pub deaths: usize,
     /// Commands that the process has yet to carry out, though nobody waits for its reply any more.
     late: Vec<String>,

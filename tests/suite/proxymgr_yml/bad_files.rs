@@ -4,7 +4,7 @@ const BAD_FILES: &[(&str, &[&str])] = &[
     (
         "haproxy: {zzz: x}",
         &[
-            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, include, bind_address, runtime_updates, cookie_key",
+            "1:11: haproxy.zzz: unknown key; known here are path, config_path, socket_path, global, defaults, include, template, bind_address, runtime_updates, cookie_key",
         ],
     ),
     ("haprox: {}", &["1:1: haprox: unknown key; did you mean 'haproxy'?"]),
@@ -90,7 +90,7 @@ const BAD_FILES: &[(&str, &[&str])] = &[
             "1:49: haproxy.include: takes in haproxy.config_path, which ProxyMgr writes itself; keep them in different directories",
         ],
     ),
-    ("haproxy: {template: /x}", &["1:11: haproxy.template: is not supported yet by this version; remove it"]),
+    ("haproxy: {template: x.j2}", &["1:21: haproxy.template: 'x.j2' is no absolute path; begin it with /"]),
     ("haproxy: {path: a, path: b}", &["1:20: haproxy.path: stands here twice; it was first set in line 1"]),
     ("haproxy: {path: \"<%= x %>\"}", &["1:17: haproxy.path: ERB (<%= %>) is not read; write ${VARIABLE}"]),
     (

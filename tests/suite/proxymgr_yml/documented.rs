@@ -31,6 +31,7 @@ fn example() -> Value {
         ("  # auth:", "  auth:"),
         ("  # tls:", "  tls:"),
         ("  # include:", "  include:"),
+        ("  # template:", "  template:"),
         ("  # cookie_key:", "  cookie_key:"),
         ("  #   ", "    "),
     ] {

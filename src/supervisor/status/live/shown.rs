@@ -129,6 +129,7 @@ impl Shown {
             includes: compose::includes(facts),
             values: compose::values(facts),
             frontends: compose::frontends(facts),
+            template: compose::template(facts),
             limits: facts.report.limits.clone(),
             registries,
         };

@@ -3,20 +3,26 @@
 //! The file works when a `HAProxy` is started from it by hand: listen sockets that `ProxyMgr` hands down are named by
 //! environment variables with the plain address as default (configuration manual, 2.3 "Environment variables").
 
+mod preamble;
+
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
+use preamble::{defaults_needed, global_needed, preamble};
+
 use super::as_root;
 use super::cookie::CookieKey;
 use super::http_frontend::{MapFile, ROUTED_DEFAULTS};
-use super::include::{IncludedFile, Includes};
+use super::include::IncludedFile;
 use super::listen_address::ListenAddress;
 use super::option_line::{LineEnd, OptionLine};
 use super::section::{Base, SectionKind};
+use super::section_text::{Lines, SectionText};
 use super::service::ServiceName;
 use super::size::Size;
 use super::state::{AppliedServer, AppliedService, AppliedState};
+use super::template::{Model, Output, Shape, Template, TemplateError};
 
 /// Names the generation's own runtime socket in the environment of a `HAProxy` that `ProxyMgr` starts.
 pub const CONTROL_VARIABLE: &str = "PROXYMGR_CONTROL";
@@ -34,12 +40,18 @@ pub struct Rendered {
     pub size: Size,
     /// The files of routes that it names, with what they hold.
     pub routes: BTreeMap<MapFile, Arc<str>>,
+    /// Of one that a template wrote: what only a new process takes.
+    pub shape: Option<Arc<Shape>>,
 }
 
+/// Whose lines are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
+pub(in crate::engine) enum Part {
     Service(ServiceName),
     Include(IncludedFile),
+    /// Lines that no template has of itself, of no service.
+    Shared,
+    Template,
 }
 
 /// Whose a line or a section of a haproxy.cfg is.
@@ -54,6 +66,11 @@ pub enum Owner {
         /// The line in it, from 1, when a line is meant.
         line: Option<usize>,
     },
+    /// The template.
+    Template {
+        /// The line of what it wrote, from 1, when a line is meant.
+        line: Option<usize>,
+    },
 }
 
 impl fmt::Display for Owner {
@@ -61,6 +78,7 @@ impl fmt::Display for Owner {
         match self {
             Self::Service(service) => write!(f, "service {service}"),
             Self::Include { file, line: _ } => write!(f, "the included file {file}"),
+            Self::Template { line: _ } => f.write_str("the template"),
         }
     }
 }
@@ -83,25 +101,29 @@ impl Rendered {
     pub fn owner_of_line(&self, line: usize) -> Option<Owner> {
         let after = self.parts.partition_point(|(first, _)| *first <= line);
         let (first, part) = self.parts.get(after.checked_sub(1)?)?;
-        Some(match part {
-            Part::Service(service) => Owner::Service(service.clone()),
+        match part {
+            Part::Service(service) => Some(Owner::Service(service.clone())),
             Part::Include(file) => {
                 // A line of ours stands before the file's text.
                 let line = line.checked_sub(*first).filter(|line| *line > 0);
-                Owner::Include { file: file.path().to_owned(), line }
+                Some(Owner::Include { file: file.path().to_owned(), line })
             }
-        })
+            Part::Shared => None,
+            Part::Template => Some(Owner::Template { line: Some(line) }),
+        }
     }
 
     /// Whose the `listen`, `frontend` or `backend` section called `name` is.
     pub fn owner_of_section(&self, name: &str) -> Option<Owner> {
-        self.parts.iter().find_map(|(_, part)| match part {
+        let owner = self.parts.iter().find_map(|(_, part)| match part {
             Part::Service(service) => (service.as_str() == name).then(|| Owner::Service(service.clone())),
             Part::Include(file) => file
                 .sections()
                 .any(|section| section == name)
                 .then(|| Owner::Include { file: file.path().to_owned(), line: None }),
-        })
+            Part::Shared | Part::Template => None,
+        });
+        owner.or_else(|| self.shape.as_ref().map(|_| Owner::Template { line: None }))
     }
 }
 
@@ -110,28 +132,83 @@ impl Rendered {
 pub struct Renderer {
     base: Option<Arc<Base>>,
     blocks: BTreeMap<ServiceName, Block>,
+    /// What a template wrote last, and of what: a plan and its order need the same.
+    written: Option<(AppliedState, Result<Rendered, TemplateError>)>,
+    last_written: Option<AppliedState>,
 }
 
 #[derive(Clone, Debug)]
 struct Block {
     service: Arc<AppliedService>,
-    text: Arc<str>,
+    text: SectionText,
     lines: usize,
     size: Size,
 }
 
 impl Renderer {
-    /// The haproxy.cfg that holds what `applied` serves: servers in rotation of services that take connections, and the
-    /// included files.
+    /// The haproxy.cfg that holds what `applied` serves, by its template if it has one.
+    ///
+    /// # Errors
+    /// When the template fails.
+    pub fn by_template(&mut self, applied: &AppliedState) -> Result<Rendered, TemplateError> {
+        let Some(template) = &applied.template else {
+            self.written = None;
+            return Ok(self.render(applied));
+        };
+        if let Some((known, written)) = &self.written
+            && known == applied
+        {
+            return written.clone();
+        }
+        let built_in = self.render(applied);
+        let written = self.write_by(template, applied, built_in);
+        if written.is_ok() {
+            self.last_written = Some(applied.clone());
+        }
+        self.written = Some((applied.clone(), written.clone()));
+        written
+    }
+
+    /// What the template wrote a haproxy.cfg of last; once.
+    pub(super) fn take_last_written(&mut self) -> Option<AppliedState> {
+        self.last_written.take()
+    }
+
+    fn write_by(
+        &self,
+        template: &Template,
+        applied: &AppliedState,
+        built_in: Rendered,
+    ) -> Result<Rendered, TemplateError> {
+        let services = applied.serving().filter_map(|(name, service)| {
+            Some((name.clone(), service.clone(), self.blocks.get(name)?.text.clone()))
+        });
+        let frontends = applied.base.frontends.iter();
+        let model = Model {
+            base: applied.base.clone(),
+            global_needed: Lines::from(global_needed(applied)),
+            global_last: Lines::from(as_root::lines(&applied.base, &applied.includes)),
+            defaults_needed: Lines::from(defaults_needed()),
+            frontends: frontends.map(|(name, frontend)| (name.clone(), frontend.section(name))).collect(),
+            services: services.collect(),
+            includes: applied.includes.clone(),
+            built_in_bytes: built_in.text.len(),
+        };
+        let (text, Output { parts, shape, own_size }) = template.write(&model)?;
+        let size = built_in.size + own_size;
+        Ok(Rendered { text: text.into(), parts, shape: Some(Arc::new(shape)), size, ..built_in })
+    }
+
+    /// The same in the built-in layout: servers in rotation of services that take connections, and the included files.
     pub fn render(&mut self, applied: &AppliedState) -> Rendered {
         if self.base.as_ref() != Some(&applied.base) {
             self.blocks.clear();
             self.base = Some(applied.base.clone());
         }
         self.blocks.retain(|name, _| applied.services.contains_key(name));
-        let mut text = preamble(&applied.base, &applied.includes);
+        let mut text = preamble(applied);
         for (name, frontend) in &applied.base.frontends {
-            text.push_str(&frontend.section(name));
+            text.push_str(frontend.section(name).as_str());
         }
         let mut line = text.lines().count() + 1;
         let mut parts = Vec::new();
@@ -142,7 +219,7 @@ impl Renderer {
             if !Arc::ptr_eq(&block.service, service) && block.service != *service {
                 *block = Block::of(&applied.base, name, service);
             }
-            text.push_str(&block.text);
+            text.push_str(block.text.as_str());
             parts.push((line, Part::Service(name.clone())));
             line += block.lines;
             size = size + block.size;
@@ -158,55 +235,11 @@ impl Renderer {
             line += 2 + file.text().lines().count();
             size = size + Size::of_text(file.text());
         }
-        Rendered { text: text.into(), parts, size, routes: applied.route_files() }
+        Rendered { text: text.into(), parts, size, routes: applied.route_files(), shape: None }
     }
 }
 
-fn preamble(base: &Base, includes: &Includes) -> String {
-    // Without `no strict-limits` (configuration manual, 3.2) a few files too few for `maxconn` and one more service stop every
-    // start; so it warns and goes on. A line of the user's own comes later and wins.
-    // The values in default are for a start by hand: from 3.2 on an empty word is warned of, also where it isn't used.
-    // For `-x`. Not without need: from 3.0 on it makes a frontend that is shut down keep its file.
-    let expose = if includes.is_empty() { "" } else { " expose-fd listeners" };
-    let operators = base.operators_socket.as_ref().map_or_else(String::new, |socket| {
-        let variable = ListenAddress::Unix(socket.clone()).env_name();
-        format!("  stats socket \"${{{variable}-{}}}\" mode 600 level admin\n", socket.as_path().display())
-    });
-    let mut text = format!(
-        "# Written by ProxyMgr: changes made here are lost. Edit proxymgr.yml or the registry.\n\
-         global\n\
-         \x20 .if defined({CONTROL_VARIABLE})\n\
-         \x20 stats socket \"${{{CONTROL_VARIABLE}-unused}}\" level admin{expose}\n\
-         \x20 server-state-file \"${{{SERVER_STATE_VARIABLE}-unused}}\"\n\
-         \x20 no strict-limits\n\
-         \x20 .endif\n\
-         {operators}"
-    );
-    push_lines(&mut text, &base.global);
-    text.push_str(&as_root::lines(base, includes));
-    if !base.frontends.is_empty() {
-        // The first of the two: sections that name none take the last.
-        push_defaults(&mut text, base, Some(ROUTED_DEFAULTS));
-        text.push_str("  mode http\n");
-    }
-    push_defaults(&mut text, base, None);
-    text
-}
-
-fn push_defaults(text: &mut String, base: &Base, name: Option<&str>) {
-    let _ = write!(
-        text,
-        "\ndefaults{}{}\n\
-         \x20 .if defined({CONTROL_VARIABLE})\n\
-         \x20 load-server-state-from-file global\n\
-         \x20 .endif\n",
-        if name.is_some() { " " } else { "" },
-        name.unwrap_or_default(),
-    );
-    push_lines(text, &base.defaults);
-}
-
-pub(super) fn push_bind(text: &mut String, address: &ListenAddress, options: Option<&LineEnd>) {
+pub(in crate::engine) fn push_bind(text: &mut String, address: &ListenAddress, options: Option<&LineEnd>) {
     let _ = write!(text, "  bind \"${{{}-{address}}}\"", address.env_name());
     if let Some(options) = options {
         let _ = write!(text, " {options}");
@@ -214,7 +247,7 @@ pub(super) fn push_bind(text: &mut String, address: &ListenAddress, options: Opt
     text.push('\n');
 }
 
-pub(super) fn push_lines(text: &mut String, lines: &[OptionLine]) {
+pub(in crate::engine) fn push_lines(text: &mut String, lines: &[OptionLine]) {
     for line in lines {
         text.push_str("  ");
         text.push_str(line.as_str());
@@ -225,31 +258,38 @@ pub(super) fn push_lines(text: &mut String, lines: &[OptionLine]) {
 impl Block {
     fn of(base: &Base, name: &ServiceName, service: &Arc<AppliedService>) -> Self {
         let section = &service.section;
-        let mut text = match section.kind {
-            SectionKind::Listen => format!("\nlisten {name}\n"),
-            SectionKind::Backend => format!("\nbackend {name} from {ROUTED_DEFAULTS}\n"),
+        let head = match section.kind {
+            SectionKind::Listen => format!("listen {name}"),
+            SectionKind::Backend => format!("backend {name} from {ROUTED_DEFAULTS}"),
         };
-        for address in &section.listen {
-            push_bind(&mut text, address, section.options_of(address));
-        }
-        push_lines(&mut text, &section.listen_options);
-        if let Some(cookie) = &section.cookie {
-            let _ = writeln!(text, "  cookie {cookie} insert indirect nocache httponly dynamic");
-            let key = base.cookie_key.as_ref().map_or("none", CookieKey::expose);
-            let _ = writeln!(text, "  dynamic-cookie-key {key}");
-        }
+        let binds = |text: &mut String| {
+            for address in &section.listen {
+                push_bind(text, address, section.options_of(address));
+            }
+        };
+        let cookie = |text: &mut String| {
+            if let Some(cookie) = &section.cookie {
+                let _ = writeln!(text, "  cookie {cookie} insert indirect nocache httponly dynamic");
+                let key = base.cookie_key.as_ref().map_or("none", CookieKey::expose);
+                let _ = writeln!(text, "  dynamic-cookie-key {key}");
+            }
+        };
         let options =
             section.server_options.iter().fold(String::new(), |text, line| text + " " + line.as_str());
-        for (server, applied) in service.servers.iter().filter(|(_, server)| !server.standing.is_out()) {
-            let AppliedServer { id, address, weight, .. } = applied;
-            let _ = write!(text, "  server {server} {address} id {id}{options}");
-            if let Some(own) = &applied.options {
-                let _ = write!(text, " {own}");
+        let servers = |text: &mut String| {
+            for (server, applied) in service.servers.iter().filter(|(_, server)| !server.standing.is_out()) {
+                let AppliedServer { id, address, weight, .. } = applied;
+                let _ = write!(text, "  server {server} {address} id {id}{options}");
+                if let Some(own) = &applied.options {
+                    let _ = write!(text, " {own}");
+                }
+                let _ = writeln!(text, " weight {weight}{}", if applied.backup { " backup" } else { "" });
             }
-            let _ = writeln!(text, " weight {weight}{}", if applied.backup { " backup" } else { "" });
-        }
-        let lines = text.lines().count();
-        Self { service: service.clone(), text: text.into(), lines, size: Size::of_service(base, service) }
+        };
+        let listen_options = |text: &mut String| push_lines(text, &section.listen_options);
+        let text = SectionText::write(&head, binds, listen_options, cookie, servers);
+        let lines = text.as_str().lines().count();
+        Self { service: service.clone(), text, lines, size: Size::of_service(base, service) }
     }
 }
 
@@ -257,6 +297,7 @@ impl Block {
 mod tests {
     use super::*;
     use crate::engine::fixtures::{desired, name};
+    use crate::engine::include::Includes;
 
     fn render(services: &[(&str, u16, &str, &[&str])]) -> Rendered {
         Renderer::default().render(&AppliedState::loaded(&desired(services), None))
