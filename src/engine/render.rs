@@ -13,6 +13,7 @@ use super::http_frontend::{MapFile, ROUTED_DEFAULTS};
 use super::include::{IncludedFile, Includes};
 use super::listen_address::ListenAddress;
 use super::option_line::{LineEnd, OptionLine};
+use super::route_text::RouteTexts;
 use super::section::{Base, SectionKind};
 use super::service::ServiceName;
 use super::size::Size;
@@ -110,6 +111,7 @@ impl Rendered {
 pub struct Renderer {
     base: Option<Arc<Base>>,
     blocks: BTreeMap<ServiceName, Block>,
+    routes: RouteTexts,
 }
 
 #[derive(Clone, Debug)]
@@ -158,7 +160,7 @@ impl Renderer {
             line += 2 + file.text().lines().count();
             size = size + Size::of_text(file.text());
         }
-        Rendered { text: text.into(), parts, size, routes: applied.route_files() }
+        Rendered { text: text.into(), parts, size, routes: self.routes.files(applied) }
     }
 }
 
