@@ -18,6 +18,11 @@ impl Figures {
         self.0[rank.saturating_sub(1)]
     }
 
+    /// The median, as so many times that of `other`.
+    pub fn times_median_of(&self, other: &Self) -> f64 {
+        self.percentile(50).as_secs_f64() / other.percentile(50).as_secs_f64()
+    }
+
     /// A line of the table; `goal` is for the reader.
     pub fn print(&self, what: &str, goal: &str) {
         let [median, p99, max] = [50, 99, 100].map(|percent| milliseconds(self.percentile(percent)));

@@ -19,10 +19,11 @@ const STACK_BYTES: usize = 64 * 1024;
 
 static HUB: Mutex<Option<Arc<Hub>>> = Mutex::new(None);
 
-/// Which names in a directory matter; `everything` for the directory of interest itself.
+/// Which names in a directory matter: these, and of the directory of interest itself all, or all but hidden ones.
 #[derive(Debug, Default)]
 pub(super) struct Interest {
     pub(super) everything: bool,
+    pub(super) shown: bool,
     pub(super) names: BTreeSet<OsString>,
 }
 
@@ -30,7 +31,12 @@ impl Interest {
     fn concerns(&self, name: Option<&OsStr>) -> bool {
         // An event without a name is about the directory itself.
         self.everything
-            || name.is_none_or(|name| self.names.contains(name) || name.as_encoded_bytes().starts_with(b".."))
+            || name.is_none_or(|name| {
+                let bytes = name.as_encoded_bytes();
+                self.shown && !bytes.starts_with(b".")
+                    || bytes.starts_with(b"..")
+                    || self.names.contains(name)
+            })
     }
 }
 

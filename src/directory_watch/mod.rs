@@ -17,6 +17,8 @@ use hub::{Arming, Subscription};
 #[derive(Debug)]
 pub struct DirectoryWatch {
     path: PathBuf,
+    /// Whether names that begin with a dot make a difference.
+    hidden: bool,
     subscription: Subscription,
 }
 
@@ -48,8 +50,20 @@ impl DirectoryWatch {
     /// # Errors
     /// When the kernel refuses an inotify instance or any watch.
     pub fn new(path: &Path) -> Result<Self, DirectoryWatchError> {
+        Self::with(path, true)
+    }
+
+    /// The same for a directory in which names that begin with a dot make no difference, as of files that are being written.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn of_shown(path: &Path) -> Result<Self, DirectoryWatchError> {
+        Self::with(path, false)
+    }
+
+    fn with(path: &Path, hidden: bool) -> Result<Self, DirectoryWatchError> {
         let subscription = Subscription::new().map_err(DirectoryWatchError::Instance)?;
-        let watch = Self { path: path.to_owned(), subscription };
+        let watch = Self { path: path.to_owned(), hidden, subscription };
         watch.arm()?;
         Ok(watch)
     }
@@ -67,18 +81,18 @@ impl DirectoryWatch {
     /// look: each level is watched before the next one is looked at.
     fn arm(&self) -> Result<(), DirectoryWatchError> {
         let mut arming = self.subscription.arm();
-        let mut armed = arm_way_to(&self.path, &mut arming);
+        let mut armed = arm_way_to(&self.path, self.hidden, &mut arming);
         if let Ok(resolved) = self.path.canonicalize()
             && resolved != self.path
         {
-            armed = armed.and(arm_way_to(&resolved, &mut arming));
+            armed = armed.and(arm_way_to(&resolved, self.hidden, &mut arming));
         }
         self.subscription.have(arming);
         armed
     }
 }
 
-fn arm_way_to(path: &Path, arming: &mut Arming<'_>) -> Result<(), DirectoryWatchError> {
+fn arm_way_to(path: &Path, hidden: bool, arming: &mut Arming<'_>) -> Result<(), DirectoryWatchError> {
     // A refusal above the deepest directory that exists only hides renames up there.
     let mut refused = None;
     let mut way: Vec<_> = path.ancestors().collect();
@@ -91,7 +105,8 @@ fn arm_way_to(path: &Path, arming: &mut Arming<'_>) -> Result<(), DirectoryWatch
                     Some(next) => {
                         interest.names.insert(next.to_owned());
                     }
-                    None => interest.everything = true,
+                    None if hidden => interest.everything = true,
+                    None => interest.shown = true,
                 }
             }
             // The end of the way: missing, or the file itself.

@@ -1,5 +1,6 @@
 //! Which services go ahead: conflicts over addresses, and what is in quarantine.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::net::SocketAddr;
@@ -146,7 +147,8 @@ pub fn admit<'a>(
         };
         (rank, candidate.since, candidate.name)
     });
-    let mut admission = Admission::beside(&base.frontends);
+    let routes = candidates.iter().map(|candidate| candidate.section.routes.len()).sum();
+    let mut admission = Admission::beside(&base.frontends, routes);
     let mut obstacles = BTreeMap::new();
     for (last_good, candidate) in queue {
         if is_frontend(candidate.name) {
@@ -221,24 +223,56 @@ pub(super) fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
 }
 
 impl<'a> Admission<'a> {
-    fn beside(frontends: &'a BTreeMap<FrontendName, HttpFrontend>) -> Self {
-        Self { frontends, routes: HashMap::new(), services: BTreeMap::new(), holders: BTreeMap::new() }
+    /// Beside `frontends`, with room for so many routes.
+    fn beside(frontends: &'a BTreeMap<FrontendName, HttpFrontend>, routes: usize) -> Self {
+        Self {
+            frontends,
+            routes: HashMap::with_capacity(routes),
+            services: BTreeMap::new(),
+            holders: BTreeMap::new(),
+        }
     }
 
-    fn check_routes(&self, section: &Section) -> Result<(), Obstacle> {
+    /// Takes all routes, or none.
+    fn take_routes(&mut self, service: &'a ServiceName, section: &'a Section) -> Result<(), Obstacle> {
+        let mut last = None;
         for route in section.routes.keys() {
-            if !self.frontends.contains_key(&route.frontend) {
-                return Err(Obstacle::NoFrontend { frontend: route.frontend.clone() });
+            let frontend = &route.frontend;
+            let obstacle = if last != Some(frontend) && !self.frontends.contains_key(frontend) {
+                Obstacle::NoFrontend { frontend: frontend.clone() }
+            } else {
+                match self.routes.entry(route) {
+                    Entry::Vacant(free) => {
+                        free.insert(service);
+                        last = Some(frontend);
+                        continue;
+                    }
+                    Entry::Occupied(held) => {
+                        Obstacle::RouteTaken { route: route.clone(), by: (*held.get()).clone() }
+                    }
+                }
+            };
+            for taken in section.routes.keys().take_while(|taken| *taken != route) {
+                self.routes.remove(taken);
             }
-            if let Some(by) = self.routes.get(route) {
-                return Err(Obstacle::RouteTaken { route: route.clone(), by: (*by).clone() });
-            }
+            return Err(obstacle);
         }
         Ok(())
     }
 
     fn admit(&mut self, candidate: &Candidate<'a>, section: &'a Arc<Section>) -> Result<(), Obstacle> {
-        self.check_routes(section)?;
+        self.check_addresses(section)?;
+        self.take_routes(candidate.name, section)?;
+        for address in &section.listen {
+            self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
+        }
+        let servers = section.with_room(&candidate.servers);
+        let service = DesiredService { section: section.clone(), servers };
+        self.services.insert(candidate.name.clone(), Arc::new(service));
+        Ok(())
+    }
+
+    fn check_addresses(&self, section: &Section) -> Result<(), Obstacle> {
         for address in &section.listen {
             let has = |frontend: &HttpFrontend| frontend.listen.iter().any(|held| overlap(address, held));
             if let Some((frontend, _)) = self.frontends.iter().find(|(_, frontend)| has(frontend)) {
@@ -252,13 +286,6 @@ impl<'a> Admission<'a> {
                 }
             }
         }
-        for address in &section.listen {
-            self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
-        }
-        self.routes.extend(section.routes.keys().map(|route| (route, candidate.name)));
-        let servers = section.with_room(&candidate.servers);
-        let service = DesiredService { section: section.clone(), servers };
-        self.services.insert(candidate.name.clone(), Arc::new(service));
         Ok(())
     }
 }

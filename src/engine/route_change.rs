@@ -4,7 +4,7 @@
 //! path are taken off.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::sync::Arc;
 
 use super::http_frontend::MapFile;
@@ -189,30 +189,6 @@ impl AppliedState {
             let section: &mut Section = Arc::make_mut(&mut service.section);
             change(Arc::make_mut(&mut section.routes));
         });
-    }
-
-    /// What each file of routes says: those that lead to services which take connections, service by service.
-    pub fn route_files(&self) -> BTreeMap<MapFile, Arc<str>> {
-        let mut texts: BTreeMap<_, _> =
-            self.base.frontends.keys().map(|name| (name, String::new())).collect();
-        let mut push = |frontend: &FrontendName, key: &str, service: &ServiceName, strip: Strip| {
-            if let Some(text) = texts.get_mut(frontend) {
-                let _infallible = writeln!(text, "{key} {service}/{}", strip.get());
-            }
-        };
-        for (name, service) in self.serving() {
-            for (id, strip) in service.section.routes.iter() {
-                push(&id.frontend, id.key.as_str(), name, *strip);
-            }
-        }
-        let serves =
-            |name: &ServiceName| self.services.get(name).is_some_and(|service| service.takes_connections());
-        for (frontend, service) in self.fallbacks.iter().filter(|(_, service)| serves(service)) {
-            push(frontend, RouteKey::FALLBACK, service, Strip::NOTHING);
-        }
-        let files = self.base.frontends.iter();
-        let text = |name| texts.get(name).map(String::as_str).unwrap_or_default().into();
-        files.map(|(name, frontend)| (frontend.map.clone(), text(name))).collect()
     }
 
     /// The entries of each frontend: each key with its service and what is taken off.

@@ -163,6 +163,18 @@ impl AppliedState {
         }
     }
 
+    /// Holds the same sections as `desired` where they are equal: what is the same needs no comparison the next time.
+    pub(super) fn share_sections(&mut self, desired: &DesiredState) {
+        for (name, service) in &mut self.services {
+            let Some(DesiredService { section, .. }) = desired.services.get(name).map(Arc::as_ref) else {
+                continue;
+            };
+            if !Arc::ptr_eq(&service.section, section) && service.section == *section {
+                Arc::make_mut(service).section = section.clone();
+            }
+        }
+    }
+
     /// Whether a frontend that is shut down may keep its listen socket open, for a process that asks for it with `-x`
     /// (management guide, 3; measured: from 3.0 on).
     pub fn exposes_listeners(&self) -> bool {

@@ -255,7 +255,10 @@ impl Actor {
                 };
                 let verdicts = self.execute(&commands).await;
                 // After the commands: nobody but a process that starts reads them.
-                let routes_error = routes.and_then(|routes| self.route_files.write(&routes).err());
+                let routes_error = match routes {
+                    Some(routes) => self.route_files.write_aside(routes).await.err(),
+                    None => None,
+                };
                 let config_error = config_error.or(routes_error);
                 for address in closed(&closes, &commands, &verdicts) {
                     self.sockets.close(address);

@@ -62,7 +62,18 @@ pub fn write_atomically(path: &Path, text: &str, mode: u32) -> Result<Written, C
         return Ok(Written::Unchanged);
     }
     let write = |file: &mut dyn io::Write| file.write_all(text.as_bytes());
-    replace(&target, mode, write).map(|()| Written::Changed).map_err(|source| write_error(target, source))
+    let replaced = replace(&target, mode, Durable::Yes, write);
+    replaced.map(|()| Written::Changed).map_err(|source| write_error(target, source))
+}
+
+/// The same without waiting for the disk, for what is written anew before it is read after a crash of the machine.
+///
+/// # Errors
+/// When it can't be; the old file is then untouched.
+pub fn write_in_one_step(path: &Path, text: &str, mode: u32) -> Result<(), ConfigFileError> {
+    let target = resolve(path);
+    let write = |file: &mut dyn io::Write| file.write_all(text.as_bytes());
+    replace(&target, mode, Durable::No, write).map_err(|source| write_error(target, source))
 }
 
 /// The same for a text that is never in memory as a whole, and always new.
@@ -75,7 +86,7 @@ pub fn stream_atomically(
     write: impl Fn(&mut dyn io::Write) -> io::Result<()>,
 ) -> Result<(), ConfigFileError> {
     let target = resolve(path);
-    replace(&target, mode, write).map_err(|source| write_error(target, source))
+    replace(&target, mode, Durable::Yes, write).map_err(|source| write_error(target, source))
 }
 
 /// Keeps `text` as the last configuration that a process served.
@@ -101,7 +112,19 @@ fn resolve(path: &Path) -> PathBuf {
     }
 }
 
-fn replace(target: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+/// Whether a file outlives a crash of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
+}
+
+fn replace(
+    target: &Path,
+    mode: u32,
+    durable: Durable,
+    write: impl Fn(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
     let (Some(name), Some(directory)) = (target.file_name(), target.parent()) else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
@@ -110,21 +133,32 @@ fn replace(target: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::R
     hidden.push(name);
     hidden.push(".new");
     let temporary = directory.join(hidden);
-    let written = write_new(&temporary, mode, write).and_then(|()| fs::rename(&temporary, target));
+    let written = write_new(&temporary, mode, durable, write).and_then(|()| fs::rename(&temporary, target));
     if let Err(error) = written {
         remove_if_there(&temporary)?;
         return Err(error);
     }
-    File::open(directory)?.sync_all()
+    match durable {
+        Durable::Yes => File::open(directory)?.sync_all(),
+        Durable::No => Ok(()),
+    }
 }
 
-fn write_new(path: &Path, mode: u32, write: impl Fn(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+fn write_new(
+    path: &Path,
+    mode: u32,
+    durable: Durable,
+    write: impl Fn(&mut dyn io::Write) -> io::Result<()>,
+) -> io::Result<()> {
     let mut file = create(path, mode)?;
     let mut buffered = io::BufWriter::new(&mut file);
     write(&mut buffered)?;
     buffered.flush()?;
     drop(buffered);
-    file.sync_all()
+    match durable {
+        Durable::Yes => file.sync_all(),
+        Durable::No => Ok(()),
+    }
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use tracing::{debug, warn};
 
-use super::config_file::{CONFIG_MODE, ConfigFileError, write_atomically};
+use super::config_file::{CONFIG_MODE, ConfigFileError, write_in_one_step};
 use crate::engine::error_text::with_causes;
 use crate::engine::http_frontend::MapFile;
 
@@ -25,11 +25,31 @@ impl RouteFiles {
             let path = Path::new(file.as_str());
             if self.0.get(file) != Some(text) || !path.exists() {
                 self.0.remove(file);
-                write_atomically(path, text, CONFIG_MODE)?;
+                write_in_one_step(path, text, CONFIG_MODE)?;
                 self.0.insert(file.clone(), text.clone());
             }
         }
         Ok(())
+    }
+
+    /// The same beside what else is done: they may be large.
+    ///
+    /// # Errors
+    /// As above.
+    pub(super) async fn write_aside(
+        &mut self,
+        routes: BTreeMap<MapFile, Arc<str>>,
+    ) -> Result<(), ConfigFileError> {
+        let mut files = std::mem::take(self);
+        let written = tokio::task::spawn_blocking(move || {
+            let result = files.write(&routes);
+            (files, result)
+        });
+        // The order panics with it.
+        let (files, result) =
+            written.await.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        *self = files;
+        result
     }
 
     /// Removes those from `directory` that aren't `needed` any more: no process reads one after its start.

@@ -1,11 +1,13 @@
 //! Definitions are files in a directory, or the entries of one file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tracing::{info, warn};
@@ -18,20 +20,47 @@ use crate::engine::printable::printable;
 
 pub(super) async fn follow(path: &Path, out: &Listings) -> Result<Infallible, SourceError> {
     // Where nothing can be watched, each attempt looks.
-    let watch = DirectoryWatch::new(path);
+    let watch = DirectoryWatch::of_shown(path);
+    let mut files = Files::new();
     let mut trouble = None;
-    look(path, out, &mut trouble);
+    look(path, &mut files, out, &mut trouble);
     let mut watch = watch?;
     loop {
         watch.changed().await?;
-        look(path, out, &mut trouble);
+        look(path, &mut files, out, &mut trouble);
+    }
+}
+
+/// What was read of files that have not changed since: of thousands one changes at a time.
+type Files = HashMap<PathBuf, (Stamp, Entry)>;
+
+/// What another content of a file can't have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+/// The coarsest clock of a file system ticks in steps of two seconds.
+const TICK: Duration = Duration::from_secs(3);
+
+impl Stamp {
+    /// `None` while one more change could leave it as it is, within a tick of the clock.
+    fn of(metadata: &Metadata, now: SystemTime) -> Option<Self> {
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        let seconds = u64::try_from(changed.0).ok()?;
+        let is_at_rest = now.duration_since(UNIX_EPOCH + Duration::from_secs(seconds)).ok()? > TICK;
+        let (device, inode, bytes) = (metadata.dev(), metadata.ino(), metadata.len());
+        is_at_rest.then_some(Self { device, inode, bytes, changed })
     }
 }
 
 /// Publishes what is there. What can't be read is no list: the last one stays.
-fn look(path: &Path, out: &Listings, trouble: &mut Option<String>) {
+fn look(path: &Path, files: &mut Files, out: &Listings, trouble: &mut Option<String>) {
     let known = out.borrow().clone().unwrap_or_default();
-    match read(path, &known) {
+    match read(path, files, &known, SystemTime::now()) {
         Ok(listing) => {
             publish(out, listing);
             if trouble.take().is_some() {
@@ -47,10 +76,10 @@ fn look(path: &Path, out: &Listings, trouble: &mut Option<String>) {
     }
 }
 
-fn read(path: &Path, known: &Listing) -> Result<Listing, String> {
+fn read(path: &Path, files: &mut Files, known: &Listing, now: SystemTime) -> Result<Listing, String> {
     let metadata = fs::metadata(path).map_err(|error| error.to_string())?;
     if metadata.is_dir() {
-        read_directory(path, known).map_err(|error| error.to_string())
+        read_directory(path, files, known, now).map_err(|error| error.to_string())
     } else {
         read_single(path)
     }
@@ -64,7 +93,13 @@ fn format_of(path: &Path) -> Option<Format> {
     }
 }
 
-fn read_directory(directory: &Path, known: &Listing) -> io::Result<Listing> {
+fn read_directory(
+    directory: &Path,
+    files: &mut Files,
+    known: &Listing,
+    now: SystemTime,
+) -> io::Result<Listing> {
+    let mut before = std::mem::take(files);
     let mut by_name: BTreeMap<String, Entry> = BTreeMap::new();
     for file in fs::read_dir(directory)? {
         let path = file?.path();
@@ -73,7 +108,18 @@ fn read_directory(directory: &Path, known: &Listing) -> io::Result<Listing> {
         if name.starts_with('.') {
             continue;
         }
-        let Some(entry) = read_entry(&path, format, known.contains_key(&name)) else { continue };
+        let stamp = fs::metadata(&path).ok().and_then(|metadata| Stamp::of(&metadata, now));
+        let unchanged = before.remove(&path).filter(|(last, _)| Some(*last) == stamp);
+        let entry = match unchanged {
+            Some((_, entry)) => entry,
+            None => match read_entry(&path, format, known.contains_key(&name)) {
+                Some(entry) => entry,
+                None => continue,
+            },
+        };
+        if let (Some(stamp), Entry::Definition(_)) = (stamp, &entry) {
+            files.insert(path, (stamp, entry.clone()));
+        }
         let entry = match by_name.get(&name) {
             None => entry,
             Some(other) => {
@@ -171,6 +217,40 @@ mod tests {
         put(&services.join("web.yaml"), "6");
         assert!(text(&next(&mut listings).await["web"]).contains("remove all but one"));
         task.abort();
+    }
+
+    #[test]
+    fn a_file_at_rest_is_not_read_again_until_it_is_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, known) = (dir.path().join("web.json"), Listing::new());
+        put(&path, "1");
+        let mut files = Files::new();
+        let seen = |files: &mut Files, now: SystemTime| {
+            text(&read(dir.path(), files, &known, now).unwrap()["web"]).to_owned()
+        };
+        let later = SystemTime::now() + 2 * TICK;
+        assert_eq!(
+            (seen(&mut files, SystemTime::now()).as_str(), files.len()),
+            ("1", 0),
+            "it may be written just now"
+        );
+        assert_eq!((seen(&mut files, later).as_str(), files.len()), ("1", 1));
+        let remembered =
+            |data: &[u8]| RawDefinition { data: data.into(), format: Format::Json, origin: String::new() };
+        for (_, entry) in files.values_mut() {
+            *entry = Entry::Definition(remembered(b"what is known of it"));
+        }
+        assert_eq!(seen(&mut files, later), "what is known of it");
+        // As long as before, over it and in its place, as soon as the clock has ticked.
+        put(&path, "2");
+        assert_eq!(seen(&mut files, later), "2");
+        for attempt in 0.. {
+            fs::write(&path, "3").unwrap();
+            if seen(&mut files, later) == "3" {
+                break;
+            }
+            assert!(attempt < 1_000_000, "a write that can't be told");
+        }
     }
 
     #[tokio::test]

@@ -89,12 +89,19 @@ impl Recorder {
             reconciler.applied().into_iter().flat_map(AppliedState::serving).collect();
         let believed = reconciler.believed().filter_map(|(name, servers)| {
             let definition = self.definitions.get(name)?.clone();
-            let held = serving.get(name).map(|service| Held::by(&service.section)).unwrap_or_default();
-            Some(Saved { name: name.to_string(), definition, servers, held })
+            Some((name.to_string(), definition, servers, serving.get(name).copied().cloned()))
         });
-        let topology: Topology = believed.collect();
+        let believed: Vec<_> = believed.collect();
         let state_dir = self.state_dir.clone();
-        let written = tokio::task::spawn_blocking(move || snapshot::save(&state_dir, &topology)).await;
+        let save = move || {
+            let saved = believed.into_iter().map(|(name, definition, servers, serving)| {
+                let held = serving.map(|service| Held::by(&service.section)).unwrap_or_default();
+                Saved { name, definition, servers, held }
+            });
+            let topology: Topology = saved.collect();
+            snapshot::save(&state_dir, &topology)
+        };
+        let written = tokio::task::spawn_blocking(save).await;
         let error = match written {
             Ok(Ok(())) => {
                 if std::mem::take(&mut self.failing) {

@@ -264,6 +264,42 @@ fn a_hundred_new_services_cost_no_reload_where_haproxy_takes_backends_at_run_tim
     assert_eq!(reloads(&proxymgr).len(), before, "to go costs none");
 }
 
+/// What the README says of new services on 3.4: their servers can be told at run time, other lines of their sections can't.
+#[test]
+fn a_new_service_with_lines_of_its_own_or_a_cookie_is_exactly_one_reload() {
+    let ((setup, port), backends) = (setup(None), Backends::new());
+    let setup = setup.section("reload", json!({"min_interval": "10ms"}));
+    let server = backends.start("web");
+    let address = server.address.to_string();
+    write(&setup.paths, "web", &path("/"), &[&address]);
+    let proxymgr = start(&setup);
+    wait_for(port, "/", "web");
+    let new = backends.start("new");
+    let of_a_plain_one = usize::from(!takes_backends(&setup));
+    let own = |extra: Value| {
+        let mut definition = json!({"type": "static", "default_servers": [new.address.to_string()]});
+        definition.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
+        definition
+    };
+    for (name, extra, expected) in [
+        (
+            "plain",
+            json!({"server_options": "check inter 2s", "listen_options": ["mode http"]}),
+            of_a_plain_one,
+        ),
+        ("lines", json!({"listen_options": ["mode http", "timeout queue 9s"]}), 1),
+        ("cookie", json!({"cookie": "SRV"}), 1),
+    ] {
+        let before = reloads(&proxymgr).len();
+        let mut definition = own(extra);
+        definition["route"] = path(&format!("/{name}"));
+        setup.paths.write_service(name, &definition);
+        turns(port, &format!("/{name}/x"), "web", "new");
+        assert_eq!(reloads(&proxymgr).len() - before, expected, "{name}: {:?}", reloads(&proxymgr));
+        assert_config_says_what_runs(&setup.paths);
+    }
+}
+
 fn takes_backends(setup: &super::support::proxymgr_setup::Setup) -> bool {
     let info = haproxy::ask(&setup.paths.stats_socket, "show info").unwrap();
     let version = info.lines().find_map(|line| line.strip_prefix("Version: ")).unwrap();

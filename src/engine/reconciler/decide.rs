@@ -140,7 +140,8 @@ impl Reconciler {
             return;
         }
         let desired = self.desired(now, effects);
-        let Some(applied) = &self.applied else { return };
+        let Some(applied) = &mut self.applied else { return };
+        applied.share_sections(&desired);
         let plan = plan(applied, &desired, self.settings.capability, &self.refuses_servers);
         debug_assert!(
             replay(&plan, applied, &desired).serves(&desired),

@@ -17,6 +17,7 @@ use super::http_frontend::{MapFile, ROUTED_DEFAULTS};
 use super::include::IncludedFile;
 use super::listen_address::ListenAddress;
 use super::option_line::{LineEnd, OptionLine};
+use super::route_text::RouteTexts;
 use super::section::{Base, SectionKind};
 use super::section_text::{Lines, SectionText};
 use super::service::ServiceName;
@@ -135,6 +136,7 @@ pub struct Renderer {
     /// What a template wrote last, and of what: a plan and its order need the same.
     written: Option<(AppliedState, Result<Rendered, TemplateError>)>,
     last_written: Option<AppliedState>,
+    routes: RouteTexts,
 }
 
 #[derive(Clone, Debug)]
@@ -235,7 +237,7 @@ impl Renderer {
             line += 2 + file.text().lines().count();
             size = size + Size::of_text(file.text());
         }
-        Rendered { text: text.into(), parts, size, routes: applied.route_files(), shape: None }
+        Rendered { text: text.into(), parts, size, routes: self.routes.files(applied), shape: None }
     }
 }
 

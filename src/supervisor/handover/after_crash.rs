@@ -79,8 +79,9 @@ impl CrashRecord {
         self.pids = generations.pids();
         let Some(path) = self.path.clone() else { return };
         let began = Instant::now();
-        let record = Record::of_running(generations, applied);
-        let write = move || write(&path, &record);
+        // Beside the loop: a record of thousands of routes takes some milliseconds to be made, too.
+        let (generations, applied) = (generations.clone(), applied.cloned());
+        let write = move || write(&path, &Record::of_running(&generations, applied.as_ref()));
         let written = tokio::task::spawn_blocking(write).await;
         self.delay = (began.elapsed() * SHARE).max(SHORTEST);
         match written {

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use proxymgr::engine::cookie::CookieName;
 use proxymgr::engine::haproxy_version::HaproxyVersion;
 use proxymgr::engine::include::{IncludedFile, Includes};
 use proxymgr::engine::listen_address::ListenAddress;
@@ -99,6 +100,36 @@ fn a_service_that_comes_back_costs_no_reload_and_a_new_one_only_before_3_4() {
         world.settle(LONG);
         assert_eq!(world.running.as_ref().unwrap().served()["c"].len(), 1);
         assert_eq!(world.reloads, of_a_new_one, "{:?}", world.commands);
+    }
+}
+
+/// Of a section `HAProxy` is told its servers at run time, and no lines.
+#[test]
+fn a_new_service_with_lines_of_its_own_is_one_reload_whatever_the_version() {
+    let define = |world: &mut World, service: &str, lines: &[&str], cookie: Option<&str>| {
+        let key = format!("/{service}/");
+        let mut spec = routed_spec(&[&key], lines);
+        spec.cookie = cookie.map(|name| CookieName::parse(name).unwrap());
+        world.tell(Input::Defined(name(service), Arc::new(spec)));
+        world.servers(service, &["3.3.3.3:3"]);
+    };
+    for (version, of_a_plain_one) in [((3, 2), 1), ((3, 4), 0)] {
+        let mut world = running(with_frontend(None, version), &["/"], &["/b/"]);
+        let reloads = |world: &mut World, what: &dyn Fn(&mut World)| {
+            what(world);
+            world.settle(LONG);
+            std::mem::take(&mut world.reloads)
+        };
+        let plain = |world: &mut World| define(world, "plain", &["mode http"], None);
+        assert_eq!(reloads(&mut world, &plain), of_a_plain_one);
+        assert_eq!(reloads(&mut world, &|world| define(world, "lines", &["timeout queue 9s"], None)), 1);
+        assert_eq!(reloads(&mut world, &|world| define(world, "cookie", &[], Some("SRV"))), 1);
+        let together = |world: &mut World| {
+            (0..5)
+                .for_each(|number| define(world, &format!("n{number}"), &["timeout queue 9s"], Some("SRV")));
+        };
+        assert_eq!(reloads(&mut world, &together), 1);
+        assert_eq!(world.running.as_ref().unwrap().served().len(), 10);
     }
 }
 

@@ -4,6 +4,8 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that can't go on has nothing to tell")]
 
+mod routes;
+
 use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -62,6 +64,7 @@ fn main() {
     reconciling(&mut criterion, "1000 services x 5 servers", COMMON);
     reconciling(&mut criterion, "1000 services x 50 servers", LARGE);
     reconciling(&mut criterion, "1 service x 10000 servers", ONE_BACKEND);
+    routes::changing(&mut criterion);
     criterion.final_summary();
 }
 
@@ -108,7 +111,7 @@ fn rendering(criterion: &mut Criterion) {
 /// about as much as templates do.
 fn templating(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("Renderer::by_template(), 1000 services x 5 servers");
-    let layout = include_str!("../config/haproxy.cfg.j2");
+    let layout = include_str!("../../config/haproxy.cfg.j2");
     let by_values = layout.replace(
         "{{ service.server_lines -}}\n",
         "{% set up = service.servers | rejectattr('weight', 'eq', 0) | list %}\n\
@@ -167,8 +170,21 @@ struct Running {
 
 impl Running {
     fn start(size: Size) -> Self {
+        let mut running = Self::with_nothing(size, base());
+        for service in 0..size.services {
+            running.tell(Input::Defined(service_name(service), Arc::new(spec(service))));
+        }
+        for service in 0..size.services {
+            running.tell(Input::Servers(service_name(service), size.servers_of(service, 0)));
+        }
+        let effects = running.tell(Input::Listed);
+        running.settle(effects);
+        running
+    }
+
+    fn with_nothing(size: Size, base: Arc<Base>) -> Self {
         let settings = Settings {
-            base: base(),
+            base,
             capability: CAPABILITY,
             min_interval: Duration::ZERO,
             startup_timeout: Duration::from_secs(10),
@@ -180,16 +196,7 @@ impl Running {
             },
         };
         let now = Moment::START;
-        let mut running = Self { size, reconciler: Reconciler::new(settings, now), now, rounds: 0 };
-        for service in 0..size.services {
-            running.tell(Input::Defined(service_name(service), Arc::new(spec(service))));
-        }
-        for service in 0..size.services {
-            running.tell(Input::Servers(service_name(service), size.servers_of(service, 0)));
-        }
-        let effects = running.tell(Input::Listed);
-        running.settle(effects);
-        running
+        Self { size, reconciler: Reconciler::new(settings, now), now, rounds: 0 }
     }
 
     fn tell(&mut self, input: Input) -> Vec<Effect> {
@@ -216,6 +223,11 @@ impl Running {
         let (service, raw) = (service_name(0), definition(self.rounds));
         let began = Instant::now();
         let spec = parse(&service, &raw, &Allowed::new()).expect("a good definition").spec;
+        self.define(service, spec, began)
+    }
+
+    /// How long it takes from `began` to the order.
+    fn define(&mut self, service: ServiceName, spec: ServiceSpec, began: Instant) -> Duration {
         let mut effects = self.tell(Input::Defined(service, Arc::new(spec)));
         while order_in(&effects).is_none() {
             effects = self.tick();
@@ -279,7 +291,7 @@ fn observed(applied: &AppliedState) -> Observed {
         });
         (name.as_str().to_owned(), servers.collect())
     });
-    Observed { servers: services.collect(), ..Observed::default() }
+    Observed { servers: services.collect(), routes: routes::observed(applied) }
 }
 
 impl Size {
