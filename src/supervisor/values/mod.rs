@@ -1,4 +1,4 @@
-//! Values of a registry in `global` and `defaults`: asked of `HAProxy` before they are wanted, remembered once they serve.
+//! Values of a registry in lines of `global`, of `defaults` and of frontends: asked of `HAProxy` before they are wanted, remembered once they serve.
 //!
 //! ```text
 //! FollowedValues --known--> lines filled in --haproxy -c--> Input::Base --one reload--> serves: kept in state_dir
@@ -32,7 +32,7 @@ use crate::registry_values::{FollowedValues, Known, Values};
 use crate::service_manager::RegistryEvent;
 
 use kept::remember;
-pub(super) use kept::{checked_base, recalled_lines};
+pub(super) use kept::{checked_base, with_recalled_lines};
 use problems::{Problems, problems};
 use taken::{Taken, filled, taken};
 
@@ -94,8 +94,7 @@ impl ValuesDesk {
 
     /// Follows from the beginning.
     pub(super) fn follow(&mut self, followed: Option<FollowedValues>) {
-        let lines = self.config.haproxy.global.iter().chain(&self.config.haproxy.defaults);
-        let are_in_lines = lines.into_iter().any(|line| !line.paths().is_empty());
+        let are_in_lines = self.config.value_lines().any(|line| !line.paths().is_empty());
         self.is_first = are_in_lines && followed.is_some();
         self.followed = followed;
         (self.listed_waits, self.asked, self.again) = (false, None, None);
@@ -159,7 +158,7 @@ impl ValuesDesk {
             return None;
         }
         let because_of = differing(&good, &values);
-        info!(paths = because_of, "values of the registry changed global or defaults");
+        info!(paths = because_of, "values of the registry changed lines of haproxy.cfg");
         // What was good before a try that is not over is what to go back to.
         let before = self.tried.take().map_or_else(|| (Arc::clone(wanted), good), |tried| tried.before);
         self.tried = Some(Tried { base: Arc::clone(&base), values, before });
