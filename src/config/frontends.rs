@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::bind_line::bound_address;
 use crate::engine::listen_address::ListenAddress;
-use crate::engine::option_line::{LineEnd, OptionLine};
+use crate::engine::option_line::LineEnd;
+use crate::engine::placeholders::Hole;
 use crate::engine::route::FrontendName;
 use crate::engine::service::ServiceName;
+use crate::engine::value_line::ValueLine;
 
 use super::model::FrontendConfig;
 use super::reader::{Reader, Value};
@@ -74,7 +76,9 @@ fn read_frontend(
     let frontend = FrontendConfig {
         listen: listen.into_iter().collect(),
         bind_options: reader.read(section.get("bind_options"), bind_options),
-        options: reader.read_list(section.get("options"), option).unwrap_or_default(),
+        options: reader
+            .read_list_but(section.get("options"), Hole::is_of_a_registry, option)
+            .unwrap_or_default(),
         default_service: reader.read(section.get("default_service"), service),
     };
     reader.close(&section);
@@ -97,9 +101,9 @@ fn bind_options(text: &str) -> Result<LineEnd, String> {
     }
 }
 
-fn option(text: &str) -> Result<OptionLine, String> {
-    let line = value::option_line(text)?;
-    match line.keyword().as_str() {
+fn option(text: &str) -> Result<ValueLine, String> {
+    let line = value::value_line(text)?;
+    match line.by_default().keyword().as_str() {
         "bind" => Err("can't stand here; write the address under bind".to_owned()),
         "use_backend" | "default_backend" => {
             Err("can't stand here; a service names its route itself, and default_service gets the rest"

@@ -27,6 +27,7 @@ pub use model::{
 use crate::engine::duration_text::duration;
 use crate::engine::outage_rules::{OnEmpty, OutageRules, Percent};
 use crate::engine::risk::Risk;
+use crate::engine::value_line::ValueLine;
 use reader::{Reader, Section, Value};
 
 /// More than any configuration needs, in bytes.
@@ -63,9 +64,14 @@ impl Config {
         if reader.errors.is_empty() { Ok(runtime_dir) } else { Err(invalid(reader.errors)) }
     }
 
+    /// The lines that may name values of a registry.
+    pub fn value_lines(&self) -> impl Iterator<Item = &ValueLine> {
+        values::lines(&self.haproxy, &self.frontends)
+    }
+
     /// The paths of the registry's values that lines and templates name.
     pub fn value_paths(&self) -> BTreeSet<String> {
-        values::paths(&self.haproxy, &self.service_config)
+        values::paths(self.value_lines(), &self.service_config)
     }
 
     /// Reads the file's bytes.
@@ -115,7 +121,9 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
     let haproxy = haproxy::read(reader, top.get("haproxy"), &runtime_dir);
     let service_config = service_config::read(reader, &mut top, consul.as_ref());
     let values = values::read(reader, &mut top, consul.as_ref(), &service_config);
-    if values.is_none() && values::are_used(&haproxy, &service_config) {
+    let frontends = frontends::read(reader, top.get("frontends"));
+    let are_named = !values::paths(values::lines(&haproxy, &frontends), &service_config).is_empty();
+    if values.is_none() && are_named {
         reader.missing(
             &top,
             "values",
@@ -127,7 +135,7 @@ fn read(reader: &mut Reader<'_>, root: Option<Value<'_>>) -> Config {
         service_config,
         consul,
         values,
-        frontends: frontends::read(reader, top.get("frontends")),
+        frontends,
         reload: read_reload(reader, top.get("reload")),
         safety: read_safety(reader, top.get("safety")),
         admin: admin::read(reader, top.get("admin")),

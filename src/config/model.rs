@@ -13,7 +13,7 @@ use crate::engine::cookie::CookieKey;
 use crate::engine::docker_spec::{ContainerAddress, DockerHosts};
 use crate::engine::include::IncludePattern;
 use crate::engine::listen_address::ListenAddress;
-use crate::engine::option_line::{LineEnd, OptionLine};
+use crate::engine::option_line::LineEnd;
 use crate::engine::outage_rules::OutageRules;
 use crate::engine::risk::Allowed;
 use crate::engine::route::FrontendName;
@@ -84,7 +84,7 @@ pub struct FrontendConfig {
     /// What follows the address on each `bind` line.
     pub bind_options: Option<LineEnd>,
     /// Lines of the section.
-    pub options: Vec<OptionLine>,
+    pub options: Vec<ValueLine>,
     /// Who gets what no route is found for.
     pub default_service: Option<ServiceName>,
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use crate::engine::option_line::{OptionLine, OptionLineError};
+use crate::engine::option_line::OptionLineError;
 use crate::engine::service::{BindAddress, BindAddressError};
 use crate::engine::value_line::{ValueLine, ValueLineError};
 
@@ -89,17 +89,12 @@ pub(super) fn program(text: &str) -> Result<PathBuf, String> {
     absolute_path(&format!("/{text}")).map(|_| PathBuf::from(text))
 }
 
-/// A line of the `global` or `defaults` section.
+/// A line of a section, maybe with places for values of a registry.
 pub(super) fn value_line(text: &str) -> Result<ValueLine, String> {
     ValueLine::parse(text).map_err(|error| match error {
         ValueLineError::Place(told) => told,
         ValueLineError::Line(error) => wrong_line(&error),
     })
-}
-
-/// A line of a section.
-pub(super) fn option_line(text: &str) -> Result<OptionLine, String> {
-    OptionLine::parse(text).map_err(|error| wrong_line(&error))
 }
 
 fn wrong_line(error: &OptionLineError) -> String {

@@ -1,15 +1,16 @@
 //! The section `values`: where `${kv:path:-default}` is looked up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value as Json;
 
 use crate::engine::consul::ConsulAccess;
 use crate::engine::placeholders::{Hole, Pattern};
+use crate::engine::route::FrontendName;
 use crate::engine::value_line::ValueLine;
 
 use super::consul;
-use super::model::{ConsulListing, HaproxyConfig, SourceConfig, ValuesConfig};
+use super::model::{ConsulListing, FrontendConfig, HaproxyConfig, SourceConfig, ValuesConfig};
 use super::reader::{Reader, Section};
 use super::service_config::read_ensemble;
 use super::value;
@@ -70,14 +71,21 @@ fn of_source(source: &SourceConfig) -> Option<ValuesConfig> {
     }
 }
 
-/// Whether a line names a value.
-pub(super) fn are_used(haproxy: &HaproxyConfig, sources: &[SourceConfig]) -> bool {
-    !paths(haproxy, sources).is_empty()
+/// All lines that may name values.
+pub(super) fn lines<'a>(
+    haproxy: &'a HaproxyConfig,
+    frontends: &'a BTreeMap<FrontendName, FrontendConfig>,
+) -> impl Iterator<Item = &'a ValueLine> {
+    let of_frontends = frontends.values().flat_map(|frontend| &frontend.options);
+    haproxy.global.iter().chain(&haproxy.defaults).chain(of_frontends)
 }
 
 /// The paths of all values that are named.
-pub(super) fn paths(haproxy: &HaproxyConfig, sources: &[SourceConfig]) -> BTreeSet<String> {
-    let lines = haproxy.global.iter().chain(&haproxy.defaults).flat_map(ValueLine::paths).map(str::to_owned);
+pub(super) fn paths<'a>(
+    lines: impl Iterator<Item = &'a ValueLine>,
+    sources: &[SourceConfig],
+) -> BTreeSet<String> {
+    let lines = lines.flat_map(ValueLine::paths).map(str::to_owned);
     let templates = sources.iter().flat_map(|source| match source {
         SourceConfig::Consul { access: _, listing: ConsulListing::Catalog { tag: _, template } } => {
             template.values().flat_map(in_template).collect()

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::cookie_key::cookie_key;
 use super::http_desk::HttpSettings;
 use super::prepare::StartError;
-use super::values::recalled_lines;
+use super::values::with_recalled_lines;
 use crate::config::{Config, FrontendConfig, ValuesConfig};
 use crate::directory_watch::bounded_read;
 use crate::dns::Names;
@@ -46,10 +46,9 @@ pub fn reconciler_settings(
     version: HaproxyVersion,
 ) -> Result<reconciler::Settings, StartError> {
     values_registry(config)?;
-    let [global, defaults] = recalled_lines(config);
     let base = Base {
-        global,
-        defaults,
+        global: Vec::new(),
+        defaults: Vec::new(),
         bind_address: config.haproxy.bind_address,
         operators_socket: Some(operators_socket(config)?),
         program: program(&config.haproxy.path, version),
@@ -57,7 +56,7 @@ pub fn reconciler_settings(
         cookie_key: cookie_key(config),
     };
     Ok(reconciler::Settings {
-        base: Arc::new(base),
+        base: Arc::new(with_recalled_lines(config, &base)),
         capability: Capability { version, runtime_updates: config.haproxy.runtime_updates },
         min_interval: config.reload.min_interval,
         startup_timeout: config.safety.startup_timeout + RECALL_TIME,
@@ -66,15 +65,16 @@ pub fn reconciler_settings(
     })
 }
 
-/// The frontends that services share, each with the file of its routes.
+/// The frontends that services share, each with the file of its routes, and without lines.
 fn frontends(config: &Config) -> Result<BTreeMap<FrontendName, HttpFrontend>, StartError> {
     let directory = config.runtime_dir.to_str().map(UnixPath::parse);
     let Some(Ok(directory)) = directory else {
         return Err(StartError::value("runtime_dir", &"it can't stand in haproxy.cfg"));
     };
     let frontend = |(name, frontend): (&FrontendName, &FrontendConfig)| {
-        let FrontendConfig { listen, bind_options, options, default_service } = frontend.clone();
+        let FrontendConfig { listen, bind_options, options: _, default_service } = frontend.clone();
         let map = MapFile::new(&directory, name);
+        let options = Vec::new();
         (name.clone(), HttpFrontend { listen, bind_options, options, default_service, map, is_out: false })
     };
     Ok(config.frontends.iter().map(frontend).collect())

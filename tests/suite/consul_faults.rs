@@ -28,6 +28,17 @@ fn follow(servers: &str, port: u16, setup: Setup) -> Proxymgr {
     start(&setup.section("consul", json!({"servers": servers, "max_stale": "5s"})))
 }
 
+/// For so many requests more, each succeeds.
+#[track_caller]
+fn watch(load: &RunningLoad, requests: u64) {
+    let until = load.so_far().successes + requests;
+    eventually(SOON, "the requests are answered", || {
+        let report = load.so_far();
+        assert!(report.errors.is_empty(), "{report}");
+        if report.successes >= until { Ok(()) } else { Err(report.successes) }
+    });
+}
+
 #[track_caller]
 fn end(load: RunningLoad, proxymgr: &Proxymgr) {
     let report = load.stop();
@@ -55,6 +66,7 @@ fn an_agent_that_is_killed_and_comes_back_loses_no_change_under_load() {
             told if told >= round => Ok(()),
             told => Err(told),
         });
+        watch(&load, 300);
         wait_for_backends(port, &["one", "two"]);
         consul.restart();
         consul.add("web", "three", &three);
@@ -176,6 +188,7 @@ fn a_token_that_is_withdrawn_and_replaced_changes_nothing_and_is_never_shown_und
     consul.delete_path(&format!("/v1/acl/token/{accessor}"));
     consul.add("web", "two", &two);
     wait_for_message(&proxymgr, "check the token");
+    watch(&load, 500);
     wait_for_backends(port, &["one"]);
     // Another token, which the file holds from now on.
     let [fresh, _] = token();
@@ -190,6 +203,7 @@ fn a_token_that_is_withdrawn_and_replaced_changes_nothing_and_is_never_shown_und
     consul.put(&format!("/v1/acl/policy/{}", policy.as_str().unwrap()), &nothing.to_string());
     consul.check("two", "fail");
     wait_for_message(&proxymgr, "on_empty");
+    watch(&load, 500);
     wait_for_backends(port, &["one", "two"]);
     end(load, &proxymgr);
 

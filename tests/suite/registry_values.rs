@@ -194,6 +194,36 @@ fn a_template_takes_values_too() {
 }
 
 #[test]
+fn lines_of_frontends_take_values_too_and_have_them_again_after_a_restart() {
+    let (mut consul, backends, port) = (ConsulServer::start(), Backends::new(), free_port());
+    let one = backends.start("one");
+    let frontend = json!({"bind": format!("127.0.0.1:{port}"), "default_service": "web",
+        "options": ["timeout client ${kv:front/timeout:-29s}"]});
+    let setup = Setup::new()
+        .section("frontends", json!({"http-in": frontend}))
+        .section("consul", json!({"servers": consul.address()}))
+        .section("safety", json!({"startup_timeout": "2s"}));
+    let route = json!({"frontend": "http-in"});
+    let web = json!({"type": "static", "default_servers": [one.address.to_string()], "route": route});
+    setup.paths.write_service("web", &web);
+    let proxymgr = start(&setup);
+    wait_for_backends(port, &["one"]);
+    wait_for_line(&setup.paths, "timeout client 29s");
+    consul.write("front/timeout", "28s");
+    wait_for_line(&setup.paths, "timeout client 28s");
+    assert_eq!(reloads(&proxymgr), [START, BASE]);
+    consul.write("front/timeout", "soon");
+    wait_for_message(&proxymgr, "front/timeout: HAProxy says: ");
+    wait_for_backends(port, &["one"]);
+    assert_eq!(proxymgr.reloads(), 2);
+    assert!(proxymgr.end().success());
+    consul.kill();
+    let _again = start(&setup);
+    wait_for_line(&setup.paths, "timeout client 28s");
+    wait_for_backends(port, &["one"]);
+}
+
+#[test]
 fn a_place_that_can_not_be_filled_is_told_with_its_line() {
     let setup = Setup::new();
     for (line, told) in [

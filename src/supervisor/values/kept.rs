@@ -1,15 +1,15 @@
 //! The values that served last: a start goes by them, so that neither an outage nor an upgrade brings the defaults back.
 
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tracing::warn;
 
+use super::taken::with_lines;
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
-use crate::engine::option_line::OptionLine;
 use crate::engine::section::Base;
-use crate::engine::value_line::ValueLine;
 use crate::haproxy::config_file::write_atomically;
 use crate::own_files;
 use crate::process::reaper::Reaper;
@@ -21,13 +21,13 @@ const NAME: &str = "values.json";
 const FORMAT: u32 = 1;
 const OWNER_ONLY: u32 = 0o600;
 
-/// The lines as they served last, or else with their defaults: `global` and `defaults`.
-pub(in crate::supervisor) fn recalled_lines(config: &Config) -> [Vec<OptionLine>; 2] {
+/// `like` with the lines as they served last, or else with their defaults.
+pub(in crate::supervisor) fn with_recalled_lines(config: &Config, like: &Base) -> Base {
     let values = recall(config);
-    [&config.haproxy.global, &config.haproxy.defaults].map(|lines| {
-        let line = |line: &ValueLine| line.with(&values).unwrap_or_else(|_refused| line.by_default().clone());
-        lines.iter().map(line).collect()
-    })
+    let Ok(base) = with_lines(config, like, |line| {
+        Ok::<_, Infallible>(line.with(&values).unwrap_or_else(|_refused| line.by_default().clone()))
+    });
+    base
 }
 
 /// Those that served last; none where no line names any.
@@ -63,10 +63,8 @@ pub(in crate::supervisor) async fn checked_base(
     reaper: &Reaper,
 ) -> Result<Arc<Base>, StartError> {
     let Err(refused) = check_base(config, Arc::clone(&base), None, reaper).await else { return Ok(base) };
-    let by_default =
-        |lines: &[ValueLine]| lines.iter().map(|line| line.by_default().clone()).collect::<Vec<_>>();
-    let (global, defaults) = (by_default(&config.haproxy.global), by_default(&config.haproxy.defaults));
-    let plain = Arc::new(Base { global, defaults, ..Base::clone(&base) });
+    let Ok(plain) = with_lines(config, &base, |line| Ok::<_, Infallible>(line.by_default().clone()));
+    let plain = Arc::new(plain);
     if plain == base {
         return Err(refused);
     }

@@ -1,4 +1,4 @@
-//! Values of a registry in `global` and `defaults`: asked of `HAProxy` before they are wanted, remembered once they serve.
+//! Values of a registry in lines of `global`, of `defaults` and of frontends: asked of `HAProxy` before they are wanted, remembered once they serve.
 //!
 //! ```text
 //! FollowedValues --known--> lines filled in --haproxy -c--> Input::Base --one reload--> serves: kept in state_dir
@@ -25,6 +25,7 @@ use super::feeds::registry_input;
 use crate::admin::history::CauseEvent;
 use crate::config::Config;
 use crate::deadline::until;
+use crate::engine::http_frontend::HttpFrontend;
 use crate::engine::reconciler::Input;
 use crate::engine::section::Base;
 use crate::process::reaper::Reaper;
@@ -32,7 +33,7 @@ use crate::registry_values::{FollowedValues, Known, Values};
 use crate::service_manager::RegistryEvent;
 
 use kept::remember;
-pub(super) use kept::{checked_base, recalled_lines};
+pub(super) use kept::{checked_base, with_recalled_lines};
 use problems::{Problems, problems};
 use taken::{Taken, filled, taken};
 
@@ -94,8 +95,7 @@ impl ValuesDesk {
 
     /// Follows from the beginning.
     pub(super) fn follow(&mut self, followed: Option<FollowedValues>) {
-        let lines = self.config.haproxy.global.iter().chain(&self.config.haproxy.defaults);
-        let are_in_lines = lines.into_iter().any(|line| !line.paths().is_empty());
+        let are_in_lines = self.config.value_lines().any(|line| !line.paths().is_empty());
         self.is_first = are_in_lines && followed.is_some();
         self.followed = followed;
         (self.listed_waits, self.asked, self.again) = (false, None, None);
@@ -159,7 +159,7 @@ impl ValuesDesk {
             return None;
         }
         let because_of = differing(&good, &values);
-        info!(paths = because_of, "values of the registry changed global or defaults");
+        info!(paths = because_of, "values of the registry changed lines of haproxy.cfg");
         // What was good before a try that is not over is what to go back to.
         let before = self.tried.take().map_or_else(|| (Arc::clone(wanted), good), |tried| tried.before);
         self.tried = Some(Tried { base: Arc::clone(&base), values, before });
@@ -168,10 +168,7 @@ impl ValuesDesk {
 
     /// `HAProxy` serves with `base`.
     pub(super) fn serves(&mut self, base: &Base) {
-        // A frontend may be out, which is no matter of values.
-        let is_tried =
-            |tried: &Tried| (&tried.base.global, &tried.base.defaults) == (&base.global, &base.defaults);
-        if let Some(Tried { values, .. }) = self.tried.take_if(|tried| is_tried(tried))
+        if let Some(Tried { values, .. }) = self.tried.take_if(|tried| has_lines_of(base, &tried.base))
             && let Err(error) = remember(&self.config.state_dir, &values)
         {
             warn!(
@@ -199,6 +196,17 @@ async fn answer(asked: Option<&mut (Arc<Known>, JoinHandle<Taken>)>) -> Option<T
 fn made_with(config: &Config, good: &Arc<Values>, wanted: &Base) -> Arc<Values> {
     let makes_it = filled(config, good, wanted).is_ok_and(|base| base == *wanted);
     if makes_it { Arc::clone(good) } else { Arc::default() }
+}
+
+/// Whether `served` has the lines of `wanted`. A frontend whose address is taken is out, or stays as it was: no matter of values.
+fn has_lines_of(served: &Base, wanted: &Base) -> bool {
+    let is_out =
+        |served: &HttpFrontend, wanted: &HttpFrontend| served.is_out || served.listen != wanted.listen;
+    let same_options = wanted.frontends.iter().all(|(name, wanted)| {
+        let served = served.frontends.get(name);
+        served.is_none_or(|served| is_out(served, wanted) || served.options == wanted.options)
+    });
+    same_options && (&served.global, &served.defaults) == (&wanted.global, &wanted.defaults)
 }
 
 /// The paths whose values are others, in words.

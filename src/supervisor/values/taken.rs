@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::engine::error_text::with_causes;
-use crate::engine::option_line::OptionLineError;
+use crate::engine::option_line::{OptionLine, OptionLineError};
 use crate::engine::section::Base;
 use crate::engine::value_line::ValueLine;
 use crate::process::reaper::Reaper;
@@ -78,8 +78,22 @@ fn reason(error: StartError) -> String {
 /// # Errors
 /// When one is no line with them.
 pub(super) fn filled(config: &Config, values: &Values, like: &Base) -> Result<Base, OptionLineError> {
-    let lines =
-        |lines: &[ValueLine]| lines.iter().map(|line| line.with(values)).collect::<Result<Vec<_>, _>>();
+    with_lines(config, like, |line| line.with(values))
+}
+
+/// `like` with what is `made_of` the lines of `config`.
+pub(super) fn with_lines<E>(
+    config: &Config,
+    like: &Base,
+    made_of: impl Fn(&ValueLine) -> Result<OptionLine, E>,
+) -> Result<Base, E> {
+    let lines = |lines: &[ValueLine]| lines.iter().map(&made_of).collect::<Result<Vec<_>, _>>();
     let (global, defaults) = (lines(&config.haproxy.global)?, lines(&config.haproxy.defaults)?);
-    Ok(Base { global, defaults, ..like.clone() })
+    let mut frontends = like.frontends.clone();
+    for (name, frontend) in &mut frontends {
+        if let Some(known) = config.frontends.get(name) {
+            frontend.options = lines(&known.options)?;
+        }
+    }
+    Ok(Base { global, defaults, frontends, ..like.clone() })
 }
