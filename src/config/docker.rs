@@ -14,6 +14,7 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option
     if let Some(value) = published.as_ref().filter(|_| both) {
         reader.refuse(value, "plays no part beside network; remove one of them".to_owned());
     }
+    let written = hosts.clone();
     let hosts = match hosts {
         Some(value) => read_hosts(reader, &value)?,
         None => DockerHosts::default(),
@@ -38,6 +39,9 @@ pub(super) fn read(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Option
     } else {
         ContainerAddress::Network(network)
     };
+    if let (Some(value), Err(wrong)) = (written, hosts.check(&address)) {
+        reader.refuse(&value, wrong);
+    }
     let frontend = frontend.and_then(|value| reader.read(Some(value), frontend_name));
     Some(SourceConfig::Docker { hosts, tls, address, frontend })
 }

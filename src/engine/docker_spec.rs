@@ -112,6 +112,20 @@ impl DockerHosts {
         (!hosts.is_empty()).then_some(Self(hosts))
     }
 
+    /// Whether `address` tells the containers of these daemons apart: each host has networks of its own, with the same addresses
+    /// in them.
+    ///
+    /// # Errors
+    /// What to write.
+    pub fn check(&self, address: &ContainerAddress) -> Result<(), &'static str> {
+        match address {
+            ContainerAddress::Network(None) if self.0.len() > 1 => Err(
+                "names several daemons, whose containers may have the same addresses: add published: true, or the network that they share",
+            ),
+            ContainerAddress::Network(_) | ContainerAddress::Published => Ok(()),
+        }
+    }
+
     /// Each of them.
     pub fn iter(&self) -> impl Iterator<Item = &DockerHost> {
         self.0.iter()

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::support::control::{Client, said};
@@ -89,7 +90,7 @@ fn a_hundred_containers_started_and_stopped_under_load_cost_no_request() {
 }
 
 #[test]
-fn a_daemon_killed_and_started_again_under_load_costs_no_request() {
+fn a_daemon_that_is_killed_or_ends_and_starts_again_under_load_costs_no_request() {
     let dockerd = Dockerd::start();
     let setup = setup(&dockerd, &dockerd.host());
     for name in ["one", "two", "three"] {
@@ -98,13 +99,12 @@ fn a_daemon_killed_and_started_again_under_load_costs_no_request() {
     let proxymgr = start(&setup);
     dockerd.wait_for_answers(PORT, &["one", "two", "three"]);
     let load = Load::to(dockerd.reached(PORT)).short(4).keep_alive(2).rate(100).start();
-    for round in 0..2 {
-        dockerd.kill();
-        wait_for_message(&proxymgr, "following the containers failed");
-        assert_eq!(in_rotation(&setup.paths).len(), 3);
+    for signal in [Signal::SIGKILL, Signal::SIGTERM] {
+        dockerd.end(signal);
         wait_for_registry(&setup, &dockerd.host(), |daemon| {
             daemon["disconnected"] == 1 && daemon["down_since"].is_string() && daemon["down_s"].is_u64()
         });
+        assert_eq!(in_rotation(&setup.paths).len(), 3);
         let told = said(&setup.paths, &["status"]).stdout;
         assert!(told.contains(&format!("No connection with Docker {} since 20", dockerd.host())), "{told}");
         let mut client = Client::connect(&setup.paths);
@@ -121,7 +121,7 @@ fn a_daemon_killed_and_started_again_under_load_costs_no_request() {
         wait_for_registry(&setup, &dockerd.host(), |daemon| {
             daemon["kind"] == "docker" && daemon["connected"] == 1 && daemon["down_since"].is_null()
         });
-        let name = format!("late-{round}");
+        let name = format!("late-{signal}");
         dockerd.run_with(&name, &[("SERVICE_NAME", "web")], &Dockerd::answers_check());
         wait_for_servers(&setup, 4);
         dockerd.stop(&name);

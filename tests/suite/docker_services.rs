@@ -121,7 +121,7 @@ fn a_service_outlives_the_restart_of_its_only_container() {
 fn one_of_several_daemons_that_is_away_holds_up_the_others_only_for_a_while() {
     let dockerd = Dockerd::start();
     let away = "unix:///run/nobody.sock";
-    let source = json!({"type": "docker", "docker_host": [away, dockerd.host()]});
+    let source = json!({"type": "docker", "docker_host": [away, dockerd.host()], "network": "bridge"});
     let setup = dockerd.setup().section("service_config", source);
     dockerd.run("web", &[("proxymgr.service", "web"), ("proxymgr.listen_port", "8080")]);
     let proxymgr = setup.start();

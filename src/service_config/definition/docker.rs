@@ -31,6 +31,9 @@ pub(super) fn read(reader: &mut Reader<'_>, own: &ServiceName, rules: NodeRules)
         Some(true) => ContainerAddress::Published,
         Some(false) | None => ContainerAddress::Network(network),
     };
+    if let Some(Err(wrong)) = hosts.as_ref().map(|hosts| hosts.check(&address)) {
+        reader.error(format!("\"docker_host\" {wrong}"));
+    }
     let tags = ["tags", "tag"].into_iter().flat_map(|key| reader.texts(key));
     let tags: BTreeSet<_> = tags.map(|(_, tag)| tag.to_owned()).collect();
     Some(DockerSpec { hosts: hosts?, service: service?.to_string(), tags, address, rules })
@@ -84,7 +87,7 @@ mod tests {
         assert_eq!(spec.address, ContainerAddress::Network(NetworkName::parse("front").ok()));
         let tags: Vec<_> = spec.tags.iter().map(String::as_str).collect();
         assert_eq!((tags.as_slice(), spec.rules.remote_port.is_some()), (&["a", "b", "rest"][..], true));
-        let several = read(r#", "docker_host": ["tcp://a:2376", "unix:///b"]"#).unwrap();
+        let several = read(r#", "docker_host": ["tcp://a:2376", "unix:///b"], "published": true"#).unwrap();
         assert_eq!(several.hosts.to_string(), "tcp://a:2376,unix:///b");
         assert_eq!(read(r#", "published": true"#).unwrap().address, ContainerAddress::Published);
     }
@@ -93,6 +96,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_key() {
         for (keys, reason) in [
             (r#", "docker_host": "docker:2375""#, "\"docker_host\": 'docker:2375' is no Docker daemon"),
+            (r#", "docker_host": ["unix:///a", "unix:///b"]"#, "\"docker_host\" names several daemons"),
             (r#", "docker_host": []"#, "\"docker_host\" is empty"),
             (r#", "service": "a b""#, "\"service\": the name holds ' '"),
             (r#", "network": "a b""#, "\"network\": 'a b' is no name of a network"),

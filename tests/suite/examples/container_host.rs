@@ -12,7 +12,7 @@ use super::super::support::load::Load;
 use super::super::support::netns::Netns;
 use super::super::support::ports::free_port;
 use super::super::support::proxymgr::output_of;
-use super::super::support::requests::local;
+use super::super::support::requests::{SOON, local};
 use super::super::support::routed::who;
 use super::super::support::running::start;
 
@@ -119,4 +119,12 @@ fn versions_on_two_nodes_are_reached_by_their_path_and_replaced_under_load() {
     assert_eq!(proxymgr.reloads(), 1);
     let diff = setup.said(&["render", "--diff"]);
     assert_eq!((diff.code, diff.stdout.as_str()), (0, ""), "what runs is what the containers say: {diff:?}");
+
+    nodes[0].dockerd.kill();
+    let away = format!("No connection with Docker tcp://{}:2376 since ", nodes[0].address);
+    eventually(SOON, "the status tells which daemon is away", || match setup.said(&["status"]).stdout {
+        status if status.contains(&away) => Ok(()),
+        other => Err(other),
+    });
+    wait_for(port, "/hello/v1", &["v1-new-a"]);
 }

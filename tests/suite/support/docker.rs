@@ -234,9 +234,14 @@ impl Dockerd {
 
     /// SIGKILL; the containers run on. It stays away until [`Dockerd::come_back`].
     pub fn kill(&self) {
+        self.end(Signal::SIGKILL);
+    }
+
+    /// The same by another signal.
+    pub fn end(&self, signal: Signal) {
         fs::write(self.away(), "").unwrap();
         let daemon = self.daemon().expect("it runs");
-        daemon.signal(Signal::SIGKILL);
+        daemon.signal(signal);
         eventually(SOON, "dockerd is gone", || if daemon.is_alive() { Err(()) } else { Ok(()) });
     }
 
