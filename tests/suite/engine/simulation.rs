@@ -13,6 +13,7 @@ use proxymgr::engine::reconciler::Input;
 use proxymgr::engine::section::Base;
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
+use proxymgr::template::parse;
 
 use super::model::Model;
 use super::world::{Luck, World, frontends, name, routed_spec, server, settings, spec};
@@ -20,6 +21,8 @@ use super::world::{Luck, World, frontends, name, routed_spec, server, settings, 
 /// Names the one seed to replay.
 const SEED_VARIABLE: &str = "PROXYMGR_SIM_SEED";
 const SEEDS: u64 = 300;
+/// One in so many has templates, which take their time.
+const WITH_TEMPLATES: u64 = 20;
 /// Of some ten thousand more, those in which something was wrong once.
 const FOUND_SOMETHING: [u64; 5] = [565, 822, 969, 1046, 3330];
 
@@ -125,6 +128,28 @@ fn random_server(dice: &mut Dice) -> Server {
     server
 }
 
+/// Good and bad ones; after the last step a good one.
+fn random_template(dice: &mut Dice, world: &mut World, step: u64) {
+    let layout = include_str!("../../../config/haproxy.cfg.j2");
+    let more = [
+        "",
+        "# a comment\n",
+        "userlist extra\n",
+        "{{ nowhere }}\n",
+        "userlist extra\n  bad option\n",
+        "{% for service in services if service.servers | length > 3 %}{{ nowhere }}{% endfor %}\n",
+        "{% for service in services if service.servers | length > 3 %}\n# {{ service.name }}\nuserlist {{ service.name }}\n{% endfor %}\n",
+    ];
+    let kinds = if step == 299 { 3 } else { 9 };
+    let told = match (step, usize::try_from(dice.below(kinds)).unwrap()) {
+        (299, kind) => Input::Template(Some(parse("/t.j2", &format!("{layout}{}", more[kind])).unwrap())),
+        (_, 7) => Input::Template(None),
+        (_, 8) => Input::TemplateUnusable("/t.j2:1: syntax error".into()),
+        (_, kind) => Input::Template(Some(parse("/t.j2", &format!("{layout}{}", more[kind])).unwrap())),
+    };
+    world.tell(told);
+}
+
 fn simulate(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut registry = Registry::default();
@@ -144,6 +169,9 @@ fn simulate(seed: u64) {
             world.settle(Duration::from_secs(30));
         }
         random_event(&mut dice, &mut registry, &mut world, step);
+        if seed.is_multiple_of(WITH_TEMPLATES) && (step == 299 || step > 20 && dice.strikes(10)) {
+            random_template(&mut dice, &mut world, step);
+        }
         match dice.below(6) {
             0 => world.settle_with(Duration::from_millis(dice.below(30)), &mut dice),
             1 => world.settle_with(Duration::from_millis(dice.below(3_000)), &mut dice),
