@@ -1,5 +1,6 @@
 //! The template from its file to the reconciler, and what served last from one run to the next.
 
+use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,18 +55,36 @@ pub(super) async fn checked_template(
     }
 }
 
-/// Keeps what serves for the next start.
+/// Keeps what serves for the next start; nothing is kept of the built-in layout.
 #[derive(Debug, Default)]
-pub(super) struct TemplateKeeper(Option<Template>);
+pub(super) struct TemplateKeeper {
+    is_known: bool,
+    /// If that is known: `None` for the built-in layout.
+    kept: Option<Template>,
+}
 
 impl TemplateKeeper {
     /// A process serves that was started with `template`.
     pub(super) fn serves(&mut self, template: Option<&Template>, state_dir: &Path) {
-        let Some(template) = template.filter(|template| self.0.as_ref() != Some(*template)) else { return };
-        self.0 = Some(template.clone());
-        if let Err(error) = remember(template, state_dir) {
-            warn!(error, "the template can't be kept; a start with a bad one has none to go back to");
+        if self.is_known && self.kept.as_ref() == template {
+            return;
         }
+        (self.is_known, self.kept) = (true, template.cloned());
+        let kept = match template {
+            Some(template) => remember(template, state_dir),
+            None => forget(state_dir),
+        };
+        if let Err(error) = kept {
+            warn!(error, "which template serves can't be kept; a start with a bad one may not know it");
+        }
+    }
+}
+
+/// One of long ago is no last good one.
+fn forget(state_dir: &Path) -> Result<(), String> {
+    match fs::remove_file(state_dir.join(NAME)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -109,8 +128,12 @@ mod tests {
         keeper.serves(Some(&template), dir.path());
         assert_eq!(recall(dir.path()), Some(template.clone()));
         // Another time is no reason to write.
-        std::fs::write(dir.path().join(NAME), "damaged").unwrap();
+        fs::write(dir.path().join(NAME), "damaged").unwrap();
         keeper.serves(Some(&template), dir.path());
         assert_eq!(recall(dir.path()), None);
+        keeper.serves(None, dir.path());
+        assert!(!dir.path().join(NAME).exists());
+        keeper.serves(Some(&template), dir.path());
+        assert_eq!(recall(dir.path()), Some(template));
     }
 }

@@ -380,6 +380,7 @@ impl Reconciler {
         };
         if let Some(config) = &config {
             self.note_limits(config, &after.base, effects);
+            self.template.wrote(after.template.as_ref());
             self.timing.rewrite_at = None;
         } else if commands.is_empty() {
             return;

@@ -20,6 +20,7 @@ impl Reconciler {
                 effects.push(Effect::Notice(Notice::Reloaded(took)));
                 let applied = AppliedState::loaded(&desired, self.applied.as_ref());
                 self.trials.begin(&applied, now);
+                self.template.wrote(applied.template.as_ref());
                 let before = self.applied.replace(applied);
                 self.note_frontends(effects);
                 self.try_those_that_waited_for_new_services(before.as_ref());

@@ -37,9 +37,13 @@ impl Reconciler {
         };
         let (base, includes) = (self.settings.base.clone(), self.includes.told().to_vec());
         let limits = self.limits().iter().map(|warning| warning.text.clone()).collect();
-        let frontends = self.lost_frontends();
-        let refused_template = self.template.told().map(str::to_owned);
-        let refused_includes = includes;
+        let (frontends, refused_includes) = (self.lost_frontends(), includes);
+        // One that fails with the servers of now stays in use, and is told until it does not.
+        let template = self.applied.as_ref().and_then(|applied| applied.template.as_ref());
+        let is_the_templates =
+            |why: &&String| template.is_some_and(|template| why.starts_with(template.path()));
+        let unwritten = self.config_unwritten.as_ref().filter(is_the_templates);
+        let refused_template = self.template.told().map(str::to_owned).or_else(|| unwritten.cloned());
         Report { stage, reload, base, services, frontends, refused_includes, refused_template, limits }
     }
 }

@@ -100,6 +100,13 @@ impl KnownTemplate {
         self.refused.push((template.clone(), until));
     }
 
+    /// `template` wrote what serves now: what was told of it is over.
+    pub(super) fn wrote(&mut self, template: Option<&Template>) {
+        if template.is_some() && self.told_of.as_ref() == template && !self.is_refused(template) {
+            (self.told, self.told_of) = (None, None);
+        }
+    }
+
     pub(super) fn told(&self) -> Option<&str> {
         self.told.as_deref()
     }
@@ -219,7 +226,8 @@ impl Reconciler {
         effects: &mut Vec<Effect>,
     ) {
         self.timing.changes.touch(now);
-        if self.halving.wants_control() {
+        let fails_without_the_new = self.halving.wants_control();
+        if fails_without_the_new {
             self.give_up_halving();
         }
         let why = error.to_string();
@@ -230,7 +238,7 @@ impl Reconciler {
         {
             // Clients wait: what it wrote last serves them.
             self.order_reload(reasons, Vec::new(), before.as_desired(), (Start::AsBefore, now), effects);
-        } else if !self.halve(desired, &why, now, effects) {
+        } else if fails_without_the_new || !self.halve(desired, &why, now, effects) {
             self.reload_failed(why, now, effects);
         }
     }

@@ -14,6 +14,7 @@ use proxymgr::engine::reconciler::{Input, Notice};
 use proxymgr::engine::section::Base;
 use proxymgr::engine::server::{Server, Weight};
 use proxymgr::engine::server_options::NodeWords;
+use proxymgr::template::parse;
 
 use super::model::Model;
 use super::world::{Luck, World, frontends, name, routed_spec, server, settings, spec};
@@ -21,6 +22,8 @@ use super::world::{Luck, World, frontends, name, routed_spec, server, settings, 
 /// Names the one seed to replay.
 const SEED_VARIABLE: &str = "PROXYMGR_SIM_SEED";
 const SEEDS: u64 = 300;
+/// One in so many has templates, which take their time.
+const WITH_TEMPLATES: u64 = 20;
 /// Of some ten thousand more, those in which something was wrong once.
 const FOUND_SOMETHING: [u64; 5] = [565, 822, 969, 1046, 3330];
 
@@ -143,6 +146,28 @@ fn random_base(dice: &mut Dice, like: &Base) -> Arc<Base> {
     Arc::new(base)
 }
 
+/// Good and bad ones; after the last step a good one.
+fn random_template(dice: &mut Dice, world: &mut World, step: u64) {
+    let layout = include_str!("../../../config/haproxy.cfg.j2");
+    let more = [
+        "",
+        "# a comment\n",
+        "userlist extra\n",
+        "{{ nowhere }}\n",
+        "userlist extra\n  bad option\n",
+        "{% for service in services if service.servers | length > 3 %}{{ nowhere }}{% endfor %}\n",
+        "{% for service in services if service.servers | length > 3 %}\n# {{ service.name }}\nuserlist {{ service.name }}\n{% endfor %}\n",
+    ];
+    let kinds = if step == 299 { 3 } else { 9 };
+    let told = match (step, usize::try_from(dice.below(kinds)).unwrap()) {
+        (299, kind) => Input::Template(Some(parse("/t.j2", &format!("{layout}{}", more[kind])).unwrap())),
+        (_, 7) => Input::Template(None),
+        (_, 8) => Input::TemplateUnusable("/t.j2:1: syntax error".into()),
+        (_, kind) => Input::Template(Some(parse("/t.j2", &format!("{layout}{}", more[kind])).unwrap())),
+    };
+    world.tell(told);
+}
+
 fn simulate(seed: u64) {
     let mut dice = Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
     let mut registry = Registry::default();
@@ -171,6 +196,9 @@ fn simulate(seed: u64) {
             base = random_base(dice, &base);
             world.taken = ADDRESSES[usize::try_from(dice.below(3)).unwrap()];
             world.tell(Input::Base(base.clone()));
+        }
+        if seed.is_multiple_of(WITH_TEMPLATES) && (step == 299 || step > 20 && dice.strikes(10)) {
+            random_template(&mut dice, &mut world, step);
         }
         match dice.below(6) {
             0 => world.settle_with(Duration::from_millis(dice.below(30)), &mut dice),

@@ -273,6 +273,7 @@ fn servers_change_though_the_template_fails_with_them_and_a_restart_takes_what_w
             .any(|notice| matches!(notice, Notice::ConfigUnwritten(why) if why.contains("undefined value")))
     );
     assert!(!world.config.contains("2.2.2.2"));
+    assert!(world.reconciler.report().refused_template.unwrap().contains("undefined value"));
     world.dies_at = Some(world.now);
     world.settle(LONG);
     let served = world.running.as_ref().expect("clients don't wait").served();
@@ -280,6 +281,7 @@ fn servers_change_though_the_template_fails_with_them_and_a_restart_takes_what_w
     world.servers("web", &["2.2.2.2:2"]);
     world.settle(Duration::from_secs(120));
     assert!(world.config.contains("2.2.2.2"), "{}", world.config);
+    assert_eq!(world.reconciler.report().refused_template, None);
 }
 
 #[test]
