@@ -2,6 +2,7 @@
 
 mod container_host;
 mod one_process;
+mod one_process_image;
 
 use std::collections::BTreeMap;
 use std::fs;
