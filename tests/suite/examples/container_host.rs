@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::super::support::certificates::Authority;
 use super::super::support::deadline::eventually;
 use super::super::support::docker::Dockerd;
@@ -83,6 +85,10 @@ fn versions_on_two_nodes_are_reached_by_their_path_and_replaced_under_load() {
         node.deploy("hello-v1", "/hello/v1", &format!("v1-{name}"));
         node.deploy("hello-v2", "/hello/v2", &format!("v2-{name}"));
     }
+    // One from before, which says all of it to registrator and Cosmonaut.
+    let words = [("SERVICE_NAME", "hello/old"), ("PREDICATE", "old.example")];
+    let published = json!({"HostConfig": {"PublishAllPorts": true}});
+    nodes[0].dockerd.run_with("old", &words, &published);
 
     let port = free_port();
     let setup = super::setup("container-host")
@@ -93,6 +99,7 @@ fn versions_on_two_nodes_are_reached_by_their_path_and_replaced_under_load() {
     let proxymgr = start(&setup);
     wait_for(port, "/hello/v1", &["v1-a", "v1-b"]);
     wait_for(port, "/hello/v2/", &["v2-a", "v2-b"]);
+    assert_eq!(who(port, "old.example", "/"), "old");
     assert_eq!(answers(port, "/hello/v12"), BTreeSet::from(["404".to_owned()]));
 
     let load = |path: &str| Load::to(local(port)).path(path).short(4).keep_alive(2).rate(200).start();
@@ -103,7 +110,7 @@ fn versions_on_two_nodes_are_reached_by_their_path_and_replaced_under_load() {
     wait_for(port, "/hello/v1", &["v1-new-a", "v1-new-b"]);
     let [_, other] = &nodes;
     let all = other.dockerd.must("GET", "/containers/json", b"");
-    let all: Vec<serde_json::Value> = serde_json::from_str(&all).unwrap();
+    let all: Vec<Value> = serde_json::from_str(&all).unwrap();
     assert_eq!(all.len(), 4, "the old ones are gone");
     for container in all {
         other.dockerd.stop(container["Id"].as_str().unwrap());

@@ -4,6 +4,7 @@ mod consul_rest;
 mod container_host;
 mod dns_srv;
 mod one_process;
+mod one_process_image;
 mod zookeeper_nerve;
 
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -45,6 +45,11 @@ impl ConsulServer {
     /// One that is its own leader.
     pub fn start() -> Self {
         Self::alone(json!({}), None)
+    }
+
+    /// The same, which takes clients at this address too.
+    pub fn start_also_at(address: IpAddr) -> Self {
+        Self::alone(json!({"client_addr": format!("127.0.0.1 {address}")}), None)
     }
 
     /// The same, which knows nobody without a token.

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -101,8 +101,13 @@ impl Dockerd {
         for name in ["sh", "httpd", "sleep", "mkdir", "touch", "test", "rm", "wget"] {
             std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).unwrap();
         }
-        let tar = output_of(Command::new("tar").arg("-C").arg(&root).args(["-cf", "-", "."])).stdout;
-        let (repository, tag) = IMAGE.split_once(':').unwrap();
+        self.import_root(IMAGE, &root);
+    }
+
+    /// Makes an image called `name:tag` of a root file system.
+    pub fn import_root(&self, image: &str, root: &Path) {
+        let tar = output_of(Command::new("tar").arg("-C").arg(root).args(["-cf", "-", "."])).stdout;
+        let (repository, tag) = image.split_once(':').unwrap();
         self.must("POST", &format!("/images/create?fromSrc=-&repo={repository}&tag={tag}"), &tar);
     }
 
@@ -120,6 +125,11 @@ impl Dockerd {
     pub fn setup(&self) -> Setup {
         let place = format!("nsenter --net={}", self.netns.file().display());
         Setup::new().before_proxymgr("", &place)
+    }
+
+    /// The address at which what runs there reaches what runs here.
+    pub fn outside(&self) -> IpAddr {
+        self.netns.outside()
     }
 
     /// What listens on `port` of all addresses there, as it is reached from here.

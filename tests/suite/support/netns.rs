@@ -41,6 +41,11 @@ impl Netns {
         self.ip(2).into()
     }
 
+    /// This side's address of the pair.
+    pub fn outside(&self) -> IpAddr {
+        self.ip(1).into()
+    }
+
     /// Another one of it, which stays.
     pub fn other_address(&self) -> IpAddr {
         self.ip(3).into()
