@@ -156,5 +156,7 @@ fn what_nerve_registers_is_followed_under_load() {
     println!("{report} {:?}", report.by_backend);
     report.assert_no_errors();
     assert_config_says_what_runs(&proxymgr.paths);
+    let differs = example.said(&["render", "--diff"]);
+    assert_eq!((differs.code, differs.stdout.as_str()), (0, ""), "{differs:?}");
     drop((first, second, fourth));
 }
