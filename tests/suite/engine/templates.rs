@@ -17,7 +17,7 @@ use proxymgr::engine::template::Template;
 use proxymgr::template::parse;
 
 use super::properties::any_applied;
-use super::world::{World, name, settings};
+use super::world::{World, frontends, name, routed_spec, settings};
 
 const LONG: Duration = Duration::from_secs(30);
 const BUILT_IN: &str = include_str!("../../../config/haproxy.cfg.j2");
@@ -151,6 +151,41 @@ fn what_the_product_needs_must_be_written() {
     world.settle(LONG);
     assert_eq!(refusals(&world).len(), 1);
     assert_eq!(world.reloads, 0);
+}
+
+/// Each name of the README's table, as it is written.
+const DOCUMENTED: &str = "{% set all = [global.needed_lines, global.lines, global.last_lines, defaults.needed_lines, defaults.lines, \
+    routed_defaults, bind_address] %}\n\
+    {% for frontend in frontends %}\n{% set all = [frontend.name, frontend.section_line, frontend.bind_lines, frontend.option_lines, \
+    frontend.route_lines, frontend.addresses, frontend.options, frontend.default_service] %}\n{% endfor %}\n\
+    {% for service in services %}\n{% set all = [service.name, service.kind, service.section_line, service.bind_lines, \
+    service.option_lines, service.cookie_lines, service.server_lines, service.addresses, service.options, service.server_options, \
+    service.cookie] %}\n\
+    {% for route in service.routes %}\n# {{ route.frontend }} {{ route.key }}\n{% endfor %}\n\
+    {% for server in service.servers %}\n# {{ server.line }} {{ server.name }} {{ server.address }} {{ server.ip }} {{ server.port }} \
+    {{ server.id }} {{ server.weight }} {{ server.backup }} {{ server.options }}\n{% endfor %}\n{% endfor %}\n\
+    {% for include in includes %}\n# {{ include.path }} {{ include.lines | length }}\n{% endfor %}\n";
+
+#[test]
+fn each_documented_name_is_there() {
+    let table = include_str!("../../../README.md").split_once("### Templates").unwrap().1;
+    let table = table.split_once("Names that end in").unwrap().0;
+    for word in DOCUMENTED.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c))) {
+        if let Some((thing, name)) = word.split_once('.') {
+            assert!(table.contains(&format!("`{name}`")), "{thing}.{name} is documented");
+        }
+    }
+    let mut world = world(template(BUILT_IN));
+    let mut base = Base::clone(&world.reconciler.applied().unwrap().base);
+    base.frontends = frontends(Some("web"));
+    world.tell(Input::Base(Arc::new(base)));
+    world.tell(Input::Defined(name("routed"), Arc::new(routed_spec(&["/a/"], &[]))));
+    world.servers("routed", &["1.1.1.1:1"]);
+    world.settle(LONG);
+    world.tell(want(with(DOCUMENTED)));
+    world.settle(LONG);
+    assert_eq!(refusals(&world), [""; 0]);
+    assert!(world.config.contains("# in /a/\n"), "{}", world.config);
 }
 
 #[test]
