@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, sleep_until, timeout};
 
 use super::feeds::registry_input;
-use super::prepare::StartError;
+use super::prepare::{StartError, without_services};
 use super::settings::{reconciler_settings, registries, sources};
 use super::values::filled;
 use super::{Clock, REGISTRY_QUEUE};
@@ -118,6 +118,7 @@ impl DryRun {
         }
         if let Some(file) = &config.haproxy.template {
             let template = template::read(file).map_err(|error| StartError::Template(error.to_string()))?;
+            without_services(reconciler.wanted_base().clone(), Some(template.clone()))?;
             drop(reconciler.handle(Input::Template(Some(template)), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);
