@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio::time::sleep_until;
 
 use super::feeds::registry_input;
-use super::prepare::{Prepared, StartError};
+use super::prepare::{Prepared, StartError, without_services};
 use super::settings::{reconciler_settings, registries, sources};
 use super::values::now::lines_now;
 use super::{Clock, REGISTRY_QUEUE};
@@ -108,6 +108,7 @@ impl DryRun {
         }
         if let Some(file) = &config.haproxy.template {
             let template = template::read(file).map_err(|error| StartError::Template(error.to_string()))?;
+            without_services(reconciler.wanted_base().clone(), Some(template.clone()))?;
             drop(reconciler.handle(Input::Template(Some(template)), clock.now()));
         }
         let (events, mut registry) = mpsc::channel(REGISTRY_QUEUE);

@@ -21,7 +21,7 @@ use crate::config::{Config, SourceConfig, ValuesConfig};
 use crate::engine::consul::{ConsulAccess, ConsulToken};
 use crate::engine::error_text::with_causes;
 use crate::engine::haproxy_version::HaproxyVersion;
-use crate::engine::render::Renderer;
+use crate::engine::render::{Rendered, Renderer};
 use crate::engine::section::Base;
 use crate::engine::state::{AppliedState, DesiredState};
 use crate::engine::template::Template;
@@ -135,9 +135,7 @@ pub async fn check_base(
     reaper: &Reaper,
 ) -> Result<(), StartError> {
     let by_template = template.is_some();
-    let nothing = DesiredState { base, services: BTreeMap::new(), includes: Arc::default(), template };
-    let rendered = Renderer::default().by_template(&AppliedState::loaded(&nothing, None));
-    let rendered = rendered.map_err(|error| StartError::Template(error.to_string()))?;
+    let rendered = without_services(base, template)?;
     let sockets = ListenSockets::new(None);
     let report = check_text(reaper, &config.haproxy.path, &rendered.text_for_check(), &sockets).await;
     let report = report.map_err(StartError::Haproxy)?;
@@ -150,6 +148,16 @@ pub async fn check_base(
     } else {
         StartError::BaseRefused(alerts)
     })
+}
+
+/// The haproxy.cfg of a start that finds no service.
+///
+/// # Errors
+/// When the template fails.
+pub fn without_services(base: Arc<Base>, template: Option<Template>) -> Result<Rendered, StartError> {
+    let nothing = DesiredState { base, services: BTreeMap::new(), includes: Arc::default(), template };
+    let rendered = Renderer::default().by_template(&AppliedState::loaded(&nothing, None));
+    rendered.map_err(|error| StartError::Template(format!("{error} (where there is no service)")))
 }
 
 /// Makes the directories that sockets and state go into.

@@ -308,6 +308,8 @@ fn check_and_render_show_the_template_and_what_is_wrong_with_it() {
         ("{% for x in services %}", ": syntax error"),
         ("{{ nowhere }}", ": undefined value"),
         ("{% for x in services %}{{ x.nowhere }}{% endfor %}", ": undefined value"),
+        // It would keep a start from coming to anything that finds no service.
+        ("# {{ (services | first).name }}", "(where there is no service)"),
     ] {
         world.write(&format!("{BUILT_IN}{bad}"));
         for name in ["render", "check"] {
