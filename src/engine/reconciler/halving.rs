@@ -1,6 +1,7 @@
 //! Who of several new definitions makes `HAProxy` refuse the configuration, when it doesn't say: they are tried in parts.
 //!
-//! First it is tried whether `HAProxy` starts without any of them: if not, the fault is not theirs. Then
+//! First it is tried whether `HAProxy` starts without any of them: if not, the fault is not theirs. Those that only these kept out, of
+//! a port or a route, are new too and wait with them. Then
 //! a part that is refused is split; its first half is tried, the second waits. What is taken serves at once. When a first half is
 //! taken, the second must hold the guilty one and is split without being tried as a whole. So one guilty among n costs about
 //! log2(n) checks, and the others don't wait for it to be mended.
@@ -57,10 +58,15 @@ impl Reconciler {
         now: Moment,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let new: Vec<_> =
-            desired.services.keys().filter(|name| self.is_new_definition(name, desired)).cloned().collect();
+        let new: Vec<_> = self.new_definitions(desired).cloned().collect();
         if new.is_empty() {
             return false;
+        }
+        if self.halving.control {
+            self.let_wait_too(&new);
+            self.timing.reload_without_waiting(now);
+            self.timing.changes.touch(now);
+            return true;
         }
         let begins = !self.halving.is_under_way();
         why.clone_into(&mut self.halving.why);
@@ -82,6 +88,17 @@ impl Reconciler {
         }
         self.timing.reload_without_waiting(now);
         true
+    }
+
+    /// `HAProxy` refuses `desired`. If nothing of it is new, the fault is none of those that wait.
+    pub(super) fn note_failed_control(&mut self, desired: &DesiredState) {
+        if self.halving.control && self.new_definitions(desired).next().is_none() {
+            self.give_up_halving();
+        }
+    }
+
+    fn new_definitions<'a>(&'a self, desired: &'a DesiredState) -> impl Iterator<Item = &'a ServiceName> {
+        desired.services.keys().filter(|name| self.is_new_definition(name, desired))
     }
 
     /// Something else is wrong: nobody waits any more.
@@ -135,12 +152,20 @@ impl Reconciler {
     }
 
     fn let_wait(&mut self, part: &[ServiceName]) {
-        for service in part {
+        self.halving.waiting.push(Part(Vec::new()));
+        self.let_wait_too(part);
+    }
+
+    /// In the part that is tried next.
+    fn let_wait_too(&mut self, more: &[ServiceName]) {
+        for service in more {
             if let Some(section) = self.known.section(service) {
                 self.quarantine.refuse(service, section, WAITS.to_owned(), None);
             }
         }
-        self.halving.waiting.push(Part(part.to_vec()));
+        if let Some(Part(next)) = self.halving.waiting.last_mut() {
+            next.extend_from_slice(more);
+        }
     }
 
     /// It is tried again after a while: what it needs may be there by then.

@@ -37,9 +37,7 @@ impl Reconciler {
         // What is wanted is still to be reached, and some of it may have been done.
         self.timing.changes.touch(now);
         self.timing.compare_at = now;
-        if self.halving.wants_control() {
-            self.give_up_halving();
-        }
+        self.note_failed_control(desired);
         match failure {
             ReloadFailure::Listen { services, frontends } => {
                 for (service, reason) in services {

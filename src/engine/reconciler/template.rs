@@ -226,10 +226,7 @@ impl Reconciler {
         effects: &mut Vec<Effect>,
     ) {
         self.timing.changes.touch(now);
-        let fails_without_the_new = self.halving.wants_control();
-        if fails_without_the_new {
-            self.give_up_halving();
-        }
+        self.note_failed_control(desired);
         let why = error.to_string();
         if self.refuse_template(desired, &why, now, effects) {
             self.timing.reload_without_waiting(now);
@@ -238,7 +235,7 @@ impl Reconciler {
         {
             // Clients wait: what it wrote last serves them.
             self.order_reload(reasons, Vec::new(), before.as_desired(), (Start::AsBefore, now), effects);
-        } else if fails_without_the_new || !self.halve(desired, &why, now, effects) {
+        } else if !self.halve(desired, &why, now, effects) {
             self.reload_failed(why, now, effects);
         }
     }

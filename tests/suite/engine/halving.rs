@@ -96,3 +96,24 @@ fn what_is_no_definitions_fault_is_blamed_on_none() {
     world.settle(Duration::from_secs(120));
     assert_eq!(world.running.as_ref().unwrap().served().len(), 7);
 }
+
+#[test]
+fn the_guilty_are_found_who_keep_each_other_out_of_a_port() {
+    let mut world = web();
+    let before = world.checks;
+    for (service, port, lines) in [
+        ("a", 1000, &["silent option"][..]),
+        ("b", 1000, &["silent option"]),
+        ("c", 1001, &[]),
+        ("d", 1000, &[]),
+    ] {
+        world.define(service, port, lines);
+        world.servers(service, &["1.1.1.1:1"]);
+    }
+    world.settle(Duration::from_secs(20));
+    let checks = world.checks - before;
+    assert!(checks < 40, "{checks} checks");
+    let served: Vec<_> = world.running.as_ref().unwrap().served().into_keys().collect();
+    assert_eq!(served, ["c", "d", "web"]);
+    assert_eq!(refused(&world), ["a", "b"]);
+}
