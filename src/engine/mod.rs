@@ -43,6 +43,7 @@ pub mod report;
 pub mod risk;
 pub mod route;
 pub mod route_change;
+mod route_holders;
 mod route_text;
 pub mod secret;
 pub mod section;

@@ -1,7 +1,6 @@
 //! Which services go ahead: conflicts over addresses, and what is in quarantine.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use super::include::Includes;
 use super::listen_address::ListenAddress;
 use super::quarantine::Quarantine;
 use super::route::{FrontendName, RouteId};
+use super::route_holders::RouteHolders;
 use super::section::{Base, Section};
 use super::server::{Server, ServerName};
 use super::service::ServiceName;
@@ -147,8 +147,7 @@ pub fn admit<'a>(
         };
         (rank, candidate.since, candidate.name)
     });
-    let routes = candidates.iter().map(|candidate| candidate.section.routes.len()).sum();
-    let mut admission = Admission::beside(&base.frontends, routes);
+    let mut admission = Admission::beside(&base.frontends, last_good.running);
     let mut obstacles = BTreeMap::new();
     for (last_good, candidate) in queue {
         if is_frontend(candidate.name) {
@@ -188,7 +187,7 @@ enum Rank {
 
 struct Admission<'a> {
     frontends: &'a BTreeMap<FrontendName, HttpFrontend>,
-    routes: HashMap<&'a RouteId, &'a ServiceName>,
+    routes: RouteHolders<'a>,
     services: BTreeMap<ServiceName, Arc<DesiredService>>,
     holders: BTreeMap<Claim, BTreeSet<(&'a ListenAddress, &'a ServiceName)>>,
 }
@@ -223,46 +222,21 @@ pub(super) fn overlap(one: &ListenAddress, other: &ListenAddress) -> bool {
 }
 
 impl<'a> Admission<'a> {
-    /// Beside `frontends`, with room for so many routes.
-    fn beside(frontends: &'a BTreeMap<FrontendName, HttpFrontend>, routes: usize) -> Self {
+    fn beside(
+        frontends: &'a BTreeMap<FrontendName, HttpFrontend>,
+        running: Option<&'a AppliedState>,
+    ) -> Self {
         Self {
             frontends,
-            routes: HashMap::with_capacity(routes),
+            routes: RouteHolders::beside(running),
             services: BTreeMap::new(),
             holders: BTreeMap::new(),
         }
     }
 
-    /// Takes all routes, or none.
-    fn take_routes(&mut self, service: &'a ServiceName, section: &'a Section) -> Result<(), Obstacle> {
-        let mut last = None;
-        for route in section.routes.keys() {
-            let frontend = &route.frontend;
-            let obstacle = if last != Some(frontend) && !self.frontends.contains_key(frontend) {
-                Obstacle::NoFrontend { frontend: frontend.clone() }
-            } else {
-                match self.routes.entry(route) {
-                    Entry::Vacant(free) => {
-                        free.insert(service);
-                        last = Some(frontend);
-                        continue;
-                    }
-                    Entry::Occupied(held) => {
-                        Obstacle::RouteTaken { route: route.clone(), by: (*held.get()).clone() }
-                    }
-                }
-            };
-            for taken in section.routes.keys().take_while(|taken| *taken != route) {
-                self.routes.remove(taken);
-            }
-            return Err(obstacle);
-        }
-        Ok(())
-    }
-
     fn admit(&mut self, candidate: &Candidate<'a>, section: &'a Arc<Section>) -> Result<(), Obstacle> {
         self.check_addresses(section)?;
-        self.take_routes(candidate.name, section)?;
+        self.routes.take(candidate.name, section, self.frontends)?;
         for address in &section.listen {
             self.holders.entry(Claim::of(address)).or_default().insert((address, candidate.name));
         }

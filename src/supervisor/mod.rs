@@ -276,7 +276,7 @@ impl Supervisor {
                     continue;
                 }
                 () = self.recorder.due() => {
-                    self.recorder.write(&self.reconciler).await;
+                    self.recorder.begin(&self.reconciler);
                     None
                 }
                 () = self.past.due() => {
@@ -284,7 +284,8 @@ impl Supervisor {
                     None
                 }
                 () = self.crash_record.due() => {
-                    self.record_what_runs().await;
+                    let generations = self.haproxy.generations.borrow().clone();
+                    self.crash_record.begin(&generations, self.reconciler.applied());
                     None
                 }
                 () = self.clock.sleep_until(deadline) => Some(Input::Tick),
@@ -382,6 +383,10 @@ impl Supervisor {
         // Whoever asks something is told so.
         drop((self.commands, self.replacement, self.drains));
         end_haproxy(self.haproxy, self.config.shutdown.grace, signals).await;
+        // One that is being written would come after it.
+        if timeout(LAST_WRITE_LIMIT, self.crash_record.finish()).await.is_err() {
+            warn!("the disk takes too long: the record of what ran stays behind in runtime_dir");
+        }
         self.crash_record.remove();
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -13,6 +14,7 @@ use crate::engine::error_text::with_causes;
 use crate::engine::reconciler::{Held, Reconciler};
 use crate::engine::service::ServiceName;
 use crate::engine::state::AppliedState;
+use crate::haproxy::config_file::ConfigFileError;
 use crate::service_config::RawDefinition;
 use crate::service_manager::{Memory, RegistryEvent};
 
@@ -28,6 +30,7 @@ pub(super) struct Recorder {
     definitions: BTreeMap<ServiceName, RawDefinition>,
     due: Option<Instant>,
     failing: bool,
+    writing: Option<JoinHandle<Result<(), ConfigFileError>>>,
 }
 
 /// What an earlier run left in `state_dir`; what is damaged is reported, never fatal.
@@ -45,7 +48,7 @@ pub(super) fn recall(state_dir: &std::path::Path, startup_timeout: Duration) -> 
 
 impl Recorder {
     pub(super) fn new(state_dir: PathBuf) -> Self {
-        Self { state_dir, definitions: BTreeMap::new(), due: None, failing: false }
+        Self { state_dir, definitions: BTreeMap::new(), due: None, failing: false, writing: None }
     }
 
     /// Takes in what the registries say.
@@ -74,12 +77,20 @@ impl Recorder {
     }
 
     /// Waits until something is to be written. Cancel safe.
-    pub(super) async fn due(&self) {
+    pub(super) async fn due(&mut self) {
+        self.finish().await;
         until(self.due).await;
     }
 
-    /// Writes what is believed now. Before anything serves it is not believed yet.
+    /// Writes what is believed now.
     pub(super) async fn write(&mut self, reconciler: &Reconciler) {
+        self.finish().await;
+        self.begin(reconciler);
+        self.finish().await;
+    }
+
+    /// Begins to write what is believed now, beside what else is done. Before anything serves it is not believed yet.
+    pub(super) fn begin(&mut self, reconciler: &Reconciler) {
         self.due = None;
         if reconciler.applied().is_none() {
             self.due = Some(Instant::now() + DELAY);
@@ -101,7 +112,14 @@ impl Recorder {
             let topology: Topology = saved.collect();
             snapshot::save(&state_dir, &topology)
         };
-        let written = tokio::task::spawn_blocking(save).await;
+        self.writing = Some(tokio::task::spawn_blocking(save));
+    }
+
+    /// Waits for what is being written. Cancel safe.
+    async fn finish(&mut self) {
+        let Some(writing) = &mut self.writing else { return };
+        let written = writing.await;
+        self.writing = None;
         let error = match written {
             Ok(Ok(())) => {
                 if std::mem::take(&mut self.failing) {
@@ -120,6 +138,6 @@ impl Recorder {
 
     /// Whether something is still to be written.
     pub(super) fn is_behind(&self) -> bool {
-        self.due.is_some()
+        self.due.is_some() || self.writing.is_some()
     }
 }

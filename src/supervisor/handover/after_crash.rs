@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -45,13 +46,14 @@ pub(in crate::supervisor) struct CrashRecord {
     due: Option<Instant>,
     delay: Duration,
     failing: bool,
+    writing: Option<JoinHandle<io::Result<Duration>>>,
 }
 
 impl CrashRecord {
     pub(in crate::supervisor) fn new(runtime_dir: &Path) -> Self {
         // The kernel ends all processes of a PID namespace with its first one (pid_namespaces(7)).
         let path = (std::process::id() != 1).then(|| runtime_dir.join(NAME));
-        Self { path, pids: Vec::new(), due: None, delay: SHORTEST, failing: false }
+        Self { path, pids: Vec::new(), due: None, delay: SHORTEST, failing: false, writing: None }
     }
 
     /// Whether there are other processes than those that were written.
@@ -65,8 +67,22 @@ impl CrashRecord {
     }
 
     /// Waits until it is to be written. Cancel safe.
-    pub(in crate::supervisor) async fn due(&self) {
+    pub(in crate::supervisor) async fn due(&mut self) {
+        self.finish().await;
         until(self.due).await;
+    }
+
+    /// Begins to write what runs, beside what else is done: of thousands of routes that takes some milliseconds.
+    pub(in crate::supervisor) fn begin(&mut self, generations: &Generations, applied: Option<&AppliedState>) {
+        self.due = None;
+        self.pids = generations.pids();
+        let Some(path) = self.path.clone() else { return };
+        let (generations, applied) = (generations.clone(), applied.cloned());
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            let began = Instant::now();
+            write(&path, &Record::of_running(&generations, applied.as_ref()))?;
+            Ok(began.elapsed())
+        }));
     }
 
     /// Writes what runs.
@@ -75,17 +91,21 @@ impl CrashRecord {
         generations: &Generations,
         applied: Option<&AppliedState>,
     ) {
-        self.due = None;
-        self.pids = generations.pids();
-        let Some(path) = self.path.clone() else { return };
-        let began = Instant::now();
-        // Beside the loop: a record of thousands of routes takes some milliseconds to be made, too.
-        let (generations, applied) = (generations.clone(), applied.cloned());
-        let write = move || write(&path, &Record::of_running(&generations, applied.as_ref()));
-        let written = tokio::task::spawn_blocking(write).await;
-        self.delay = (began.elapsed() * SHARE).max(SHORTEST);
+        self.finish().await;
+        self.begin(generations, applied);
+        self.finish().await;
+    }
+
+    /// Waits for what is being written. Cancel safe.
+    pub(in crate::supervisor) async fn finish(&mut self) {
+        let Some(writing) = &mut self.writing else { return };
+        let written = writing.await;
+        self.writing = None;
         match written {
-            Ok(Ok(())) => self.failing = false,
+            Ok(Ok(took)) => {
+                self.failing = false;
+                self.delay = (took * SHARE).max(SHORTEST);
+            }
             Ok(Err(error)) => self.report(&error.to_string()),
             Err(panicked) => self.report(&panicked.to_string()),
         }
