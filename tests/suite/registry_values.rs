@@ -211,7 +211,7 @@ fn lines_of_frontends_take_values_too_and_have_them_again_after_a_restart() {
     wait_for_line(&setup.paths, "timeout client 29s");
     consul.write("front/timeout", "28s");
     wait_for_line(&setup.paths, "timeout client 28s");
-    assert_eq!(reloads(&proxymgr), [START, BASE]);
+    assert_eq!(reloads(&proxymgr), [START, "frontend http-in changed, or is tried again"]);
     consul.write("front/timeout", "soon");
     wait_for_message(&proxymgr, "front/timeout: HAProxy says: ");
     wait_for_backends(port, &["one"]);
