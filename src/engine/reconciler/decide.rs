@@ -214,7 +214,7 @@ impl Reconciler {
         self.put_off_suspects(&obstacles, now);
         desired.includes = self.chosen_includes(&desired, now, effects);
         desired.template = self.chosen_template(now, effects);
-        for (service, by) in self.needed.add_to(&mut desired) {
+        for (service, by) in self.needed.add_to(&mut desired, &self.known) {
             obstacles.insert(service, Obstacle::StillNeeded { by: by.to_string() });
         }
         for (service, obstacle) in &obstacles {
@@ -277,7 +277,7 @@ impl Reconciler {
         let without_the_guilty = || self.includes.chosen(None);
         desired.includes = self.last_good_includes().cloned().unwrap_or_else(without_the_guilty);
         desired.template = self.template_as_before();
-        let _told_elsewhere = self.needed.add_to(&mut desired);
+        let _told_elsewhere = self.needed.add_to(&mut desired, &self.known);
         desired
     }
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::known::KnownServices;
 use super::{Complaint, Reconciler};
 use crate::engine::include::Includes;
 use crate::engine::render::{Owner, Rendered};
@@ -48,14 +49,22 @@ impl Reference {
 }
 
 impl Needed {
-    /// Adds to `desired` what is still needed; tells each with who needs it.
-    pub(super) fn add_to(&mut self, desired: &mut DesiredState) -> Vec<(ServiceName, Owner)> {
+    /// Adds to `desired` what is still needed, with the servers that are `known` by now; tells each with who needs it.
+    pub(super) fn add_to(
+        &mut self,
+        desired: &mut DesiredState,
+        known: &KnownServices,
+    ) -> Vec<(ServiceName, Owner)> {
         self.kept.retain(|name, kept| {
             !desired.services.contains_key(name)
                 && desired.includes.with_section(name.as_str()).is_none()
                 && Reference::of(&kept.by, desired).as_ref() == Some(&kept.reference)
         });
-        for (name, kept) in &self.kept {
+        for (name, kept) in &mut self.kept {
+            // It may be defined again, in a way that does not go ahead.
+            if let Some(candidate) = known.candidate(name) {
+                Arc::make_mut(&mut kept.service).servers = candidate.servers;
+            }
             desired.services.insert(name.clone(), kept.service.clone());
         }
         self.kept.iter().map(|(name, kept)| (name.clone(), kept.by.clone())).collect()

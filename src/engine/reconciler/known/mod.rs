@@ -1,5 +1,6 @@
 //! What the registries said so far.
 
+mod candidates;
 mod confirm;
 mod drains;
 
@@ -15,7 +16,6 @@ use crate::engine::listed_server::ListedServer;
 use crate::engine::listen_address::ListenAddress;
 use crate::engine::moment::Moment;
 use crate::engine::outage_rules::{HeldLoss, OutageRules, OwnOutageRules, Ruling, Servers};
-use crate::engine::policy::Candidate;
 use crate::engine::report::{Drained, Heard, Wanted};
 use crate::engine::route::RouteId;
 use crate::engine::section::Section;
@@ -321,20 +321,6 @@ impl KnownServices {
 
     pub(super) fn all_answered(&self) -> bool {
         self.services.values().all(Known::has_answered)
-    }
-
-    /// The services that can go ahead.
-    pub(super) fn candidates(&self) -> Vec<Candidate<'_>> {
-        let with_servers =
-            self.services.iter().filter_map(|(name, known)| Some((name, known, known.all_servers()?)));
-        with_servers
-            .map(|(name, known, servers)| Candidate {
-                name,
-                section: &known.section,
-                servers: self.drains.applied_to(name, servers),
-                since: known.since,
-            })
-            .collect()
     }
 }
 
