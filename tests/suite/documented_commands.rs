@@ -59,6 +59,7 @@ const RUN_ELSEWHERE: &[(&str, &str, &str)] = &[
     ("cargo nextest run --no-capture consul_scale", "tests/suite/main.rs", "mod consul_scale;"),
     // Measurements, which are run by hand.
     ("cargo bench --bench engine -- by_template", "benches/engine/main.rs", "Renderer::by_template()"),
+    ("cargo bench --bench propagation -- consul", "benches/propagation/main.rs", "(\"consul\", consul::"),
     ("cargo bench --bench propagation -- routes", "benches/propagation/main.rs", "(\"routes\", routes::"),
     (
         "cargo bench --bench propagation -- containers",
