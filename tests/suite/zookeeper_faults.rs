@@ -31,17 +31,6 @@ fn load(port: u16) -> RunningLoad {
     Load::to(local(port)).short(2).keep_alive(2).rate(200).start()
 }
 
-/// For `duration` every request succeeds.
-#[track_caller]
-fn watch_traffic(load: &RunningLoad, duration: Duration) {
-    let end = load.so_far().elapsed + duration;
-    eventually(duration + SOON, "the end of the watch", || {
-        load.so_far().assert_no_errors();
-        let now = load.so_far().elapsed;
-        if now >= end { Ok(()) } else { Err(now) }
-    });
-}
-
 fn times(proxymgr: &Proxymgr, message: &str) -> usize {
     log_lines(proxymgr).iter().filter(|line| line.message.contains(message)).count()
 }
@@ -138,7 +127,7 @@ impl Apart {
         let [two, three] = ["two", "three"].map(|name| self.backends.start(name));
         self.netns.cut();
         self.nodes.add("web", &two);
-        watch_traffic(&self.load, duration);
+        self.load.watch(duration);
         wait_for_backends(self.port, &["one"]);
         self.netns.heal();
         wait_for_backends(self.port, &["one", "two"]);
@@ -180,7 +169,7 @@ fn answers_that_come_two_seconds_late_only_delay_changes_under_load() {
     let load = load(port);
     nodes.add("web", &two);
     wait_for_backends(port, &["one", "two"]);
-    watch_traffic(&load, UNTIL_EXPIRY);
+    load.watch(UNTIL_EXPIRY);
     nodes.remove("web", &one);
     wait_for_backends(port, &["two"]);
     load.stop().assert_no_errors();

@@ -10,11 +10,10 @@ use tokio::sync::oneshot;
 use zookeeper_client::{Acls, Client, CreateMode};
 
 use crate::support::backend::{Backend, Backends};
-use crate::support::deadline::eventually;
 use crate::support::example::Example;
-use crate::support::load::{Load, RunningLoad};
+use crate::support::load::Load;
 use crate::support::ports::free_ports;
-use crate::support::requests::{SOON, local, wait_for_backends, wait_for_refusal};
+use crate::support::requests::{local, wait_for_backends, wait_for_refusal};
 use crate::support::running::{assert_config_says_what_runs, wait_for_message};
 use crate::support::zookeeper::ZookeeperServer;
 use crate::support::zookeeper_nodes::Nodes;
@@ -91,17 +90,6 @@ fn definition(example: &Example, zookeeper: &ZookeeperServer, port: u16) -> Stri
     fs::read_to_string(example.folder.join("services/web.json")).unwrap()
 }
 
-/// For `duration` every request succeeds.
-#[track_caller]
-fn watch_traffic(load: &RunningLoad, duration: Duration) {
-    let end = load.so_far().elapsed + duration;
-    eventually(duration + SOON, "the end of the watch", || {
-        load.so_far().assert_no_errors();
-        let now = load.so_far().elapsed;
-        if now >= end { Ok(()) } else { Err(now) }
-    });
-}
-
 #[test]
 fn what_nerve_registers_is_followed_under_load() {
     let (mut zookeeper, backends) = (ZookeeperServer::start(), Backends::new());
@@ -140,7 +128,7 @@ fn what_nerve_registers_is_followed_under_load() {
     // While ZooKeeper is away nothing changes; what changes after it arrives.
     zookeeper.kill();
     wait_for_message(&proxymgr, "connection to ZooKeeper lost");
-    watch_traffic(&load, Duration::from_secs(8));
+    load.watch(Duration::from_secs(8));
     wait_for_backends(port, &["one", "two"]);
     zookeeper.restart();
     let fourth = Nerve::report(&zookeeper, "web", &four, LONG);

@@ -12,8 +12,10 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::deadline::eventually;
 use super::http::read_message;
 use super::load_report::{Client, ErrorKind, LoadError, LoadReport};
+use super::requests::SOON;
 
 /// A load to put on one address.
 #[derive(Clone, Debug)]
@@ -98,6 +100,17 @@ impl RunningLoad {
         report.elapsed = self.shared.started.elapsed();
         report.longest_gap = report.longest_gap.max(report.elapsed.saturating_sub(report.last_success));
         report
+    }
+
+    /// For `duration` every request succeeds.
+    #[track_caller]
+    pub fn watch(&self, duration: Duration) {
+        let end = self.so_far().elapsed + duration;
+        eventually(duration + SOON, "the end of the watch", || {
+            self.so_far().assert_no_errors();
+            let now = self.so_far().elapsed;
+            if now >= end { Ok(()) } else { Err(now) }
+        });
     }
 
     /// Lets every worker finish its request, then tells what was seen.
